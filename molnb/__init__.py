@@ -1,0 +1,83 @@
+"""molnb: molecular pretraining in notebooks, from a list of SMILES to a pretrained model.
+
+Every box a noun, every arrow a verb, both importable from here:
+
+     data_recipes/nci.yaml       Recipe        which molecules, from where, which labels, in which unit
+            | curate()                         read, standardise, deduplicate, embed conformers, label, split
+     data/nci-1f3a9c02/          Shards        what we got; the manifest counts every loss, with its reason
+            | batches()
+     MolBatch                    atoms, bonds, coordinates, labels on one device
+            | model(batch)
+     Prediction                  atom track, pair track, molecule; one head per question
+            | objective(model, batch)
+     loss, terms                 one number to minimise, named terms with units to read
+            | train()
+     runs/<date>_<name>_<id>/    Run           config, machine, metrics, weights
+            | embed(), predict(), plot_*()
+     tables and figures
+
+In a notebook: ``from molnb import load_recipe, curate, load_shards, make_preset, train, fit, load_run, load_runs``, and the
+``plot_*`` functions of molnb.figures. Each stage is a module (molnb.recipes, molnb.curate,
+molnb.batches, ...); an import only points upstream. Units: energies eV, lengths Å, charges e, dipoles D.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Name -> module that defines it. Resolved on first use, so that `import molnb` costs nothing and a machine without
+# RDKit or plotly can still use the rest.
+_WHERE = {
+    "Refused": "errors",
+    "Recipe": "recipes",
+    "load_recipe": "recipes",
+    "list_recipes": "recipes",
+    "Shards": "shards",
+    "load_shards": "shards",
+    "curate": "curate",
+    "MolBatch": "batches",
+    "Run": "runs",
+    "load_runs": "runs",
+    "runs_table": "runs",
+    "train": "train",
+    "fit": "train",
+    "training_steps": "train",
+    "make_preset": "presets",
+    "load_run": "represent",
+    "write_embeddings": "represent",
+    "write_predictions": "represent",
+    "LiveCurve": "viewers",
+    "draw_molecules": "viewers",
+    "headline": "viewers",
+    "run_notebook": "notebooks",
+    "tour": "notebooks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("plot_"):
+        return getattr(import_module(".figures", __name__), name)
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+class _Package(ModuleType):
+    """`molnb.curate` and `molnb.train` are the functions, also after their modules of the same name were imported.
+
+    The import system would put the module there; `from molnb.train import ...` does not need that.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (isinstance(value, ModuleType) and _WHERE.get(name) == name):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
