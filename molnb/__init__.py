@@ -16,9 +16,9 @@ Every box a noun, every arrow a verb, both importable from here:
             | embed(), predict(), plot_*()
      tables and figures
 
-In a notebook: ``from molnb import load_recipe, curate, load_shards, make_preset, train, fit, load_run, load_runs``, and the
-``plot_*`` functions of molnb.figures. Each stage is a module (molnb.recipes, molnb.curate,
-molnb.batches, ...); an import only points upstream. Units: energies eV, lengths Å, charges e, dipoles D.
+In a notebook: ``from molnb import load_recipe, curate, load_shards, make_preset, train, fit, load_run, load_runs``, and
+the ``plot_*`` functions of molnb.figures. Each stage is a module (molnb.recipes, molnb.curate, molnb.batches, ...); an
+import only points upstream. Units: energies eV, lengths Å, charges e, dipoles D.
 """
 
 from __future__ import annotations
