@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from rdkit import Chem
 
+from .parents import atoms
 from .shapes import UInt8
 
 ATOM_FEATURES = (
@@ -49,7 +50,7 @@ def atom_features(mol: Chem.Mol) -> UInt8[np.ndarray, "atom feat"]:
             atom.IsInRing(),
             parity.get(i, 0),
         )
-        for i, atom in enumerate(mol.GetAtoms())
+        for i, atom in enumerate(atoms(mol))
     ]
     return np.array(rows, dtype=np.uint8).reshape(-1, len(ATOM_FEATURES))
 
@@ -68,7 +69,7 @@ def _parities(mol: Chem.Mol) -> dict[int, int]:
     neighbours still tie there is no handedness to tell, and the centre has none (0).
     """
     handed = (_TAG.CHI_TETRAHEDRAL_CW, _TAG.CHI_TETRAHEDRAL_CCW)
-    centres = [atom for atom in mol.GetAtoms() if atom.GetChiralTag() in handed]
+    centres = [atom for atom in atoms(mol) if atom.GetChiralTag() in handed]
     if not centres:
         return {}
     flat = list(Chem.CanonicalRankAtoms(mol, breakTies=False, includeChirality=False))
@@ -85,7 +86,8 @@ def _parities(mol: Chem.Mol) -> dict[int, int]:
 def bond_features(mol: Chem.Mol) -> tuple[np.ndarray, np.ndarray]:
     """The atoms i < j that each bond joins, uint16 [bond, 2], and its three features, uint8 [bond, 3]."""
     ends, rows = [], []
-    for bond in mol.GetBonds():
+    for k in range(mol.GetNumBonds()):
+        bond = mol.GetBondWithIdx(k)
         i, j = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
         ends.append((i, j) if i < j else (j, i))
         kind, stereo = bond.GetBondType(), bond.GetStereo()
@@ -104,11 +106,11 @@ def molecule_arrays(molecule: str | Chem.Mol) -> dict[str, np.ndarray | int]:
     mol = Chem.MolFromSmiles(molecule) if isinstance(molecule, str) else molecule
     heavy, (bonds, feats) = atom_features(mol), bond_features(mol)
     n_heavy = len(heavy)
-    counts = [atom.GetTotalNumHs() for atom in mol.GetAtoms()]
+    counts = [atom.GetTotalNumHs() for atom in atoms(mol)]
     owner = np.repeat(np.arange(n_heavy, dtype=np.uint16), counts)
     n_hydrogen = len(owner)
     numbers = np.ones(n_heavy + n_hydrogen, dtype=np.uint8)
-    numbers[:n_heavy] = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
+    numbers[:n_heavy] = [atom.GetAtomicNum() for atom in atoms(mol)]
     hydrogens = np.arange(n_heavy, n_heavy + n_hydrogen, dtype=np.uint16)
     return {
         "numbers": numbers,
