@@ -6,6 +6,7 @@ fail, the kernel is this very Python wherever Jupyter finds others, and widget s
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import sys
@@ -40,9 +41,7 @@ def run_notebook(
     `home` becomes MOLNB_HOME of the kernel (default: as it is here), `timeout` is in seconds a cell. Refuses unknown or
     ill-typed parameters before anything starts; a failed cell or a lost kernel is told by `Executed.code`.
     """
-    path, out = Path(path), Path(out)
-    if not path.is_file():
-        raise Refused(f"there is no notebook {path}: the lessons are {', '.join(p.stem for p in list_notebooks())}")
+    path, out = find_notebook(path), Path(out)
     values = check_parameters(path, parameters or {})
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -149,6 +148,18 @@ def _tidy(out: Path) -> dict[str, Any]:
 def list_notebooks(folder: Path = NOTEBOOKS) -> list[Path]:
     """The numbered lessons, in order."""
     return sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+
+
+def find_notebook(name: str | Path) -> Path:
+    """A notebook by its path, or a lesson by its name with or without `.ipynb`."""
+    lessons = {path.stem: path for path in list_notebooks()}
+    path = Path(name)
+    path = path if path.is_file() else lessons.get(path.name.removesuffix(".ipynb"), path)
+    if not path.is_file():
+        near = difflib.get_close_matches(path.stem, lessons, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the lessons are {', '.join(lessons) or 'none'}"
+        raise Refused(f"there is no notebook {name}: {hint}")
+    return path
 
 
 def tour(

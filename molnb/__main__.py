@@ -1,0 +1,242 @@
+"""The command line: a thin layer over functions of the same name. `molnb COMMAND --help` lists the options of one.
+
+Exit codes: 0 done, 1 unexpected, 2 refused input or parameters, 3 a notebook cell failed, 4 kernel died or timed out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .errors import Refused
+
+# Modules that work lies in are imported inside the commands: `molnb --help` answers at once, and a machine that only
+# trains needs no RDKit to do so.
+
+
+def run_tour(args: argparse.Namespace) -> int:
+    """run all lessons in order; leaves pages in runs/tour/index.html"""
+    from .notebooks import tour
+
+    done = tour(args.out, size=args.size, parameters=_shared(args))
+    return next((one.code for one in done if one.code), 0)
+
+
+def run_one(args: argparse.Namespace) -> int:
+    """run one notebook with other parameters and keep the executed copy"""
+    from .notebooks import find_notebook, run_notebook
+    from .places import home
+
+    path = find_notebook(args.notebook)
+    given = {**_shared(args), **dict(args.parameter)}
+    out = args.out or home() / "runs" / "notebooks" / f"{datetime.now():%Y-%m-%d_%H%M%S}_{path.name}"
+    done = run_notebook(path, out, given, timeout=args.timeout)
+    print(done.line())
+    print(f"executed copy: {done.path}", file=sys.stderr if done.code else sys.stdout)
+    return done.code
+
+
+def run_curate(args: argparse.Namespace) -> int:
+    """make shards from a recipe, or from your own table (CSV, SMI, SDF, Parquet)"""
+    from .curate import curate
+    from .recipes import list_recipes
+    from .sources import recipe_for_file
+
+    if args.seed is not None:
+        raise Refused("--seed: the seeds of conformers and splits stand in the recipe: change them there")
+    recipe = args.recipe
+    if recipe not in list_recipes() and Path(recipe).suffix not in (".yaml", ".yml"):
+        if not Path(recipe).is_file():
+            raise Refused(f"{recipe!r} is neither a recipe ({', '.join(list_recipes())}) nor a file: name one of them")
+        recipe = recipe_for_file(recipe, smiles=args.smiles, labels=dict(map(_label, args.label)))
+    elif args.smiles or args.label:
+        raise Refused("--smiles and --label describe your own file; a recipe says this itself: leave them out")
+    shards = curate(recipe, n=args.n, workers=args.workers, cluster=args.cluster, home=args.out)
+    print(shards.path)
+    return 0
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """train a preset on curated data; a run's folder instead of a preset goes on where that run stopped"""
+    from .presets import change, make_preset
+    from .progress import Progress
+    from .runs import data_names
+    from .train import choose_device, prepare, train
+
+    choose_device(args.device or "auto")  # refused before anything is curated
+    changes = {**({} if args.seed is None else {"seed": args.seed}), **dict(args.set)}
+    if Path(args.preset, "config.json").is_file():
+        if changes or args.out:
+            raise Refused(f"{args.preset} is a run, which keeps its folder and settings: leave out --out, --seed, --set")
+        run = prepare(args.preset)
+    else:
+        config = change(make_preset(args.preset, args.data), changes)
+        run = prepare(replace(config, data=data_names([_curated(name) for name in args.data])), args.out)
+    with Progress(run.name, run.config.steps) as progress:
+
+        def watch(report: Any) -> None:
+            progress.advance(report.step - progress.done, f"loss {report.loss:.4f}")
+
+        train(run, watch=watch, device=args.device or "auto")
+    print(run.path)
+    return 0
+
+
+def _curated(name: str) -> Path:
+    """A folder of shards; the name of a recipe is curated, which only loads what is there."""
+    from .runs import find_data
+
+    try:
+        return find_data(name)
+    except Refused:
+        from .curate import curate
+        from .recipes import list_recipes
+
+        if name not in list_recipes():
+            raise
+        return curate(name).path
+
+
+def run_embed(args: argparse.Namespace) -> int:
+    """write an embedding a molecule (or one an atom) of a file, in its order"""
+    from .represent import write_embeddings
+
+    print(write_embeddings(args.file, args.run, args.level, args.out, smiles=args.smiles, device=args.device or "auto"))
+    return 0
+
+
+def run_predict(args: argparse.Namespace) -> int:
+    """write predicted labels of the molecules of a file, in its order"""
+    from .represent import write_predictions
+
+    print(write_predictions(args.file, args.run, args.out, smiles=args.smiles, device=args.device or "auto"))
+    return 0
+
+
+def show_recipes(args: argparse.Namespace) -> int:
+    """list what can be curated"""
+    from .recipes import list_recipes, load_recipe
+
+    for name, path in list_recipes().items():
+        recipe = load_recipe(path)
+        print(f"{name:<16}{recipe.title}")
+    return 0
+
+
+def show_runs(args: argparse.Namespace) -> int:
+    """list what was trained, oldest first"""
+    from .places import home
+    from .runs import runs_table
+
+    rows = runs_table()
+    if not rows:
+        print(f"no runs in {home() / 'runs'}: start one with `molnb train PRESET`", file=sys.stderr)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = [columns, *([_cell(row.get(name)) for name in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    for row in table if rows else []:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
+    return 0
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _label(text: str) -> tuple[str, str]:
+    """COLUMN:UNIT; the unit may hold colons, the column may not."""
+    column, colon, unit = text.partition(":")
+    if not (column and colon and unit):
+        raise Refused(f"--label {text!r} has no unit: write COLUMN:UNIT, as in --label 'logS:log(mol/L)'")
+    return column, unit
+
+
+def _shared(args: argparse.Namespace) -> dict[str, Any]:
+    """The shared options that were given, as parameters of a notebook."""
+    return {name: getattr(args, name) for name in ("seed", "workers", "device") if getattr(args, name) is not None}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="molnb",
+        description="Molecular pretraining: from SMILES to shards, a pretrained model, embeddings and predictions.",
+        epilog=__doc__.partition("\n\n")[2],
+    )
+    parser.add_argument("--version", action="version", version=f"molnb {__version__}")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--out", type=Path, help="where the result goes (default: below MOLNB_HOME, by default here)")
+    shared.add_argument("--seed", type=int, help="of everything random (default: that of preset or notebook)")
+    shared.add_argument("--workers", type=int, help="processes (default: one a core)")
+    shared.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, function: Any, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=function.__doc__, description=function.__doc__, parents=parents)
+        command.set_defaults(function=function)
+        return command
+
+    _add_notebook_commands(add, shared)
+    _add_data_commands(add, shared)
+    add("recipes", show_recipes)
+    add("runs", show_runs)
+    return parser
+
+
+def _add_notebook_commands(add: Any, shared: argparse.ArgumentParser) -> None:
+    command = add("tour", run_tour, shared)
+    command.add_argument("--size", default="tour", choices=("test", "tour", "full"), help="of every lesson")
+    command = add("run", run_one, shared)
+    command.add_argument("notebook", help="path, or the name of a lesson such as 05_pretrain")
+    pair = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
+    command.add_argument("-p", "--parameter", help="one of the notebook's parameters", **pair)
+    command.add_argument("--timeout", type=int, metavar="SECONDS", help="give up when one cell takes longer")
+
+
+def _add_data_commands(add: Any, shared: argparse.ArgumentParser) -> None:
+    command = add("curate", run_curate, shared)
+    command.add_argument("recipe", metavar="NAME_OR_FILE", help="a recipe's name or YAML file, or a table of yours")
+    command.add_argument("--smiles", metavar="COLUMN", help="column of your table that holds SMILES")
+    command.add_argument("--label", metavar="COLUMN:UNIT", action="append", default=[], help="a label and its unit")
+    command.add_argument("--n", type=int, help="a sample of this many rows instead of all")
+    command.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler, as tcp://host:8786")
+    command = add("train", run_train, shared)
+    command.add_argument("preset", metavar="PRESET", help="name of a preset, or the folder of a run to go on with")
+    command.add_argument("--data", nargs="+", default=["nci"], help="curated folders or recipes (default: nci)")
+    pair = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
+    command.add_argument("--set", help="change a field of the preset; dots reach inside, as model.layers", **pair)
+    for name, function in (("embed", run_embed), ("predict", run_predict)):
+        command = add(name, function, shared)
+        command.add_argument("file", help="CSV, SMI, SDF or Parquet with molecules")
+        command.add_argument("--run", required=True, metavar="DIR", help="folder of a trained run")
+        command.add_argument("--smiles", metavar="COLUMN", help="column that holds SMILES")
+        if name == "embed":
+            command.add_argument("--level", default="molecule", choices=("molecule", "atom"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    args = make_parser().parse_args(arguments)
+    try:
+        return args.function(args)
+    except Refused as error:
+        print(f"molnb {args.command}: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("molnb"):
+            raise
+        print(f"molnb {args.command}: needs the package {error.name}: see Set-up in README.md", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"molnb {args.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
