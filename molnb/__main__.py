@@ -73,7 +73,7 @@ def run_train(args: argparse.Namespace) -> int:
     changes = {**({} if args.seed is None else {"seed": args.seed}), **dict(args.set)}
     if Path(args.preset, "config.json").is_file():
         if changes or args.out:
-            raise Refused(f"{args.preset} is a run, which keeps its folder and settings: leave out --out, --seed, --set")
+            raise Refused(f"{args.preset} is a run, which keeps its settings: leave out --out, --seed, --set")
         run = prepare(args.preset)
     else:
         config = change(make_preset(args.preset, args.data), changes)
