@@ -1,0 +1,82 @@
+"""One progress display for shells and notebooks.
+
+In a notebook one cell output is updated in place; elsewhere a line is written to stderr, at most one every two
+seconds, so that a log file stays readable.
+"""
+
+from __future__ import annotations
+
+import html
+import sys
+import time
+from types import TracebackType
+
+SECONDS_BETWEEN_LINES = 2.0
+SECONDS_BETWEEN_UPDATES = 0.2
+
+
+class Progress:
+    """How much of a known amount of work is done; use as a context manager."""
+
+    def __init__(self, label: str, total: int, shown: bool = True):
+        self.label, self.total, self.shown = label, total, shown
+        self.done, self.note = 0, ""
+        self._start = self._last = time.monotonic()
+        self._handle = self._in_notebook() if shown else None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        # A shell that saw no line so far needs none for work that took a moment.
+        if self._handle is not None or self._last > self._start or error is not None:
+            self._show(final=True)
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        """Count ``amount`` more as done, and show it when the last display is old enough."""
+        self.done += amount
+        self.note = note or self.note
+        wait = SECONDS_BETWEEN_LINES if self._handle is None else SECONDS_BETWEEN_UPDATES
+        if time.monotonic() - self._last >= wait:
+            self._show()
+
+    def text(self) -> str:
+        """One line: done of total, per cent, time left, note."""
+        elapsed = time.monotonic() - self._start
+        share = self.done / self.total if self.total else 1.0
+        left = f", {_clock(elapsed * (1 - share) / share)} left" if 0 < share < 1 else f", {_clock(elapsed)}"
+        return f"{self.label}: {self.done:,} of {self.total:,} ({share:.0%}{left})" + (self.note and f" {self.note}")
+
+    def _show(self, final: bool = False) -> None:
+        if not self.shown:
+            return
+        self._last = time.monotonic()
+        if self._handle is not None:
+            self._handle.update(self._bundle(), raw=True)
+        else:
+            print(self.text(), file=sys.stderr, flush=True)
+
+    def _bundle(self) -> dict[str, str]:
+        bar = f'<progress value="{self.done}" max="{max(self.total, 1)}" style="width:30ch"></progress>'
+        return {"text/plain": self.text(), "text/html": f"{bar} <code>{html.escape(self.text())}</code>"}
+
+    def _in_notebook(self):  # noqa: ANN202 (IPython's handle, where there is IPython)
+        """A display handle when this runs in a Jupyter kernel, else None; IPython is not imported to find out."""
+        ipython = sys.modules.get("IPython")
+        shell = ipython.get_ipython() if ipython is not None else None
+        if shell is None or getattr(shell, "kernel", None) is None:
+            return None
+        from IPython.display import display
+
+        return display(self._bundle(), raw=True, display_id=True)
+
+
+def _clock(seconds: float) -> str:
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    return (
+        f"{seconds // 60} min {seconds % 60:02d} s"
+        if seconds < 3600
+        else f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    )
