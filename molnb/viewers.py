@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import html
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
+
+from .progress import Progress
 
 HEADLINE = "application/vnd.molnb.headline+json"
 
@@ -41,6 +44,115 @@ def sample_words(n: int | None, of: int | None) -> str:
     if n is None:
         return ""
     return f"{n:,}" if of is None else f"{n:,} of {of:,}"
+
+
+class LiveCurve:
+    """The loss while a model trains: ``run = await fit(config, watch=LiveCurve())``.
+
+    In JupyterLab a curve that grows, progress, and a Stop button that leaves a usable run; headlessly one line that is
+    updated in place. Either way a plain figure remains in the saved notebook: a live one would add 5 MB to it.
+    """
+
+    def __init__(self, label: str = "training", seconds_between_updates: float = 0.4):
+        self.label, self.interval = label, seconds_between_updates
+        self.stopped = False
+        self._train: list[tuple[int, float]] = []
+        self._val: dict[str, list[tuple[int, float]]] = {}
+        self._last = 0.0
+        self._shown: _Panel | Progress | None = None
+
+    def __call__(self, report: Any) -> bool:
+        """Take a step's report; False once Stop was pressed, which ends the training."""
+        if self._shown is None:
+            live = not headless() and _in_kernel()
+            self._shown = _Panel(self, report.steps) if live else Progress(self.label, report.steps)
+        self._train.append((report.step, report.loss))
+        for row in report.rows:
+            if row["part"] == "val":
+                self._val.setdefault(row["features"], []).append((row["step"], row["loss"]))
+        last = report.step >= report.steps or self.stopped
+        if last or time.monotonic() - self._last >= self.interval:
+            self._last = time.monotonic()
+            note = f"step {report.step:,} of {report.steps:,}, loss {report.loss:.3f}, {report.seconds:.0f} s"
+            if isinstance(self._shown, Progress):
+                self._shown.advance(report.step - self._shown.done, f"loss {report.loss:.3f}")
+            else:
+                self._shown.update(report.step, note)
+        if last:
+            self.close()
+        return not self.stopped
+
+    def curves(self) -> list[tuple[str, list[int], list[float]]]:
+        """Name, steps and losses of each curve so far; the training curve is averaged for display."""
+        from .figures import averaged
+
+        named = {"training": averaged(*zip(*self._train)) if self._train else ((), ())}
+        named |= {f"validation, features {name}": tuple(zip(*points)) for name, points in self._val.items()}
+        return [(name, list(steps), list(losses)) for name, (steps, losses) in named.items()]
+
+    def figure(self) -> Any:
+        """The curves so far as a plain figure."""
+        import plotly.graph_objects as go
+
+        figure = go.Figure(layout={"template": "molnb", "height": 320, "xaxis_title": "step", "yaxis_title": "loss"})
+        for name, steps, losses in self.curves():
+            figure.add_scatter(x=steps, y=losses, name=name, mode="lines" if name == "training" else "lines+markers")
+        return figure
+
+    def close(self) -> None:
+        """Replace what is live by a plain figure; also call it after an interrupted training."""
+        if self._shown is None:
+            return
+        shown, self._shown = self._shown, None
+        if isinstance(shown, Progress):
+            shown.__exit__(None, None, None)
+        else:
+            shown.close()
+        if _in_kernel():
+            from IPython.display import display
+
+            display(self.figure())
+
+
+class _Panel:
+    """Figure, progress bar and Stop button of a LiveCurve in JupyterLab."""
+
+    def __init__(self, curve: LiveCurve, steps: int):
+        import ipywidgets
+        import plotly.graph_objects as go
+        from IPython.display import display
+
+        self.curve = curve
+        self.plot = go.FigureWidget(curve.figure())
+        self.bar, self.note = ipywidgets.IntProgress(max=steps), ipywidgets.Label()
+        self.button = ipywidgets.Button(description="Stop", tooltip="end now; the run so far can be used and resumed")
+        self.button.on_click(self._stop)
+        self.box = ipywidgets.VBox([self.plot, ipywidgets.HBox([self.bar, self.note, self.button])])
+        display(self.box)
+
+    def _stop(self, _button: Any) -> None:
+        # Only a flag: the callback may run in another thread than the loop.
+        self.curve.stopped = True
+
+    def update(self, step: int, note: str) -> None:
+        curves = self.curve.curves()
+        with self.plot.batch_update():
+            for name, steps, losses in curves[len(self.plot.data) :]:
+                self.plot.add_scatter(x=steps, y=losses, name=name, mode="lines+markers")
+            for trace, (_, steps, losses) in zip(self.plot.data, curves):
+                trace.x, trace.y = steps, losses
+        self.bar.value, self.note.value = step, note
+
+    def close(self) -> None:
+        for widget in (self.plot, self.bar, self.note, self.button, self.box):
+            widget.close()
+
+
+def _in_kernel() -> bool:
+    """True in a Jupyter kernel, where there is something to display on."""
+    from IPython import get_ipython
+
+    return getattr(get_ipython(), "kernel", None) is not None
 
 
 def draw_molecules(
