@@ -90,6 +90,14 @@ def _panels(titles: Sequence[str], columns: int, height: int) -> tuple[go.Figure
     return figure, [{"row": i // columns + 1, "col": i % columns + 1} for i in range(len(titles))]
 
 
+def plot_curves(curves: Sequence[tuple[str, Sequence[float], Sequence[float]]], x: str, y: str) -> go.Figure:
+    """Named curves in one panel: (name, x values, y values); long ones as lines, short ones with a mark a point."""
+    figure = go.Figure(layout={"template": "molnb", "height": 320, "xaxis_title": x, "yaxis_title": y})
+    for name, xs, ys in curves:
+        figure.add_scatter(x=xs, y=ys, name=name, mode="lines" if len(xs) > BINS else "lines+markers")
+    return figure
+
+
 def plot_losses(
     runs: Sequence[Run],
     terms: Sequence[str] | None = None,

@@ -80,7 +80,8 @@ def _execute(path: Path, out: Path, values: dict[str, Any], timeout: int | None)
     except PapermillExecutionError as error:
         if all(_may_fail(cell) for cell in nbformat.read(out, 4).cells if _failed(cell)):
             return DONE, ""
-        return CELL_FAILED, f"cell {error.exec_count} failed: {error.ename}: {error.evalue}".splitlines()[0]
+        said = str(error.evalue).strip().partition("\n")[0]
+        return CELL_FAILED, f"cell {error.exec_count} failed: {error.ename}: {said}"
     except (DeadKernelError, CellTimeoutError, RuntimeError) as error:
         reason = f"a cell ran longer than {timeout} s" if isinstance(error, CellTimeoutError) else "the kernel died"
         return KERNEL_LOST, reason

@@ -20,9 +20,10 @@ from .viewers import sample_words
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 GONE = '<p class="gone">Here stands a control that needs a running kernel: open the notebook in JupyterLab.</p>'
-# Code first, so that a dollar sign inside it is left alone.
+# Code first, so that a dollar sign inside it is left alone; last a dollar that is money.
 _MATH = re.compile(
-    r"(?P<code>```.*?```|`[^`\n]+`)|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^$\s][^$\n]*?)(?<!\s)\$(?![\d$])",
+    r"(?P<code>```.*?```|`[^`\n]+`)|\$\$(?P<block>.+?)\$\$"
+    r"|(?<![\\$\w])\$(?P<inline>[^$\s`][^$`\n]*?)(?<!\s)\$(?![\d$])|(?P<money>\\?\$)",
     re.S,
 )
 
@@ -115,8 +116,8 @@ def _static(cell: Any, number: int) -> Any:
 def _mathml(match: re.Match[str]) -> str:
     from latex2mathml.converter import convert
 
-    if match["code"]:
-        return match["code"]
+    if match["code"] or match["money"]:
+        return match["code"] or "&#36;"
     shown = "block" if match["block"] else "inline"
     mathml = convert((match["block"] or match["inline"]).strip(), display=shown)
     return mathml.replace("*", "&#42;").replace("_", "&#95;").replace("\n", " ")
@@ -150,8 +151,8 @@ def _plot(figure: dict[str, Any], name: str) -> str:
 
 
 def heading(notebook: Any) -> tuple[str, str]:
-    """Title of a lesson and the question under it, from its first cell."""
-    lines = notebook.cells[0].source.splitlines() if notebook.cells else []
+    """Title of a lesson and the question under it, from its first text."""
+    lines = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "").splitlines()
     text = [line.strip() for line in lines if line.strip()]
     title = next((line.lstrip("# ") for line in text if line.startswith("# ")), "")
     question = next((line for line in text if not line.startswith("#")), "")

@@ -92,12 +92,9 @@ class LiveCurve:
 
     def figure(self) -> Any:
         """The curves so far as a plain figure."""
-        import plotly.graph_objects as go
+        from .figures import plot_curves
 
-        figure = go.Figure(layout={"template": "molnb", "height": 320, "xaxis_title": "step", "yaxis_title": "loss"})
-        for name, steps, losses in self.curves():
-            figure.add_scatter(x=steps, y=losses, name=name, mode="lines" if name == "training" else "lines+markers")
-        return figure
+        return plot_curves(self.curves(), "step", "loss")
 
     def close(self) -> None:
         """Replace what is live by a plain figure; also call it after an interrupted training."""
