@@ -247,9 +247,15 @@ class Corpus:
             labelled = np.asarray(shards.array(f"{task}.index"))
             rank = np.searchsorted(labelled, ids[mine] - self.starts[d])
             rank_ok = rank < len(labelled)
-            hit = rank_ok & (labelled[np.where(rank_ok, rank, 0)] == ids[mine] - self.starts[d]) if len(labelled) else rank_ok
+            hit = (
+                rank_ok & (labelled[np.where(rank_ok, rank, 0)] == ids[mine] - self.starts[d])
+                if len(labelled)
+                else rank_ok
+            )
             if hit.any():
-                at, value = self._place(shards, task, mine[hit], rank[hit], ids[mine[hit]] - self.starts[d], n_atoms, n_bonds)
+                at, value = self._place(
+                    shards, task, mine[hit], rank[hit], ids[mine[hit]] - self.starts[d], n_atoms, n_bonds
+                )
                 index.append(at)
                 values.append(value)
         if not index:

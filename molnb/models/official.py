@@ -122,7 +122,9 @@ def make_reference_batch(arrays: dict) -> ReferenceBatch:
     """The reference's integer features (`atom_feat`, `edge_feat`, ...) and coordinates (Å), padded as they are."""
     t = {k: torch.as_tensor(v) for k, v in arrays.items()}
     pair_type, edge = t["pair_type"].long(), t["edge_feat"].long()
-    kind = torch.where(edge[..., 0] > 2, 3 + 12 * (edge[..., 0] - 4) + 2 * (edge[..., 1] - 20) + edge[..., 2] - 36, edge[..., 0])
+    kind = torch.where(
+        edge[..., 0] > 2, 3 + 12 * (edge[..., 0] - 4) + 2 * (edge[..., 1] - 20) + edge[..., 2] - 36, edge[..., 0]
+    )
     codes = Codes(
         real=t["atom_mask"].bool(),
         tokens=t["src_token"].long(),
@@ -182,9 +184,17 @@ def reference_gradients(model: ReferenceModel, batch: ReferenceBatch) -> dict[st
 
 def reference_names(model: ReferenceModel) -> dict[str, str]:
     """Every parameter of the encoder: the reference's name to molnb's."""
-    stems = {f"encoder.layers.{i}.{k}": f"blocks.{i}.{v}" for i in range(len(model.encoder.blocks)) for k, v in _LAYER.items()}
+    stems = {
+        f"encoder.layers.{i}.{k}": f"blocks.{i}.{v}"
+        for i in range(len(model.encoder.blocks))
+        for k, v in _LAYER.items()
+    }
     ours = set(dict(model.encoder.named_parameters()))
-    pairs = [(f"{theirs}.{leaf}", f"{stem}.{leaf}") for theirs, stem in (NAMES | stems).items() for leaf in ("weight", "bias")]
+    pairs = [
+        (f"{theirs}.{leaf}", f"{stem}.{leaf}")
+        for theirs, stem in (NAMES | stems).items()
+        for leaf in ("weight", "bias")
+    ]
     return {theirs: name for theirs, name in pairs if name in ours}
 
 

@@ -203,7 +203,11 @@ class TwoTrack(nn.Module):
         `molecule_only` skips what only pairs and coordinates need: the last pair update and the movement head.
         """
         real = torch.cat([torch.ones_like(codes.real[:, :1]), codes.real], 1)  # mol n_node
-        nodes = real.sum(1) if self.config.conventions.length_norm == "molecule" else torch.full_like(real[:, 0], real.shape[1], dtype=torch.int64)
+        nodes = (
+            real.sum(1)
+            if self.config.conventions.length_norm == "molecule"
+            else torch.full_like(real[:, 0], real.shape[1], dtype=torch.int64)
+        )
         length = nodes.float().view(-1, 1, 1)
         masked = torch.zeros(real.shape, device=real.device).masked_fill(~real, float("-inf"))[:, None, None]
         triangle_weight = real_pairs(real)[..., None] * length[..., None] ** -0.5
@@ -252,7 +256,13 @@ def initialise(model: TwoTrack, conventions: Conventions) -> None:
 def _initialise_as_intended(model: TwoTrack) -> None:
     """Residual branches end in zero, gates start open, distances enter the kernel unstretched."""
     for block in model.blocks:
-        for final in (block.attention.out, block.ffn.contract, block.outer.out, block.triangle.out, block.pair_ffn.contract):
+        for final in (
+            block.attention.out,
+            block.ffn.contract,
+            block.outer.out,
+            block.triangle.out,
+            block.pair_ffn.contract,
+        ):
             nn.init.zeros_(final.weight)
         for gate in (block.triangle.gate, block.triangle.out_gate):
             nn.init.zeros_(gate.weight)

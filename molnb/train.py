@@ -1,0 +1,387 @@
+"""The loop. Read it from top to bottom: ask, answer, score, step, log, save.
+
+`training_steps` is a generator and the only loop there is; `train` drains it, `fit` drains it with `await` so that a
+notebook stays alive. A killed run goes on from its last checkpoint and ends in the same bits on the CPU: which samples
+form a step, what is hidden and which noise is added depend only on (seed, step, sample), dropout only on (seed, step).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .baselines import label_baselines, pretrain_baselines
+from .batches import Corpus, batches, sample_ids
+from .draws import hash64, integer_seed
+from .errors import Refused
+from .objectives import Model, Question, Supervised, Task, Term
+from .runs import (
+    Run,
+    RunConfig,
+    find_data,
+    last_checkpoint,
+    load_weights,
+    make_model,
+    rewind_logs,
+    start_run,
+    write_checkpoint,
+    write_weights,
+)
+from .shards import write_json
+
+EVAL_SEED, EVAL_STEP = 0, -1  # one noise for all runs, so their validation losses are comparable
+_DROPOUT = 100  # channel of the draws that seeds torch's own generator
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a step leaves behind: `rows` as logged, `loss` of the training batch."""
+
+    step: int
+    steps: int
+    loss: float
+    seconds: float
+    rows: tuple[dict, ...]
+
+
+def choose_device(asked: str = "auto") -> torch.device:
+    """The device asked for; `auto` is the GPU where there is one. Raises Refused for a GPU that is not there."""
+    if asked == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if asked.startswith("cuda") and not torch.cuda.is_available():
+        raise Refused(f"device {asked!r} asked for, but torch {torch.__version__} sees no GPU: use --device cpu")
+    try:
+        return torch.device(asked)
+    except RuntimeError:
+        raise Refused(f"unknown device {asked!r}: choose auto, cpu, cuda or cuda:0") from None
+
+
+def autocast(device: torch.device, precision: str):
+    """bf16 on GPUs that have it, float32 elsewhere, unless the configuration insists."""
+    wants = device.type == "cuda" and torch.cuda.is_bf16_supported() if precision == "auto" else precision == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16) if wants else nullcontext()
+
+
+def make_optimiser(config: RunConfig, model: Model) -> torch.optim.AdamW:
+    """AdamW; matrices decay, vectors (biases, gains) do not."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.epsilon)
+
+
+def learning_rate(config: RunConfig, step: int) -> float:
+    """Linear warm-up, then linear decay to zero (step counts from 0)."""
+    warm = (step + 1) / max(config.warmup_steps, 1)
+    cool = (config.steps - step) / max(config.steps - config.warmup_steps, 1)
+    return config.learning_rate * max(0.0, min(warm, cool, 1.0))
+
+
+def hash_sample(ids: np.ndarray, n: int | None) -> np.ndarray:
+    """At most n of these ids, the same ones every time, ascending."""
+    if n is None or n >= len(ids):
+        return ids
+    return np.sort(ids[np.argsort(hash64(0, ids), kind="stable")[:n]])
+
+
+class Session:
+    """What a run holds in memory while it trains: corpus, model, optimiser, and the step it has reached."""
+
+    def __init__(self, run: Run, device: str):
+        self.run, self.config, self.device = run, run.config, choose_device(device)
+        self.objective = self.config.objective
+        self.corpus = Corpus([find_data(d) for d in self.config.data], self.config.model.hydrogens)
+        self.train_ids, self.val_ids = training_rows(self.corpus, self.config)
+        self.model = make_model(self.config)
+        if self.config.start_from:
+            start_from(self.model, Run(self.config.start_from), self.config.frozen_layers)
+        self.model.to(self.device)
+        self.optimiser = make_optimiser(self.config, self.model)
+        self.step = self._resume()
+
+    def _resume(self) -> int:
+        found = last_checkpoint(self.run)
+        rewind_logs(self.run, found[0] if found else -1)
+        if not found:
+            return 0
+        step, tensors = found
+        restore(self.model, self.optimiser, tensors, self.run.path / "checkpoints")
+        return step
+
+    def questions(self, ids: np.ndarray, seed: int, step: int, drop_features: float | None = None) -> list[Question]:
+        """The objective's questions about these molecules, in groups of similar size."""
+        groups = batches(self.corpus, ids, self.config.pair_budget, self.objective.tasks)
+        return [self.objective.ask(batch, seed, step, drop_features) for batch in groups]
+
+    def save(self) -> None:
+        write_checkpoint(self.run, self.step, snapshot(self.model, self.optimiser))
+        write_weights(self.run, self.model)
+
+
+def training_rows(corpus: Corpus, config: RunConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation ids; only labelled molecules where the objective needs labels."""
+    train, val = corpus.ids("train", config.split), corpus.ids("val", config.split)
+    tasks = config.objective.tasks
+    if tasks:
+        missing = [t for t in tasks if t not in corpus.tasks]
+        if missing:
+            raise Refused(
+                f"no dataset of this run has the task {missing[0]!r}: they have {', '.join(corpus.tasks) or 'none'}"
+            )
+        labelled = corpus.labelled(tasks)
+        train, val = np.intersect1d(train, labelled), np.intersect1d(val, labelled)
+    if not len(train):
+        raise Refused(f"no training molecules in {', '.join(config.data)}: curate more rows, or choose another split")
+    return hash_sample(train, config.n_train), hash_sample(val, config.n_val)
+
+
+def start_from(model: Model, run: Run, frozen_layers: int) -> None:
+    """Take a run's encoder; its heads stay behind. Freezes the embeddings and the first blocks if asked."""
+    source = run.load_model().encoder
+    if source.config != model.encoder.config:
+        differ = [k for k, v in source.config.to_dict().items() if model.encoder.config.to_dict()[k] != v]
+        raise Refused(f"{run.path} was trained with another architecture ({', '.join(differ)} differ): use its model")
+    model.encoder.load_state_dict(source.state_dict())
+    frozen = set(model.encoder.blocks[:frozen_layers].parameters())
+    if frozen_layers:
+        frozen |= {p for n, p in model.encoder.named_parameters() if not n.startswith(("blocks", "token", "movement"))}
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+
+
+def snapshot(model: Model, optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Weights and optimiser state under the parameters' names."""
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        for key, value in optimiser.state.get(parameter, {}).items():
+            tensors[f"optimiser.{name}.{key}"] = value
+    return tensors
+
+
+def restore(model: Model, optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], origin: Path) -> None:
+    """Undo `snapshot`. Raises Refused if the tensors are another model's."""
+    weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    for name, expected in model.state_dict().items():
+        if name not in weights or weights[name].shape != expected.shape:
+            there = tuple(weights[name].shape) if name in weights else "absent"
+            raise Refused(
+                f"the checkpoint in {origin} belongs to another model: {name} is {there} there and "
+                f"{tuple(expected.shape)} here. Delete the folder, or give the run another one"
+            )
+    model.load_state_dict(weights)
+    for name, parameter in model.named_parameters():
+        prefix = f"optimiser.{name}."
+        state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        if state:
+            device = parameter.device
+            optimiser.state[parameter] = {k: v if k == "step" else v.to(device) for k, v in state.items()}
+
+
+def total(counts: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Counts of several questions, added up by name."""
+    return {name: sum(c.get(name, 0.0) for c in counts) for name in dict.fromkeys(n for c in counts for n in c)}
+
+
+def take_step(session: Session) -> tuple[float, dict[str, float]]:
+    """One update of the weights: loss, and each term of the global batch."""
+    config, objective, step = session.config, session.objective, session.step
+    ids = session.train_ids[sample_ids(config.seed, step, config.global_batch, len(session.train_ids))]
+    questions = session.questions(ids, config.seed, step)
+    counts = total([q.counts for q in questions])
+    weights = objective.weights(counts)
+    session.model.train()
+    session.optimiser.zero_grad(set_to_none=True)
+    sums: dict[str, torch.Tensor] = {}
+    for part, question in enumerate(questions):
+        torch.manual_seed(integer_seed(config.seed, step, part, _DROPOUT))
+        with autocast(session.device, config.precision):
+            terms = objective.terms(session.model, question.to(session.device))
+        scored = [weights[k] * t.total / counts[k] for k, t in terms.items() if weights.get(k) and counts[k]]
+        if scored:
+            sum(scored).backward()
+        for name, term in terms.items():
+            sums[name] = sums.get(name, 0) + term.total.detach()
+    for group in session.optimiser.param_groups:
+        group["lr"] = learning_rate(config, step)
+    norm = torch.nn.utils.clip_grad_norm_(session.model.parameters(), config.clip_norm)
+    found = {k: float(v) / counts[k] for k, v in sums.items() if counts[k]}
+    loss = sum(weights[k] * v for k, v in found.items() if k in weights)
+    if not math.isfinite(loss):
+        raise Refused(
+            f"the loss is {loss} at step {step + 1} of {config.steps}: lower the learning rate "
+            f"({config.learning_rate:g}) and start again; the last checkpoint is untouched"
+        )
+    session.optimiser.step()
+    session.step += 1
+    return loss, found | {"gradient_norm": float(norm), "learning_rate": learning_rate(config, step)}
+
+
+@torch.no_grad()
+def score(
+    model: Model, objective, questions: Sequence[Question], device: torch.device, precision: str = "float32"
+) -> dict[str, float]:
+    """Each term of an objective over questions, in evaluation mode."""
+    model.eval()
+    sums: dict[str, float] = {}
+    for question in questions:
+        with autocast(device, precision):
+            terms: dict[str, Term] = objective.terms(model, question.to(device))
+        for name, term in terms.items():
+            sums[name] = sums.get(name, 0.0) + float(term.total)
+    counts = total([q.counts for q in questions])
+    return {name: value / counts[name] for name, value in sums.items() if counts[name]}
+
+
+def validation_questions(session: Session) -> dict[str, list[Question]]:
+    """The questions of validation: features hidden and visible apart, with the same noise for every run."""
+    if isinstance(session.objective, Supervised):
+        return {"visible": session.questions(session.val_ids, EVAL_SEED, EVAL_STEP, 0.0)}
+    shown = {"hidden": 1.0, "visible": 0.0}
+    return {name: session.questions(session.val_ids, EVAL_SEED, EVAL_STEP, drop) for name, drop in shown.items()}
+
+
+def validate(session: Session, questions: dict[str, list[Question]]) -> list[dict]:
+    """One row for hidden and one for visible features, with the loss as training weighs it."""
+    rows = []
+    for features, asked in questions.items():
+        terms = score(session.model, session.objective, asked, session.device, session.config.precision)
+        weights = session.objective.weights(total([q.counts for q in asked]))
+        loss = sum(weights[k] * v for k, v in terms.items() if k in weights)
+        rows.append({"step": session.step, "part": "val", "features": features, "loss": loss} | terms)
+    return rows
+
+
+def write_baselines(session: Session, questions: dict[str, list[Question]]) -> None:
+    """Measure once what each term must beat, and keep it in the run's folder."""
+    file = session.run.path / "baselines.json"
+    if file.exists() or not len(session.val_ids):
+        return
+    if isinstance(session.objective, Supervised):
+        train = batches(session.corpus, session.train_ids, session.config.pair_budget, session.objective.tasks)
+        found = label_baselines(session.objective, train, [q.batch for q in questions["visible"]])
+    else:
+        found = pretrain_baselines(session.corpus, session.train_ids, questions["hidden"])
+    write_json(found, file)
+
+
+def training_steps(run: Run, device: str = "auto") -> Iterator[Report]:
+    """The loop: yields after each step. Closing the generator early leaves a run that can be used and resumed."""
+    session = Session(run, device)
+    config, began, before = session.config, time.time(), run.status().get("seconds", 0.0)
+    questions = validation_questions(session)
+    write_baselines(session, questions)
+    state = "stopped"
+    run.write_status(state="running", step=session.step, steps=config.steps, device=str(session.device))
+    try:
+        if session.step == 0 and len(session.val_ids):
+            _log(run, validate(session, questions), before)
+        while session.step < config.steps:
+            loss, terms = take_step(session)
+            last, rows = session.step == config.steps, []
+            if session.step % config.log_every == 0 or last:
+                rows.append({"step": session.step, "part": "train", "features": "mixed", "loss": loss} | terms)
+            if (session.step % config.eval_every == 0 or last) and len(session.val_ids):
+                rows += validate(session, questions)
+            seconds = before + time.time() - began
+            _log(run, rows, seconds)
+            if session.step % config.checkpoint_every == 0 or last:
+                session.save()
+                run.write_status(step=session.step, seconds=round(seconds, 2))
+            yield Report(session.step, config.steps, loss, seconds, tuple(rows))
+        state = "done"
+    except GeneratorExit:
+        session.save()
+        raise
+    except BaseException:
+        state = "failed"
+        raise
+    finally:
+        run.write_status(state=state, step=session.step, seconds=round(before + time.time() - began, 2))
+
+
+def _log(run: Run, rows: Sequence[dict], seconds: float) -> None:
+    if not rows:
+        return
+    with open(run.path / "metrics.jsonl", "a") as metrics, open(run.path / "timings.jsonl", "a") as timings:
+        metrics.writelines(json.dumps(row) + "\n" for row in rows)
+        timings.write(json.dumps({"step": rows[0]["step"], "seconds": round(seconds, 3)}) + "\n")
+
+
+def prepare(config: RunConfig | Run | str | Path, out: str | Path | None = None) -> Run:
+    """The run to train: a folder to go on with, or a configuration whose label scales are read from training rows."""
+    if not isinstance(config, RunConfig):
+        return config if isinstance(config, Run) else Run(config)
+    if isinstance(config.objective, Supervised) and not config.objective.tasks_scaled:
+        corpus = Corpus([find_data(d) for d in config.data], config.model.hydrogens)
+        train, _ = training_rows(corpus, config)
+        tasks = tuple(scale_task(corpus, name, train) for name in config.objective.tasks)
+        config = replace(config, objective=replace(config.objective, tasks_scaled=tasks))
+    return start_run(config, out)
+
+
+def scale_task(corpus: Corpus, name: str, train: np.ndarray) -> Task:
+    """A task with the mean and standard deviation of each label over training rows (1 where all are equal)."""
+    stored = corpus.tasks[name]
+    known = corpus.batch(np.intersect1d(train, corpus.labelled([name])), [name]).labels
+    if name not in known:
+        raise Refused(f"task {name!r} has no label on any training row: choose another split, or another task")
+    values = known[name].values.double().numpy()
+    mean, scale = np.nanmean(values, 0), np.nanstd(values, 0)
+    if stored["kind"] == "binary":
+        mean, scale = np.zeros_like(mean), np.ones_like(scale)
+    labels = stored["labels"]
+    return Task(
+        name=name,
+        level=stored["level"],
+        kind=stored["kind"],
+        loss=stored["loss"],
+        labels=tuple(label["name"] for label in labels),
+        units=tuple(label["unit"] for label in labels),
+        mean=tuple(mean.tolist()),
+        scale=tuple(np.where(scale > 0, scale, 1.0).tolist()),
+    )
+
+
+def train(
+    config: RunConfig | Run | str | Path,
+    out: str | Path | None = None,
+    watch: Callable[[Report], bool | None] | None = None,
+    device: str = "auto",
+) -> Run:
+    """Train to the end, or until `watch` returns False. A run's folder goes on where it stopped."""
+    run = prepare(config, out)
+    steps = training_steps(run, device)
+    for report in steps:
+        if watch is not None and watch(report) is False:
+            steps.close()
+    return run
+
+
+async def fit(
+    config: RunConfig | Run | str | Path,
+    out: str | Path | None = None,
+    watch: Callable[[Report], bool | None] | None = None,
+    device: str = "auto",
+) -> Run:
+    """`train` for a notebook cell (`await fit(...)`): the curve updates, Stop works, and papermill waits."""
+    run = prepare(config, out)
+    steps = training_steps(run, device)
+    try:
+        for report in steps:
+            await asyncio.sleep(0)
+            if watch is not None and watch(report) is False:
+                break
+    finally:
+        steps.close()  # also when the cell is interrupted: the run stays usable
+    return run
