@@ -13,6 +13,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,14 +47,15 @@ def curate(
     """Turn a recipe into molecules with geometries and labels on disk, or load them when that was done before.
 
     ``source`` replaces the recipe's file (a path, or a dictionary of the keys of ``source``, also ``columns``); ``n``
-    takes a hash sample of the rows; ``workers`` counts local processes (all cores), ``cluster`` is the address of a
-    Dask scheduler instead; ``home`` holds ``data/`` (MOLNB_HOME, or here). Raises Refused for input it cannot use.
+    takes a hash sample of the rows; ``workers`` counts local processes (all cores; 0 works in this one, where a crash
+    ends it), ``cluster`` is the address of a Dask scheduler instead; ``home`` holds ``data/`` (MOLNB_HOME, or here).
+    Raises Refused for input it cannot use.
     """
     home = Path(home or places.home())
     if n is not None and n < 1:
         raise Refused(f"n={n}: a sample has at least 1 row; leave n out for all rows.")
-    if workers is not None and workers < 1:
-        raise Refused(f"workers={workers}: at least 1 is needed; leave it out for all {count_cores()} cores.")
+    if workers is not None and workers < 0:
+        raise Refused(f"workers={workers}: 0 works in this process, 1 or more in others; {count_cores()} cores here.")
     recipe = with_source(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), source)
     found = find_source(recipe, home)
     tag = "" if n is None else f"-n{n}"
@@ -65,10 +67,10 @@ def curate(
         if progress:
             print(f"{folder.name}: {shards.n:,} molecules, curated before")
         return shards
-    with _alone(folder):
+    with _alone(folder), _untouched_if_refused(job):
         plan = _make_plan(job, found, n)
         if not (job.work / "molecules.json").exists():
-            with Pool(workers or count_cores(), cluster) as pool:
+            with Pool(count_cores() if workers is None else workers, cluster) as pool:
                 _make_molecules(job, found, plan, pool, progress)
         shards = finish(job, found, plan)
     if progress:
@@ -92,6 +94,17 @@ def _alone(folder: Path) -> Iterator[None]:
                 f"Another process is curating {folder}; wait for it, then the same call only loads."
             ) from None
         yield
+
+
+@contextlib.contextmanager
+def _untouched_if_refused(job: Job) -> Iterator[None]:
+    """Leave no folder behind when the source itself was refused (no such column, no rows)."""
+    try:
+        yield
+    except Refused:
+        if not any((job.work / name).exists() for name in ("source.json", "molecules.json")):
+            shutil.rmtree(job.folder, ignore_errors=True)
+        raise
 
 
 def _make_plan(job: Job, found: Found, n: int | None) -> dict[str, Any]:

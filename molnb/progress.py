@@ -20,7 +20,7 @@ class Progress:
 
     def __init__(self, label: str, total: int, shown: bool = True):
         self.label, self.total, self.shown = label, total, shown
-        self.done, self.note = 0, ""
+        self.done, self.note, self._displayed = 0, "", 0
         self._start = self._last = time.monotonic()
         self._handle = self._in_notebook() if shown else None
 
@@ -29,8 +29,8 @@ class Progress:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         # A shell that saw no line so far needs none for work that took a moment.
-        if self._handle is not None or self._last > self._start or error is not None:
-            self._show(final=True)
+        if self._handle is not None or (self._last > self._start and self._displayed < self.done) or error is not None:
+            self._show()
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         """Count ``amount`` more as done, and show it when the last display is old enough."""
@@ -47,10 +47,10 @@ class Progress:
         left = f", {_clock(elapsed * (1 - share) / share)} left" if 0 < share < 1 else f", {_clock(elapsed)}"
         return f"{self.label}: {self.done:,} of {self.total:,} ({share:.0%}{left})" + (self.note and f" {self.note}")
 
-    def _show(self, final: bool = False) -> None:
+    def _show(self) -> None:
         if not self.shown:
             return
-        self._last = time.monotonic()
+        self._last, self._displayed = time.monotonic(), self.done
         if self._handle is not None:
             self._handle.update(self._bundle(), raw=True)
         else:

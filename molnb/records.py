@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import itertools
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,28 +49,29 @@ def _open_text(path: Path) -> io.TextIOBase:
     return path.open(encoding="utf-8-sig", errors="replace", newline="")
 
 
-def records(source: Source, path: Path) -> Iterator[Record]:
-    """Every data row of a file, in its order; blank lines are no rows."""
+def records(source: Source, path: Path, columns: list[str] | None = None) -> Iterator[Record]:
+    """Every data row of a file, in its order; blank lines are no rows. ``columns`` spares a Parquet file the others."""
     kind = file_format(source)
     if kind == "smi":
         return _smi_records(path)
     if kind == "sdf":
         return _sdf_records(path)
     if kind == "parquet":
-        return _parquet_records(path)
+        return _parquet_records(path, columns)
     return _csv_records(source, path, kind)
 
 
 def column_names(source: Source, path: Path) -> list[str]:
-    """The columns of a file: from its header, the schema, or the properties of the first 100 records of an SDF."""
+    """The columns of a file: from its header, the schema, or the properties of an SDF's records."""
     kind = file_format(source)
     if kind == "smi":
         return ["smiles", "name"]
     if kind == "parquet":
         return list(_parquet(path).schema_arrow.names)
     if kind == "sdf":
-        first = itertools.islice(_sdf_records(path), 100)
-        return list(dict.fromkeys(name for record in first for name in record.fields if name != "molblock"))
+        return list(
+            dict.fromkeys(name for record in _sdf_records(path) for name in record.fields if name != "molblock")
+        )
     with _open_text(path) as file:
         return _csv_header(source, path, file, kind)[0]
 
@@ -164,7 +164,7 @@ def _parquet(path: Path) -> pq.ParquetFile:
         raise Refused(f"{path} is not a readable Parquet file: {error}") from None
 
 
-def _parquet_records(path: Path) -> Iterator[Record]:
-    for batch in _parquet(path).iter_batches(batch_size=ROWS_PER_GROUP):
+def _parquet_records(path: Path, columns: list[str] | None) -> Iterator[Record]:
+    for batch in _parquet(path).iter_batches(batch_size=ROWS_PER_GROUP, columns=columns):
         for fields in batch.to_pylist():
             yield Record(None, fields)

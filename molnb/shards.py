@@ -207,8 +207,8 @@ class Shards:
         for name in wanted:
             if name not in known and name not in extra:
                 raise Refused(f"{self.path.name} has no column '{name}'; it has: {', '.join([*known, *extra])}")
-        parts = [pq.read_table(path, columns=[c for c in wanted if c in known]) for path in self._parts()]
-        table = pa.concat_tables(parts)
+        stored = [name for name in wanted if name in known] or ["row"]
+        table = pa.concat_tables([pq.read_table(path, columns=stored) for path in self._parts()])
         for name in wanted:
             if name in extra:
                 other = pq.read_table(self.path / f"{extra[name]}.parquet", columns=[name])

@@ -40,15 +40,19 @@ def with_source(recipe: Recipe, source: str | Path | dict | None) -> Recipe:
     content.setdefault("kind", "url" if "url" in content else "file")
     if content["kind"] == "file":
         content["file"] = str(Path(content["file"]).resolve())
-    changed = recipe.model_dump() | {"source": content} | ({"columns": columns} if columns else {})
-    replaced = make_recipe(changed, f"recipe {recipe.name} with source={source}")
-    if columns is None and file_format(replaced.source) == "sdf" and "smiles" not in _first_columns(replaced):
-        replaced = make_recipe(changed | {"columns": {"smiles": None}}, f"recipe {recipe.name}")
-    return replaced
+    where = f"recipe {recipe.name} with source={source}"
+    replaced = make_recipe(recipe.model_dump() | {"source": content}, where)
+    if columns is None and replaced.source.kind == "file":
+        columns = _columns_there(replaced)
+    return make_recipe(recipe.model_dump() | {"source": content, "columns": columns or recipe.columns}, where)
 
 
-def _first_columns(recipe: Recipe) -> list[str]:
-    return column_names(recipe.source, source_path(recipe.source, recipe.folder))
+def _columns_there(recipe: Recipe) -> dict[str, str | None]:
+    """The recipe's columns as far as its new file has them: an SDF needs no SMILES, no file an identifier."""
+    names = column_names(recipe.source, source_path(recipe.source, recipe.folder))
+    wanted = recipe.columns
+    no_smiles = file_format(recipe.source) == "sdf" and wanted.smiles not in names
+    return {"smiles": None if no_smiles else wanted.smiles, "id": wanted.id if wanted.id in names else None}
 
 
 def recipe_for_file(
@@ -164,12 +168,13 @@ def write_snapshot(recipe: Recipe, found: Found, path: Path) -> dict[str, Any]:
     file = source_path(found.source, found.folder)
     columns = [label for label in recipe.labels if label.column is not None]
     side = _side_table(found, columns) if found.source.join is not None else None
-    _refuse_missing(file, _wanted_columns(recipe, found, side), column_names(found.source, file))
+    wanted = _wanted_columns(recipe, found, side)
+    _refuse_missing(file, wanted, column_names(found.source, file))
     counts: dict[str, Counter] = {label.name: Counter() for label in columns}
     schema = snapshot_schema(recipe)
     n = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        rows = enumerate(records(found.source, file))
+        rows = enumerate(records(found.source, file, wanted))
         while batch := list(itertools.islice(rows, ROWS_PER_GROUP)):
             prepared = [_snapshot_row(row, record, recipe, columns, side, counts) for row, record in batch]
             writer.write_table(pa.Table.from_pylist(prepared, schema))

@@ -65,6 +65,8 @@ class Pool:
         if self.cluster is not None:
             self._client = self._client or _dask_client(self.cluster)
             return self._client.get_executor(pure=False)
+        if self.workers == 0:
+            return _Here()
         from loky import ProcessPoolExecutor
 
         return ProcessPoolExecutor(max_workers=self.workers, timeout=SECONDS_IDLE, env=ENVIRONMENT)
@@ -73,10 +75,19 @@ class Pool:
         executor, self._executor = self._executor, None
         if executor is None:
             return
-        if self.cluster is None:
+        if self.cluster is None and self.workers:
             executor.shutdown(wait=True, kill_workers=kill)
         else:
             executor.shutdown(wait=False)
+
+
+class _Here(Executor):
+    """Calls run at once, in this process: for debugging."""
+
+    def submit(self, function: Callable, /, *arguments: Any, **keywords: Any) -> Future:
+        future: Future = Future()
+        future.set_result(function(*arguments, **keywords))
+        return future
 
 
 def _dask_client(address: str) -> Any:
@@ -99,7 +110,7 @@ def run_slices(pool: Pool, work: Work, job: Any, slices: Iterable[Slice]) -> Ite
     while True:
         for piece in waiting:
             under_way[pool.submit(work, job, piece, True)] = piece
-            if len(under_way) >= 2 * pool.workers:
+            if len(under_way) >= max(1, 2 * pool.workers):
                 break
         if not under_way:
             return
