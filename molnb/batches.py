@@ -32,7 +32,7 @@ class Known(NamedTuple):
     (molecule, atom, atom). `values` is in the unit of the label; NaN where that one label of the row is unknown.
     """
 
-    index: Int[Tensor, "k *pair"]
+    index: Int[Tensor, " k *pair"]
     values: Float[Tensor, "k label"]
 
 

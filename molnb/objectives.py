@@ -273,7 +273,8 @@ def metric_names(task: Task) -> list[str]:
     """One name a label, ending in its unit: the mean absolute error, or the share of a binary label named wrongly."""
     if task.kind == "binary":
         return [f"{label}_wrong_share" for label in task.labels]
-    return [f"{label}_mae_{unit}" for label, unit in zip(task.labels, task.units, strict=True)]
+    endings = [f"_{unit}" if unit not in ("", "1") else "" for unit in task.units]
+    return [f"{label}_mae{ending}" for label, ending in zip(task.labels, endings, strict=True)]
 
 
 def label_scores(task: Task, guess: Float[Tensor, "k label"], truth: Float[Tensor, "k label"]) -> dict[str, Tensor]:

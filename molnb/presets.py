@@ -52,7 +52,7 @@ def pretrain_tiny(data: Sequence[str]) -> RunConfig:
 
 
 def labels_tiny(data: Sequence[str]) -> RunConfig:
-    """Quantum labels of molecules, atoms and bonds with the encoder of `pretrain_tiny`; about three minutes on `nci`."""
+    """Quantum labels of molecules, atoms and bonds with the encoder of `pretrain_tiny`; three minutes on `nci`."""
     return replace(
         pretrain_tiny(data),
         name="labels-tiny",

@@ -38,7 +38,7 @@ class RunConfig:
 
     `data` names folders of curated datasets (paths, or names below ``MOLNB_HOME/data``). The global batch is worked
     through in groups of at most `pair_budget` padded pairs. The learning rate rises linearly over `warmup_steps`, then
-    falls linearly to zero at `steps`. `start_from` is a run folder whose encoder the weights start from; `frozen_layers`
+    falls linearly to zero at `steps`. `start_from` is a run folder whose encoder is taken over; `frozen_layers`
     of its blocks (and the embeddings, if any block is) then keep them. `n_train` and `n_val` take a fixed hash sample.
     """
 

@@ -29,7 +29,6 @@ from .runs import (
     RunConfig,
     find_data,
     last_checkpoint,
-    load_weights,
     make_model,
     rewind_logs,
     start_run,

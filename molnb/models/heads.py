@@ -34,7 +34,7 @@ class LabelHead(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def rows(self, tracks: Tracks, batch: MolBatch, index: Int[Tensor, "k *pair"]) -> Float[Tensor, "k d"]:
+    def rows(self, tracks: Tracks, batch: MolBatch, index: Int[Tensor, " k *pair"]) -> Float[Tensor, "k d"]:
         """The part of a track that belongs to each molecule, atom, bond or pair of `index` (see `batches.Known`)."""
         if self.level == "molecule":
             return tracks.molecule[index]
@@ -46,14 +46,14 @@ class LabelHead(nn.Module):
             mol, i, j = index.unbind(-1)
         return 0.5 * (tracks.pairs[mol, 1 + i, 1 + j] + tracks.pairs[mol, 1 + j, 1 + i])
 
-    def forward(self, tracks: Tracks, batch: MolBatch, index: Int[Tensor, "k *pair"]) -> Float[Tensor, "k label"]:
+    def forward(self, tracks: Tracks, batch: MolBatch, index: Int[Tensor, " k *pair"]) -> Float[Tensor, "k label"]:
         x = self.norm(self.rows(tracks, batch, index).float())
         for layer in self.inner:
             x = self.dropout(F.gelu(layer(x)))
         return self.out(x)
 
 
-def every_index(batch: MolBatch, level: str) -> Int[Tensor, "k *pair"]:
+def every_index(batch: MolBatch, level: str) -> Int[Tensor, " k *pair"]:
     """An index of everything there is at a level, for prediction where nothing is known."""
     device = batch.numbers.device
     counts = {"molecule": batch.n_mol, "atom": batch.numbers.shape[0], "bond": batch.bonds.shape[0]}
