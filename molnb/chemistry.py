@@ -29,6 +29,7 @@ from .parents import (
     parse_molblock,
     standardise,
     uncharger,
+    without_hydrogens,
 )
 from .shapes import Float, Int
 
@@ -97,8 +98,22 @@ def scaffold(mol: Chem.Mol) -> str:
 
 @guarded("standardisation failed")
 def undefined_stereo(mol: Chem.Mol) -> int:
-    """Number of potential stereo centres and double bonds that the structure leaves open."""
-    return sum(info.specified == Chem.StereoSpecified.Unspecified for info in Chem.FindPotentialStereo(mol))
+    """Number of potential stereo centres and double bonds that the structure leaves open.
+
+    Imines C=N-H do not count: their isomers interconvert, and a SMILES with implicit hydrogens cannot tell them.
+    """
+    return sum(
+        info.specified == Chem.StereoSpecified.Unspecified and not _is_imine(mol, info)
+        for info in Chem.FindPotentialStereo(mol)
+    )
+
+
+def _is_imine(mol: Chem.Mol, info: Chem.StereoInfo) -> bool:
+    if info.type != Chem.StereoType.Bond_Double:
+        return False
+    bond = mol.GetBondWithIdx(info.centeredOn)
+    ends = bond.GetBeginAtom(), bond.GetEndAtom()
+    return any(atom.GetAtomicNum() == 7 and atom.GetTotalNumHs() > 0 for atom in ends)
 
 
 @guarded("standardisation failed")
@@ -236,13 +251,17 @@ def _read_back(mol: Chem.Mol, complete: Chem.Mol, coords: np.ndarray) -> str:
     seen.AddConformer(conformer, assignId=True)
     Chem.AssignStereochemistryFrom3D(seen)
     none = Chem.ChiralType.CHI_UNSPECIFIED
+    handed = (Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW)
+    for atom in atoms(seen):
+        if atom.GetChiralTag() not in handed:  # square planar and beyond: a snapshot, not an isomer
+            atom.SetChiralTag(none)
     tags = [(a.GetChiralTag(), b.GetChiralTag()) for a, b in zip(atoms(mol), atoms(seen), strict=False)]
-    turned = [drawn != found for drawn, found in tags if none not in (drawn, found)]
+    turned = [drawn != found for drawn, found in tags if drawn in handed and found in handed]
     ends = [(a.GetStereo(), b.GetStereo()) for a, b in zip(mol.GetBonds(), seen.GetBonds(), strict=False)]
     cis_trans = (Chem.BondStereo.STEREOZ, Chem.BondStereo.STEREOE)
     turned += [drawn != found for drawn, found in ends if drawn in cis_trans and found in cis_trans]
     if any(turned):
         raise Failure("stereo not kept", f"{sum(turned)} centres or bonds of {len(turned)} were turned over")
-    seen = Chem.RemoveHs(seen)
+    seen = without_hydrogens(seen)
     seen.RemoveAllConformers()
     return Chem.MolToSmiles(Chem.MolFromSmiles(Chem.MolToSmiles(seen)))

@@ -66,7 +66,8 @@ def _parities(mol: Chem.Mol) -> dict[int, int]:
     The chirality tag says whether the bonds, as listed, turn clockwise; the parity says so for the neighbours in
     canonical order, so it does not change with the numbering of the atoms. Ranks ignore chirality first, so that
     mirror images rank alike; centres told apart by chirality alone (in meso compounds) come second. Where two
-    neighbours still tie there is no handedness to tell, and the centre has none (0).
+    neighbours still tie there is no handedness to tell, and the centre has none (0). Cis and trans on a symmetric ring
+    (1,4-dimethylcyclohexane) are not told apart: no local handedness differs; the coordinates tell them.
     """
     handed = (_TAG.CHI_TETRAHEDRAL_CW, _TAG.CHI_TETRAHEDRAL_CCW)
     centres = [atom for atom in atoms(mol) if atom.GetChiralTag() in handed]

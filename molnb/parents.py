@@ -95,6 +95,19 @@ def _with_hydrogens() -> Chem.SmilesParserParams:
     return params
 
 
+@functools.cache
+def _hydrogens_to_remove() -> Chem.RemoveHsParameters:
+    params = Chem.RemoveHsParameters()
+    params.removeDefiningBondStereo = True  # of an imine C=N-H, written with its hydrogen in many databases
+    params.removeNontetrahedralNeighbors = True
+    return params
+
+
+def without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
+    """The molecule with all hydrogens implicit that can be; an imine loses the stereo that only its N-H defines."""
+    return Chem.RemoveHs(mol, _hydrogens_to_remove())
+
+
 @guarded("unreadable structure")
 def parse(smiles: str) -> Chem.Mol:
     """Read a SMILES string; each atom remembers its index in it through standardisation."""
@@ -227,7 +240,7 @@ def standardise(mol: Chem.Mol, max_heavy_atoms: int = 64) -> Standard:
     for clean in _cleaning_steps():
         clean(mol)
     parent, removed = _parent(mol)
-    parent, smiles = fixed_point(Chem.RemoveHs(parent))
+    parent, smiles = fixed_point(without_hydrogens(parent))
     if any(atom.GetAtomicNum() == 1 for atom in atoms(parent)):
         raise Failure("hydrogen that cannot be implicit", smiles)
     if parent.GetNumAtoms() > max_heavy_atoms:
@@ -243,7 +256,7 @@ def _cleared(mol: Chem.Mol) -> tuple[Chem.Mol, int]:
         if atom.GetIsotope():
             atom.SetIsotope(0)
             cleared += 1
-    return Chem.RemoveHs(mol), cleared
+    return without_hydrogens(mol), cleared
 
 
 def reread(mol: Chem.Mol) -> tuple[Chem.Mol, str]:
