@@ -37,8 +37,7 @@ def run_one(args: argparse.Namespace) -> int:
     given = {**_shared(args), **dict(args.parameter)}
     out = args.out or home() / "runs" / "notebooks" / f"{datetime.now():%Y-%m-%d_%H%M%S}_{path.name}"
     done = run_notebook(path, out, given, timeout=args.timeout)
-    print(done.line())
-    print(f"executed copy: {done.path}", file=sys.stderr if done.code else sys.stdout)
+    print(f"{done.line()}\nexecuted copy: {done.path}", file=sys.stderr if done.code else sys.stdout)
     return done.code
 
 
@@ -48,8 +47,7 @@ def run_curate(args: argparse.Namespace) -> int:
     from .recipes import list_recipes
     from .sources import recipe_for_file
 
-    if args.seed is not None:
-        raise Refused("--seed: the seeds of conformers and splits stand in the recipe: change them there")
+    _refuse_given(args, seed="the seeds of conformers and splits stand in the recipe", device="curation uses CPUs")
     recipe = args.recipe
     if recipe not in list_recipes() and Path(recipe).suffix not in (".yaml", ".yml"):
         if not Path(recipe).is_file():
@@ -69,6 +67,7 @@ def run_train(args: argparse.Namespace) -> int:
     from .runs import data_names
     from .train import choose_device, prepare, train
 
+    _refuse_given(args, workers="training prepares its batches itself")
     choose_device(args.device or "auto")  # refused before anything is curated
     changes = {**({} if args.seed is None else {"seed": args.seed}), **dict(args.set)}
     if Path(args.preset, "config.json").is_file():
@@ -107,16 +106,32 @@ def run_embed(args: argparse.Namespace) -> int:
     """write an embedding a molecule (or one an atom) of a file, in its order"""
     from .represent import write_embeddings
 
-    print(write_embeddings(args.file, args.run, args.level, args.out, smiles=args.smiles, device=args.device or "auto"))
-    return 0
+    return _write_answers(args, write_embeddings, level=args.level)
 
 
 def run_predict(args: argparse.Namespace) -> int:
     """write predicted labels of the molecules of a file, in its order"""
     from .represent import write_predictions
 
-    print(write_predictions(args.file, args.run, args.out, smiles=args.smiles, device=args.device or "auto"))
+    return _write_answers(args, write_predictions)
+
+
+def _write_answers(args: argparse.Namespace, write: Any, **level: str) -> int:
+    _refuse_given(args, seed="nothing here is random: equal molecules get equal answers")
+    from .places import home
+
+    out = args.out or home() / f"{Path(args.file).name.split('.')[0]}_{args.command}.parquet"
+    rest = {"smiles": args.smiles, "workers": args.workers, "device": args.device or "auto"}
+    counts = write(args.file, args.run, out, **level, **rest)
+    print(f"{out}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
     return 0
+
+
+def _refuse_given(args: argparse.Namespace, **reasons: str) -> None:
+    """Refuse shared options that mean nothing to a command, instead of ignoring them."""
+    for name, reason in reasons.items():
+        if getattr(args, name) is not None:
+            raise Refused(f"--{name}: {reason}; leave it out")
 
 
 def show_recipes(args: argparse.Namespace) -> int:
