@@ -51,7 +51,7 @@ class MolBatch:
     feats: UInt8[Tensor, "atom feat"]
     coords: Float[Tensor, "atom xyz"]
     bonds: Int[Tensor, "bond 2"]
-    bond_feats: UInt8[Tensor, "bond feat"]
+    bond_feats: UInt8[Tensor, "bond bond_feat"]
     labels: dict[str, Known]
     longest: int
 

@@ -1,7 +1,7 @@
 """The legend of tensor axes, and the names that write them into signatures.
 
     mol      molecules of a batch                 atom     atoms of all molecules, one after another
-    bond     bonds of all molecules, likewise     feat     integer features of an atom or a bond
+    bond     bonds of all molecules, likewise     feat, bond_feat   integer features of an atom, of a bond
     n        atoms of the longest molecule        n_node   n + 1: the virtual node comes first
     d_atom   width of the atom track              d_pair   width of the pair track
     head     attention heads                      xyz      three Cartesian components, in Å

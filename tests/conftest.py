@@ -37,6 +37,14 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def nci(shared_home: Path):
+    """A hundred rows of nci with all labels (`Shards`): real molecules for models, objectives and the loop."""
+    from molnb.curate import curate
+
+    return curate("nci", n=100, workers=2, home=shared_home, progress=False)
+
+
+@pytest.fixture(scope="session")
 def checkout() -> Path:
     """The root of the clone these tests stand in."""
     return Path(__file__).resolve().parent.parent

@@ -191,7 +191,8 @@ class TwoTrack(nn.Module):
         mol, n = codes.real.shape
         bond_table = self.bonds(self.bond_rows).mean(-2)  # 63 d_pair
         distance = torch.linalg.vector_norm(codes.coords[:, None] - codes.coords[:, :, None], dim=-1)
-        inner = self.hops(codes.hops) + bond_table[codes.bond_kind]
+        # an embedding and not an index: the backward of an index adds in any order, this one always in the same
+        inner = self.hops(codes.hops) + nn.functional.embedding(codes.bond_kind, bond_table)
         inner = inner + self.kernel(distance, codes.pair_left, codes.pair_right)
         column = self.virtual_pair.weight.view(1, 1, 1, -1).expand(mol, n, 1, -1).to(inner.dtype)
         row = self.virtual_pair.weight.view(1, 1, 1, -1).expand(mol, 1, n + 1, -1).to(inner.dtype)
