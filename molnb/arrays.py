@@ -32,7 +32,8 @@ ABSENT_ELEMENT = "element absent from the training rows"
 
 def _read(parts: list[Path], columns: list[str]) -> Iterator[pa.Table]:
     for path in parts:
-        yield pq.read_table(path, columns=columns).combine_chunks()
+        with pq.ParquetFile(path) as file:  # read_table takes three times as long for a small file
+            yield file.read(columns=columns).combine_chunks()
 
 
 def _flat(table: pa.Table, column: str) -> np.ndarray:

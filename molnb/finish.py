@@ -59,6 +59,7 @@ def _identity(job: Job, found: Found, plan: dict[str, Any]) -> dict[str, Any]:
         "title": job.recipe.title,
         "recipe_id": plan["recipe_id"],
         "molecules_id": plan["molecules_id"],
+        "adopted_from": plan.get("adopted_from"),
         "n_asked": plan["n"],
         "recipe": job.recipe.model_dump(mode="json"),
         "source": {"file": path.name, "bytes": path.stat().st_size, "sha256": found.sha256},

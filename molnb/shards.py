@@ -305,4 +305,8 @@ def _summary(m: dict[str, Any], path: Path) -> Iterator[str]:
         near = split["nn_similarity_median"]
         similar = "" if near is None else f", test to nearest training molecule: median Tanimoto {near:.2f}"
         yield f"  split {name}: {sizes} train/val/test{similar}"
-    yield f"  {sum(m['seconds'].values()):.1f} s with {m['workers']} workers"
+    if m["adopted_from"]:
+        yield f"  {m['seconds']['finish']:.1f} s; conformers and labels taken over from {m['adopted_from']}"
+    else:
+        who = m["workers"] if isinstance(m["workers"], str) else f"{m['workers']} workers"
+        yield f"  {sum(m['seconds'].values()):.1f} s with {who}"

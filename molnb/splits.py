@@ -7,6 +7,7 @@ training molecules is measured and reported with every split.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +98,14 @@ def _nearest_similarity(test: list[str], train: list[str]) -> float | None:
     """Median over test molecules of the Tanimoto similarity (ECFP4, 2,048 bits) to the nearest training molecule."""
     if not test or not train:
         return None
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
-    known = [generator.GetFingerprint(Chem.MolFromSmiles(s)) for s in train]
-    nearest = [
-        max(DataStructs.BulkTanimotoSimilarity(generator.GetFingerprint(Chem.MolFromSmiles(s)), known)) for s in test
-    ]
+    known = [_fingerprint(smiles) for smiles in train]
+    nearest = [max(DataStructs.BulkTanimotoSimilarity(_fingerprint(smiles), known)) for smiles in test]
     return round(float(np.median(nearest)), 4)
+
+
+@functools.lru_cache(2 * (N_TEST + N_TRAIN))  # every split asks for nearly the same molecules
+def _fingerprint(smiles: str) -> DataStructs.ExplicitBitVect:
+    return rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048).GetFingerprint(Chem.MolFromSmiles(smiles))
 
 
 def read_default(folder: Path, recipe: Recipe) -> np.ndarray:

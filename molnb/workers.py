@@ -64,6 +64,7 @@ class Pool:
     def _start(self) -> Executor:
         if self.cluster is not None:
             self._client = self._client or _dask_client(self.cluster)
+            self.workers = max(1, sum(self._client.nthreads().values()))
             return self._client.get_executor(pure=False)
         if self.workers == 0:
             return _Here()
