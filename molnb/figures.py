@@ -91,10 +91,10 @@ def _panels(titles: Sequence[str], columns: int, height: int) -> tuple[go.Figure
 
 
 def plot_curves(curves: Sequence[tuple[str, Sequence[float], Sequence[float]]], x: str, y: str) -> go.Figure:
-    """Named curves in one panel: (name, x values, y values); long ones as lines, short ones with a mark a point."""
+    """Named curves in one panel, as (name, x values, y values): the first a plain line, the others with marks."""
     figure = go.Figure(layout={"template": "molnb", "height": 320, "xaxis_title": x, "yaxis_title": y})
-    for name, xs, ys in curves:
-        figure.add_scatter(x=xs, y=ys, name=name, mode="lines" if len(xs) > BINS else "lines+markers")
+    for number, (name, xs, ys) in enumerate(curves):
+        figure.add_scatter(x=xs, y=ys, name=name, mode="lines+markers" if number else "lines")
     return figure
 
 

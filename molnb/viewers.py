@@ -121,7 +121,7 @@ class _Panel:
 
         self.curve = curve
         self.plot = go.FigureWidget(curve.figure())
-        self.bar, self.note = ipywidgets.IntProgress(max=steps), ipywidgets.Label()
+        self.bar, self.note = ipywidgets.IntProgress(max=steps), ipywidgets.Label(layout={"min_width": "26em"})
         self.button = ipywidgets.Button(description="Stop", tooltip="end now; the run so far can be used and resumed")
         self.button.on_click(self._stop)
         self.box = ipywidgets.VBox([self.plot, ipywidgets.HBox([self.bar, self.note, self.button])])
