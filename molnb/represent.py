@@ -221,9 +221,8 @@ def load_run(path: str | Path, device: str = "auto") -> TrainedModel:
 def label_columns(task: Task) -> list[str]:
     """Names of a task's columns in tables: `<label>_<unit>`; a binary label is a probability."""
     units = task.units if task.kind != "binary" else ["probability"] * len(task.labels)
-    return [
-        plain_name(f"{label}_{unit}") if unit not in ("", "1") else label for label, unit in zip(task.labels, units)
-    ]
+    names = [f"{label}_{unit}" if unit not in ("", "1") else label for label, unit in zip(task.labels, units)]
+    return [re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") for name in names]
 
 
 def _in_units(task: Task, raw: torch.Tensor) -> torch.Tensor:
