@@ -28,7 +28,7 @@ from .errors import Refused
 from .finish import finish
 from .merge import connect, merge, stream
 from .progress import Progress
-from .recipes import Recipe, load_recipe, molecules_id, recipe_id
+from .recipes import Recipe, load_recipe, molecules_id, recipe_id, without_computed
 from .shards import DROPPED_SCHEMA, Shards, load_shards, write_json, writing
 from .slices import Job, label_slice, read_slice
 from .sources import Found, find_source, source_path, with_source, write_snapshot
@@ -39,6 +39,7 @@ def curate(
     recipe: str | os.PathLike | Recipe,
     source: str | os.PathLike | dict | None = None,
     n: int | None = None,
+    labels: bool = True,
     workers: int | None = None,
     cluster: str | None = None,
     home: str | os.PathLike | None = None,
@@ -47,7 +48,8 @@ def curate(
     """Turn a recipe into molecules with geometries and labels on disk, or load them when that was done before.
 
     ``source`` replaces the recipe's file (a path, or a dictionary of the keys of ``source``, also ``columns``); ``n``
-    takes a hash sample of the rows; ``workers`` counts local processes (all cores; 0 works in this one, where a crash
+    takes a hash sample of the rows; ``labels=False`` leaves out labels that would be computed (pretraining needs
+    molecules and geometries alone; on `nci` that is a third of the time); ``workers`` counts local processes (all cores; 0 works in this one, where a crash
     ends it), ``cluster`` is the address of a Dask scheduler instead; ``home`` holds ``data/`` (MOLNB_HOME, or here).
     Raises Refused for input it cannot use.
     """
@@ -57,6 +59,7 @@ def curate(
     if workers is not None and workers < 0:
         raise Refused(f"workers={workers}: 0 works in this process, 1 or more in others; {count_cores()} cores here.")
     recipe = with_source(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), source)
+    recipe = recipe if labels else without_computed(recipe)
     found = find_source(recipe, home)
     tag = "" if n is None else f"-n{n}"
     folder = home / "data" / f"{recipe.name}-{recipe_id(recipe, found.sha256)}{tag}"

@@ -386,3 +386,10 @@ def test_a_recipe_can_be_curated_by_its_file(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(json.dumps(content))  # JSON is YAML
     shards = curate(tmp_path / "mine.yaml", workers=0, home=tmp_path, progress=False)
     assert shards.smiles() == ["CCO", "CCN"] and shards.path.name.startswith("mine-")
+
+
+def test_labels_can_be_left_out(tmp_path):
+    bare = curate("nci", n=12, labels=False, workers=0, home=tmp_path, progress=False)
+    whole = curate("chembl2321810", n=4, labels=False, workers=0, home=tmp_path, progress=False)
+    assert bare.manifest["tasks"] == {} and "homo" not in bare.table().column_names
+    assert "pic50" in whole.manifest["tasks"]  # given, not computed
