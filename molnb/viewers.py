@@ -101,10 +101,10 @@ class LiveCurve:
         if self._shown is None:
             return
         shown, self._shown = self._shown, None
-        if isinstance(shown, Progress):
-            shown.__exit__(None, None, None)
-        else:
-            shown.close()
+        if isinstance(shown, _Panel):
+            shown.replace(self.figure())
+            return
+        shown.__exit__(None, None, None)
         if _in_kernel():
             from IPython.display import display
 
@@ -125,7 +125,7 @@ class _Panel:
         self.button = ipywidgets.Button(description="Stop", tooltip="end now; the run so far can be used and resumed")
         self.button.on_click(self._stop)
         self.box = ipywidgets.VBox([self.plot, ipywidgets.HBox([self.bar, self.note, self.button])])
-        display(self.box)
+        self.handle = display(self.box, display_id=True)
 
     def _stop(self, _button: Any) -> None:
         # Only a flag: the callback may run in another thread than the loop.
@@ -140,8 +140,11 @@ class _Panel:
                 trace.x, trace.y = steps, losses
         self.bar.value, self.note.value = step, note
 
-    def close(self) -> None:
-        for widget in (self.plot, self.bar, self.note, self.button, self.box):
+    def replace(self, figure: Any) -> None:
+        """Put a plain figure in the place of everything live."""
+        self.handle.update(figure._repr_mimebundle_(), raw=True)  # a figure itself would add an output
+        # The plot itself stays open: the browser may still send its size, which a closed one answers with an error.
+        for widget in (self.bar, self.note, self.button, self.box):
             widget.close()
 
 
@@ -153,28 +156,34 @@ def _in_kernel() -> bool:
 
 
 def draw_molecules(
-    smiles: Sequence[str], legends: Sequence[str] | None = None, columns: int = 5, size: int = 190
+    smiles: Sequence[str],
+    legends: Sequence[str] | None = None,
+    columns: int = 5,
+    size: int = 190,
+    hidden: Sequence[Sequence[int]] | None = None,
 ) -> Any:
     """Draw molecules in a grid, two-dimensional, as SVG that survives saving and export.
 
     What RDKit cannot parse or draw keeps its place, with its SMILES as text. `size` is the side of a cell in pixels.
+    `hidden` lists the atoms of each molecule, in the order of its SMILES, that are drawn as a question mark.
     """
     from IPython.display import HTML
 
     legends = [""] * len(smiles) if legends is None else list(legends)
     if len(legends) != len(smiles):
         raise ValueError(f"{len(smiles)} molecules but {len(legends)} legends: give one a molecule, or none")
+    marked = [()] * len(smiles) if hidden is None else hidden
     cells = [
-        f'<figure style="margin:0;text-align:center;width:{size}px">{_drawing(one, size)}'
+        f'<figure style="margin:0;text-align:center;width:{size}px">{_drawing(one, size, atoms)}'
         f'<figcaption style="font-size:12px;overflow-wrap:anywhere">{html.escape(str(legend))}</figcaption></figure>'
-        for one, legend in zip(smiles, legends)
+        for one, legend, atoms in zip(smiles, legends, marked)
     ]
     grid = f"display:grid;grid-template-columns:repeat({columns},{size}px);gap:6px;background:#fff;color:#222"
     return HTML(f'<div style="{grid};width:max-content;padding:6px">{"".join(cells)}</div>')
 
 
-def _drawing(smiles: str, size: int) -> str:
-    """SVG of one molecule, or its SMILES where there is nothing to draw."""
+def _drawing(smiles: str, size: int, hidden: Sequence[int] = ()) -> str:
+    """SVG of one molecule, hidden atoms as question marks, or its SMILES where there is nothing to draw."""
     from rdkit import Chem, rdBase
     from rdkit.Chem.Draw import rdMolDraw2D
 
@@ -184,6 +193,9 @@ def _drawing(smiles: str, size: int) -> str:
             return f'<code style="font-size:11px;overflow-wrap:anywhere">{html.escape(smiles)}</code>'
         pen = rdMolDraw2D.MolDraw2DSVG(size, int(size * 0.75))
         pen.drawOptions().clearBackground = False
-        rdMolDraw2D.PrepareAndDrawMolecule(pen, mol)
+        atoms = [int(atom) for atom in hidden]
+        for atom in atoms:
+            mol.GetAtomWithIdx(atom).SetProp("_displayLabel", "?")
+        rdMolDraw2D.PrepareAndDrawMolecule(pen, mol, highlightAtoms=atoms)
     pen.FinishDrawing()
     return pen.GetDrawingText().partition("?>\n")[2]

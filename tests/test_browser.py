@@ -107,11 +107,14 @@ def test_a_training_cell_shows_a_growing_curve_and_ends_when_stop_is_pressed(tmp
         page.wait_for_function(f"{last_step} > {page.evaluate(last_step)}", timeout=30_000)
         page.locator(".jp-OutputArea-output button", has_text="Stop").click()
         page.locator(".jp-OutputArea-output", has_text="ENDED AFTER").first.wait_for(timeout=30_000)
-        page.locator(".jp-OutputArea-output .js-plotly-plot").first.wait_for(timeout=30_000)
+        page.locator(".jp-RenderedPlotly .main-svg").first.wait_for(timeout=30_000)
         assert page.locator(".jp-OutputArea-output button", has_text="Stop").count() == 0
         if folder := os.environ.get("MOLNB_SCREENSHOTS"):
             page.screenshot(path=Path(folder) / "train.png")
         page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+        page.wait_for_function("!jupyterapp.shell.currentWidget.context.model.dirty")
         browser.close()
     assert not wrong
+    outputs = nbformat.read(tmp_path / "train.ipynb", 4).cells[0].outputs
+    assert "application/vnd.plotly.v1+json" in outputs[0].data and "ENDED AFTER" in outputs[1].text
     assert (tmp_path / "train.ipynb").stat().st_size < 200_000
