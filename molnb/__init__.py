@@ -51,6 +51,7 @@ _WHERE = {
     "load_run": "represent",
     "write_embeddings": "represent",
     "write_predictions": "represent",
+    "show_table": "tables",
     "LiveCurve": "viewers",
     "draw_molecules": "viewers",
     "headline": "viewers",
@@ -61,7 +62,8 @@ _WHERE = {
 
 def __getattr__(name: str) -> Any:
     if name.startswith("plot_"):
-        return getattr(import_module(".figures", __name__), name)
+        figures = import_module(".figures", __name__)
+        return getattr(figures if hasattr(figures, name) else import_module(".points", __name__), name)
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_WHERE[name]}", __name__), name)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import torch
 
 from . import chemistry
-from .batches import MolBatch, size_buckets
+from .batches import Corpus, MolBatch, size_buckets
 from .errors import Refused
 from .features import molecule_arrays
 from .models.heads import every_index
@@ -27,7 +27,7 @@ from .objectives import Question, Supervised, Task, run_encoder
 from .places import home
 from .records import records
 from .runs import Run
-from .shards import writing
+from .shards import Shards, writing
 from .sources import find_source, recipe_for_file
 from .train import autocast, choose_device
 from .workers import Pool, count_cores
@@ -145,6 +145,18 @@ class TrainedModel:
                 found[name] = values
         return found
 
+    @torch.no_grad()
+    def embed_shards(self, shards: Shards) -> np.ndarray:
+        """Embeddings `[molecule, d_atom]` of curated molecules from the geometries on disk, in sample order."""
+        corpus = Corpus([shards], self.config.model.hydrogens)
+        found = np.empty((corpus.n, self.config.model.d_atom), np.float32)
+        for group in size_buckets(corpus.n_atoms, self.config.pair_budget):
+            question = _nothing_withheld(corpus.batch(group).to(self.device))
+            with autocast(self.device, self.config.precision):
+                tracks = run_encoder(self.model.encoder, question, molecule_only=True)
+            found[group] = tracks.molecule.float().cpu().numpy()
+        return found
+
     def answers(self, smiles: Iterable[str | None], level: str | None, workers: int = 0) -> Iterator[Answer]:
         """Stream answers in input order: embeddings of a level, or predictions where `level` is None.
 
@@ -178,11 +190,7 @@ class TrainedModel:
         sizes = np.array([len(m.arrays["numbers"]) if hydrogens else m.arrays["n_heavy"] for m in molecules], int)
         for group in size_buckets(sizes, self.config.pair_budget):
             mine = [molecules[i] for i in group]
-            batch = flat_batch(mine, hydrogens)
-            batch = batch.to(self.device)
-            visible = torch.ones(batch.n_mol, dtype=torch.bool, device=self.device)
-            hidden = torch.zeros_like(batch.numbers, dtype=torch.bool)
-            question = Question(batch, hidden, batch.coords, visible, {})
+            question = _nothing_withheld(flat_batch(mine, hydrogens).to(self.device))
             with autocast(self.device, self.config.precision):
                 rows = self._embedded(question, mine, level) if level else self._predicted(question, mine)
             for at, values in zip(group, rows):
@@ -216,6 +224,12 @@ def load_run(path: str | Path, device: str = "auto") -> TrainedModel:
     folder = Path(path)
     below = home() / "runs" / folder
     return TrainedModel(Run(below if not folder.exists() and below.exists() else folder), device)
+
+
+def _nothing_withheld(batch: MolBatch) -> Question:
+    """All atoms, all features, the geometry as it is."""
+    visible = torch.ones(batch.n_mol, dtype=torch.bool, device=batch.numbers.device)
+    return Question(batch, torch.zeros_like(batch.numbers, dtype=torch.bool), batch.coords, visible, {})
 
 
 def label_columns(task: Task) -> list[str]:

@@ -95,12 +95,16 @@ def _report(side: np.ndarray, smiles: pa.ChunkedArray, split: Split) -> dict[str
 
 
 def _nearest_similarity(test: list[str], train: list[str]) -> float | None:
-    """Median over test molecules of the Tanimoto similarity (ECFP4, 2,048 bits) to the nearest training molecule."""
+    """Median over test molecules of the similarity to the nearest training molecule; None where a side is empty."""
     if not test or not train:
         return None
+    return round(float(np.median(nearest_similarities(test, train))), 4)
+
+
+def nearest_similarities(test: list[str], train: list[str]) -> np.ndarray:
+    """Tanimoto similarity (ECFP4, 2,048 bits) of each test molecule to its nearest training molecule."""
     known = [_fingerprint(smiles) for smiles in train]
-    nearest = [max(DataStructs.BulkTanimotoSimilarity(_fingerprint(smiles), known)) for smiles in test]
-    return round(float(np.median(nearest)), 4)
+    return np.array([max(DataStructs.BulkTanimotoSimilarity(_fingerprint(smiles), known)) for smiles in test])
 
 
 @functools.lru_cache(2 * (N_TEST + N_TRAIN))  # every split asks for nearly the same molecules

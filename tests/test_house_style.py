@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "molnb"
 ORDER = (
     "shapes errors places draws progress recipes downloads records sources salts parents chemistry quantum features "
-    "encodings shards arrays workers slices merge splits adopt finish curate batches models objectives baselines runs "
-    "train presets represent figures viewers parameters site notebooks __main__"
+    "encodings shards arrays workers slices merge splits adopt finish curate cards batches models objectives baselines "
+    "runs train presets represent figures points tables viewers parameters site notebooks __main__"
 ).split()
 # What a machine that only trains can import, and what it need not have.
 TRAINING = "shapes errors places draws encodings shards batches models objectives baselines runs train presets".split()
