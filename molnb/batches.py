@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -198,6 +200,17 @@ class Corpus:
         for start, shards in zip(self.starts, self.datasets, strict=False):
             found += [start + np.asarray(shards.array(f"{t}.index")) for t in tasks if t in shards.manifest["tasks"]]
         return np.unique(np.concatenate(found))
+
+    def shared_with(self, others: Sequence[Shards]) -> np.ndarray:
+        """Ascending ids of the molecules that another dataset also has, by either of the loose keys."""
+        keys = ("inchikey14", "tautomer_key")
+        theirs = {key: pa.chunked_array([c for o in others for c in o.table([key])[key].chunks]) for key in keys}
+        found = [np.zeros(0, np.int64)]
+        for start, shards in zip(self.starts, self.datasets, strict=False):
+            mine = shards.table(list(keys))
+            same = [pc.is_in(mine[key], value_set=theirs[key]).to_numpy(zero_copy_only=False) for key in keys]
+            found.append(start + np.flatnonzero(same[0] | same[1]))
+        return np.concatenate(found)
 
     def batch(self, ids: np.ndarray, tasks: Sequence[str] = ()) -> MolBatch:
         """The molecules `ids` as one flat batch, in that order, with the known labels of `tasks`."""

@@ -38,8 +38,14 @@ class RunConfig:
 
     `data` names folders of curated datasets (paths, or names below ``MOLNB_HOME/data``). The global batch is worked
     through in groups of at most `pair_budget` padded pairs. The learning rate rises linearly over `warmup_steps`, then
-    falls linearly to zero at `steps`. `start_from` is a run folder whose encoder is taken over; `frozen_layers`
-    of its blocks (and the embeddings, if any block is) then keep them. `n_train` and `n_val` take a fixed hash sample.
+    falls linearly to zero at `steps`; heads may have one of their own, and each block below the last has `layer_decay`
+    times the rate of the one above it. With `patience`, training stops after that many validations without a better
+    loss, and the best weights are kept. `start_from` is a run folder whose encoder is
+    taken over; its first `frozen_layers` blocks (and the embeddings, if any block is) then stay as they are.
+
+    Rows are those of the split's parts, or `train_ids` and `val_ids` (positions in the corpus); `n_train` and `n_val`
+    take a fixed hash sample of them. Molecules that a dataset in `exclude` also has, by the loose keys that ignore
+    stereo, charge and tautomer, are left out.
     """
 
     name: str
@@ -56,6 +62,9 @@ class RunConfig:
     clip_norm: float = 1.0
     seed: int = 0
     split: str | None = None
+    train_ids: tuple[int, ...] | None = None
+    val_ids: tuple[int, ...] | None = None
+    exclude: tuple[str, ...] = ()
     n_train: int | None = None
     n_val: int = 256
     pair_budget: int = 16_384
@@ -65,6 +74,9 @@ class RunConfig:
     precision: str = "auto"
     start_from: str | None = None
     frozen_layers: int = 0
+    head_learning_rate: float | None = None
+    layer_decay: float = 1.0
+    patience: int | None = None
 
     def __post_init__(self):
         for name in ("steps", "global_batch", "pair_budget", "eval_every", "checkpoint_every", "log_every"):
@@ -279,6 +291,11 @@ def _save(tensors: dict[str, torch.Tensor], file: Path, metadata: dict[str, str]
             f"{file} could not be written ({error}): free some space and start the same command again, "
             "it goes on from the last checkpoint"
         ) from None
+
+
+def write_best(run: Run, step: int, tensors: dict[str, torch.Tensor]) -> None:
+    """The weights with the lowest validation loss so far."""
+    _save(tensors, run.path / "checkpoints" / "best.safetensors", {"step": str(step)})
 
 
 def last_checkpoint(run: Run) -> tuple[int, dict[str, torch.Tensor]] | None:

@@ -29,13 +29,15 @@ from .runs import (
     RunConfig,
     find_data,
     last_checkpoint,
+    load_weights,
     make_model,
     rewind_logs,
     start_run,
+    write_best,
     write_checkpoint,
     write_weights,
 )
-from .shards import write_json
+from .shards import load_shards, write_json
 
 EVAL_SEED, EVAL_STEP = 0, -1  # one noise for all runs, so their validation losses are comparable
 _DROPOUT = 100  # channel of the draws that seeds torch's own generator
@@ -71,13 +73,25 @@ def autocast(device: torch.device, precision: str):
 
 
 def make_optimiser(config: RunConfig, model: Model) -> torch.optim.AdamW:
-    """AdamW; matrices decay, vectors (biases, gains) do not."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.epsilon)
+    """AdamW; matrices decay, vectors (biases, gains) do not. A group's `share` is its part of the learning rate."""
+    groups: dict[tuple[float, float], list] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decay = config.weight_decay if parameter.ndim >= 2 else 0.0
+            groups.setdefault((rate_share(config, name), decay), []).append(parameter)
+    rows = [{"params": p, "share": share, "weight_decay": decay} for (share, decay), p in groups.items()]
+    return torch.optim.AdamW(rows, lr=config.learning_rate, betas=config.betas, eps=config.epsilon)
+
+
+def rate_share(config: RunConfig, name: str) -> float:
+    """What a parameter gets of the learning rate: heads their own, lower blocks less and less, embeddings least."""
+    parts = name.split(".")
+    if parts[0] == "heads":
+        return (config.head_learning_rate or config.learning_rate) / config.learning_rate
+    if parts[1] in ("token_head", "movement_head"):
+        return 1.0
+    depth = int(parts[2]) + 1 if parts[1] == "blocks" else 0
+    return config.layer_decay ** (config.model.n_layer - depth)
 
 
 def learning_rate(config: RunConfig, step: int) -> float:
@@ -127,19 +141,38 @@ class Session:
         write_checkpoint(self.run, self.step, snapshot(self.model, self.optimiser))
         write_weights(self.run, self.model)
 
+    def out_of_patience(self) -> bool:
+        """Keep the weights if the last validation is the best so far; true if too many were worse."""
+        rows = self.run.metrics("val")
+        if self.config.patience is None or not rows:
+            return False
+        losses = [row["loss"] for row in rows]
+        if losses[-1] == min(losses) and losses.index(losses[-1]) == len(losses) - 1:
+            write_best(self.run, self.step, self.model.state_dict())
+        return len(losses) - 1 - losses.index(min(losses)) >= self.config.patience
+
+    def take_best(self) -> None:
+        """With patience, the weights of a finished run are the best and not the last."""
+        if self.config.patience is not None and (self.run.path / "checkpoints" / "best.safetensors").exists():
+            load_weights(self.model, self.run.path / "checkpoints" / "best.safetensors")
+            write_weights(self.run, self.model)
+
 
 def training_rows(corpus: Corpus, config: RunConfig) -> tuple[np.ndarray, np.ndarray]:
     """Training and validation ids; only labelled molecules where the objective needs labels."""
-    train, val = corpus.ids("train", config.split), corpus.ids("val", config.split)
+    train = corpus.ids("train", config.split) if config.train_ids is None else np.array(config.train_ids, np.int64)
+    val = corpus.ids("val", config.split) if config.val_ids is None else np.array(config.val_ids, np.int64)
     tasks = config.objective.tasks
     if tasks:
         missing = [t for t in tasks if t not in corpus.tasks]
         if missing:
-            raise Refused(
-                f"no dataset of this run has the task {missing[0]!r}: they have {', '.join(corpus.tasks) or 'none'}"
-            )
+            known = ", ".join(corpus.tasks) or "none"
+            raise Refused(f"no dataset of this run has the task {missing[0]!r}: they have {known}")
         labelled = corpus.labelled(tasks)
         train, val = np.intersect1d(train, labelled), np.intersect1d(val, labelled)
+    if config.exclude:
+        shared = corpus.shared_with([load_shards(find_data(name)) for name in config.exclude])
+        train, val = np.setdiff1d(train, shared), np.setdiff1d(val, shared)
     if not len(train):
         raise Refused(f"no training molecules in {', '.join(config.data)}: curate more rows, or choose another split")
     return hash_sample(train, config.n_train), hash_sample(val, config.n_val)
@@ -212,7 +245,7 @@ def take_step(session: Session) -> tuple[float, dict[str, float]]:
         for name, term in terms.items():
             sums[name] = sums.get(name, 0) + term.total.detach()
     for group in session.optimiser.param_groups:
-        group["lr"] = learning_rate(config, step)
+        group["lr"] = group["share"] * learning_rate(config, step)
     norm = torch.nn.utils.clip_grad_norm_(session.model.parameters(), config.clip_norm)
     found = {k: float(v) / counts[k] for k, v in sums.items() if counts[k]}
     loss = sum(weights[k] * v for k, v in found.items() if k in weights)
@@ -276,6 +309,8 @@ def write_baselines(session: Session, questions: dict[str, list[Question]]) -> N
 
 def training_steps(run: Run, device: str = "auto") -> Iterator[Report]:
     """The loop: yields after each step. Closing the generator early leaves a run that can be used and resumed."""
+    if run.status().get("state") == "done":
+        return
     session = Session(run, device)
     config, began, before = session.config, time.time(), run.status().get("seconds", 0.0)
     questions = validation_questions(session)
@@ -294,10 +329,14 @@ def training_steps(run: Run, device: str = "auto") -> Iterator[Report]:
                 rows += validate(session, questions)
             seconds = before + time.time() - began
             _log(run, rows, seconds)
+            last = (rows and rows[-1]["part"] == "val" and session.out_of_patience()) or last
             if session.step % config.checkpoint_every == 0 or last:
                 session.save()
                 run.write_status(step=session.step, seconds=round(seconds, 2))
             yield Report(session.step, config.steps, loss, seconds, tuple(rows))
+            if last:
+                break
+        session.take_best()
         state = "done"
     except GeneratorExit:
         session.save()

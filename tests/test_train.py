@@ -241,3 +241,45 @@ def test_runs_are_listed(nci, home):
     again = train(config(nci, steps=2))
     assert again.path.name == f"{run.path.name}-2"
     assert RunConfig.from_dict(json.loads((run.path / "config.json").read_text())) == run.config
+
+
+# ---------------------------------------------------------------------------------------------- fine-tuning
+
+
+def test_early_stopping_keeps_the_best_weights(nci, tmp_path):
+    objective = Supervised(("nci_dipole",))
+    asked = config(
+        nci, objective=objective, steps=60, eval_every=2, patience=2, n_train=6, learning_rate=2e-2, warmup_steps=1
+    )
+    run = train(asked, tmp_path / "r")
+    losses = [row["loss"] for row in run.metrics("val")]
+    best = losses.index(min(losses))
+    assert run.status()["step"] < 60 and len(losses) == best + 3
+    assert run.status()["state"] == "done"
+    from molnb.train import Session, validate, validation_questions
+
+    session = Session(run, "cpu")
+    session.model.load_state_dict(run.load_model().state_dict())
+    (row,) = validate(session, validation_questions(session))
+    assert row["loss"] == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_lower_layers_and_heads_have_their_own_rates(nci):
+    from molnb.train import rate_share
+
+    asked = config(nci, layer_decay=0.5, learning_rate=1e-3, head_learning_rate=1e-2)
+    assert rate_share(asked, "encoder.blocks.1.ffn.expand.weight") == 1.0
+    assert rate_share(asked, "encoder.blocks.0.ffn.expand.weight") == 0.5
+    assert rate_share(asked, "encoder.tokens.weight") == 0.25
+    assert rate_share(asked, "heads.t.out.weight") == pytest.approx(10.0)
+
+
+def test_rows_can_be_given_and_molecules_of_another_dataset_left_out(nci, tmp_path):
+    from molnb.batches import Corpus
+    from molnb.train import training_rows
+
+    corpus = Corpus([nci])
+    train_ids, val_ids = training_rows(corpus, config(nci, train_ids=(3, 1, 2), val_ids=(5,)))
+    assert sorted(train_ids) == [1, 2, 3] and list(val_ids) == [5]
+    with pytest.raises(Refused, match="no training molecules"):
+        training_rows(corpus, config(nci, exclude=(str(nci.path),)))
