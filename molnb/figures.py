@@ -286,7 +286,8 @@ def plot_label_histograms(table: pa.Table, names: Sequence[str] | None = None, c
         column = table[field.name].combine_chunks()
         column = column.flatten() if hasattr(column, "flatten") and field.type.num_fields else column
         known = _known(column.to_numpy(zero_copy_only=False))
-        values[f"{field.name} ({field.metadata[b'unit'].decode()}), {len(known):,} known"] = known
+        unit = field.metadata[b"unit"].decode()
+        values[field.name + (f" ({unit})" if unit != "1" else "") + f": {len(known):,} known"] = known
     return plot_histograms({"": values}, columns)
 
 
@@ -303,7 +304,8 @@ def plot_drops(manifests: Mapping[str, Mapping[str, Any]]) -> go.Figure:
         figure.add_bar(
             x=counts, y=[name for name, _ in ordered], name=corpus, orientation="h", text=[f"{c:,}" for c in counts]
         )
-        kept.append(f"{corpus}: kept {manifest['n_kept']:,} of {manifest['n_sampled']:,}")
+        sample = f" sampled from {manifest['n_source']:,}" if manifest["n_sampled"] < manifest["n_source"] else ""
+        kept.append(f"{corpus}: kept {manifest['n_kept']:,} of {manifest['n_sampled']:,} rows{sample}")
     figure.update_layout(
         template="molnb",
         title="; ".join(kept),

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from .errors import Refused
 from .progress import Progress
 
 HEADLINE = "application/vnd.molnb.headline+json"
@@ -171,7 +172,7 @@ def draw_molecules(
 
     legends = [""] * len(smiles) if legends is None else list(legends)
     if len(legends) != len(smiles):
-        raise ValueError(f"{len(smiles)} molecules but {len(legends)} legends: give one a molecule, or none")
+        raise Refused(f"{len(smiles)} molecules but {len(legends)} legends: give one a molecule, or none")
     marked = [()] * len(smiles) if hidden is None else hidden
     cells = [
         f'<figure style="margin:0;text-align:center;width:{size}px">{_drawing(one, size, atoms)}'
