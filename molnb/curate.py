@@ -49,9 +49,9 @@ def curate(
 
     ``source`` replaces the recipe's file (a path, or a dictionary of the keys of ``source``, also ``columns``); ``n``
     takes a hash sample of the rows; ``labels=False`` leaves out labels that would be computed (pretraining needs
-    molecules and geometries alone; on `nci` that is a third of the time); ``workers`` counts local processes (all cores; 0 works in this one, where a crash
-    ends it), ``cluster`` is the address of a Dask scheduler instead; ``home`` holds ``data/`` (MOLNB_HOME, or here).
-    Raises Refused for input it cannot use.
+    molecules and geometries alone; on `nci` that is a third of the time); ``workers`` counts local processes (all
+    cores; 0 works in this one, where a crash ends it), ``cluster`` is the address of a Dask scheduler instead;
+    ``home`` holds ``data/`` (MOLNB_HOME, or here). Raises Refused for input it cannot use.
     """
     home = Path(home or places.home())
     if n is not None and n < 1:
