@@ -70,7 +70,7 @@ def curate(
         if progress:
             print(f"{folder.name}: {shards.n:,} molecules, curated before")
         return shards
-    with _alone(folder), _untouched_if_refused(job):
+    with alone(folder), untouched_if_refused(job):
         plan = _make_plan(job, found, n)
         if not (job.work / "molecules.json").exists():
             with Pool(count_cores() if workers is None else workers, cluster) as pool:
@@ -82,7 +82,7 @@ def curate(
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Refuse to work on a folder on which another process works; a killed process leaves no lock behind."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
@@ -100,7 +100,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _untouched_if_refused(job: Job) -> Iterator[None]:
+def untouched_if_refused(job: Job) -> Iterator[None]:
     """Leave no folder behind when the source itself was refused (no such column, no rows)."""
     try:
         yield
@@ -135,16 +135,16 @@ def _make_molecules(job: Job, found: Found, plan: dict[str, Any], pool: Pool, sh
     """The three passes: afterwards all parts and ``dropped.parquet`` are there."""
     seconds: dict[str, float] = {}
     with _timed(seconds, "source"):
-        source = _take_snapshot(job, found, plan["n"])
+        source = take_snapshot(job, found, plan["n"])
     with _timed(seconds, "read"):
-        _run_pass(job, pool, read_slice, "read", source["sampled"], 100, "reading", shown)
+        run_pass(job, pool, read_slice, "read", source["sampled"], 100, "reading", shown)
     with _timed(seconds, "merge"):
-        merged = _merge_once(job)
+        merged = merge_once(job)
     if merged["n_kept"]:
         with _timed(seconds, "label"):
             what = "conformers and labels" if job.recipe.needs_xtb() else "conformers"
-            _run_pass(job, pool, label_slice, "part", merged["n_kept"], 24, what, shown)
-    molecules = _account(job, found, source, _write_dropped(job)) | {
+            run_pass(job, pool, label_slice, "part", merged["n_kept"], 24, what, shown)
+    molecules = _account(job, found, source, write_dropped(job)) | {
         "missing_in_source": source["missing"],
         "duplicates": merged["duplicates"],
         "workers": pool.workers if pool.cluster is None else pool.cluster,
@@ -178,7 +178,7 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = round(time.monotonic() - start, 3)
 
 
-def _take_snapshot(job: Job, found: Found, n: int | None) -> dict[str, Any]:
+def take_snapshot(job: Job, found: Found, n: int | None) -> dict[str, Any]:
     """Normalise the source once, and draw the sample of rows."""
     done = job.work / "source.json"
     if done.exists():
@@ -214,7 +214,7 @@ def cut_slices(n: int, least: int) -> list[Slice]:
     return [Slice(i, a, b) for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False))]
 
 
-def _run_pass(job: Job, pool: Pool, work: Callable, stage: str, n: int, least: int, what: str, shown: bool) -> None:
+def run_pass(job: Job, pool: Pool, work: Callable, stage: str, n: int, least: int, what: str, shown: bool) -> None:
     with Progress(f"{job.recipe.name}: {what}", n, shown) as bar:
         missing = []
         for piece in cut_slices(n, least):
@@ -226,14 +226,14 @@ def _run_pass(job: Job, pool: Pool, work: Callable, stage: str, n: int, least: i
             bar.advance(piece.stop - piece.start)
 
 
-def _merge_once(job: Job) -> dict[str, Any]:
+def merge_once(job: Job) -> dict[str, Any]:
     done = job.work / "merged.json"
     if not done.exists():
         write_json(merge(job), done)
     return json.loads(done.read_text(encoding="utf-8"))
 
 
-def _write_dropped(job: Job) -> dict[str, Any]:
+def write_dropped(job: Job) -> dict[str, Any]:
     """All dropped rows in one table, in source order, and their counts by step and reason."""
     files = [job.work / "merged.parquet", *sorted((job.work / "failed").glob("slice-*.parquet"))]
     con = connect(job.work / "spill")

@@ -20,8 +20,9 @@ import torch
 from molnb.errors import Refused
 from molnb.models.two_track import TwoTrackConfig
 from molnb.objectives import Pretrain, Supervised
+from molnb.optimisers import learning_rate, rate_share
 from molnb.runs import Run, RunConfig, last_checkpoint, load_runs, runs_table, start_run
-from molnb.train import choose_device, fit, learning_rate, train
+from molnb.train import choose_device, fit, train
 
 SMALL = TwoTrackConfig(2, 32, 4, 32, 16, 4, n_kernel=16, dropout=0.1)
 
@@ -265,8 +266,6 @@ def test_early_stopping_keeps_the_best_weights(nci, tmp_path):
 
 
 def test_lower_layers_and_heads_have_their_own_rates(nci):
-    from molnb.train import rate_share
-
     asked = config(nci, layer_decay=0.5, learning_rate=1e-3, head_learning_rate=1e-2)
     assert rate_share(asked, "encoder.blocks.1.ffn.expand.weight") == 1.0
     assert rate_share(asked, "encoder.blocks.0.ffn.expand.weight") == 0.5
