@@ -48,4 +48,5 @@ $(STAMP):
 	@rm -f $(VENV)/.installed-*
 	$(PIP) torch $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX))
 	$(PIP) --editable '.[$(EXTRAS)]'
+	@$(PY) -m molnb setup-viewer || true
 	@touch $@

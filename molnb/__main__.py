@@ -41,6 +41,14 @@ def run_one(args: argparse.Namespace) -> int:
     return done.code
 
 
+def run_setup_viewer(args: argparse.Namespace) -> int:
+    """get 3Dmol.js once, so that molecules can be turned in 3D without a network (`make` has done this)"""
+    from .viewer_assets import install_viewer
+
+    print(f"molecules can be turned in 3D: {install_viewer()}")
+    return 0
+
+
 def run_curate(args: argparse.Namespace) -> int:
     """make shards from a recipe, or from your own table (CSV, SMI, SDF, Parquet)"""
     from .curate import curate
@@ -207,6 +215,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_notebook_commands(add: Any, shared: argparse.ArgumentParser) -> None:
     command = add("tour", run_tour, shared)
     command.add_argument("--size", default="tour", choices=("test", "tour", "full"), help="of every lesson")
+    add("setup-viewer", run_setup_viewer)
     command = add("run", run_one, shared)
     command.add_argument("notebook", help="path, or the name of a lesson such as 05_pretrain")
     pair = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
