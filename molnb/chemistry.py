@@ -130,13 +130,14 @@ def _mirrored(mol: Chem.Mol) -> Chem.Mol:
 
 
 @guarded("embedding failed")
-def embed(molecule: str | Chem.Mol, seed: int = 0, attempts: int = 4) -> Conformer:
+def embed(molecule: str | Chem.Mol, seed: int = 0, attempts: int = 4, relax: bool = True) -> Conformer:
     """Give a molecule one relaxed conformer: ETKDGv3, then MMFF94, or UFF where MMFF94 has no parameters.
 
     The random seed comes from the canonical SMILES, so any spelling of a molecule gets the same geometry. Of two
     enantiomers only the one whose SMILES sorts first is embedded; the other gets its exact mirror image. Each further
-    attempt starts from random coordinates. Sources: Wang, Witek, Landrum & Riniker, J. Chem. Inf. Model. 60, 2044
-    (2020); Halgren, J. Comput. Chem. 17, 490 (1996); Rappé et al., J. Am. Chem. Soc. 114, 10024 (1992).
+    attempt starts from random coordinates. Without `relax` the geometry stays as ETKDGv3 made it. Sources: Wang, Witek,
+    Landrum & Riniker, J. Chem. Inf. Model. 60, 2044 (2020); Halgren, J. Comput. Chem. 17, 490 (1996); Rappé et al.,
+    J. Am. Chem. Soc. 114, 10024 (1992).
     """
     smiles = Chem.MolToSmiles(molecule) if isinstance(molecule, Chem.Mol) else molecule
     mol = Chem.MolFromSmiles(smiles)
@@ -148,7 +149,7 @@ def embed(molecule: str | Chem.Mol, seed: int = 0, attempts: int = 4) -> Conform
     for attempt in range(attempts):
         try:
             _place(source, f"{seed} {attempt} {smiles}", random_start=attempt > 0)
-            energy, converged = _relax(source, properties)
+            energy, converged = _relax(source, properties, MAX_ITERATIONS if relax else 0)
             coords = _checked(source.GetConformer().GetPositions())
             complete = Chem.AddHs(mol)
             if placed is not None:
@@ -201,7 +202,7 @@ def _mmff_properties(mol: Chem.Mol):
     return properties
 
 
-def _relax(mol: Chem.Mol, properties) -> tuple[float, bool]:
+def _relax(mol: Chem.Mol, properties, iterations: int) -> tuple[float, bool]:
     """Minimise the conformer in place: energy in kcal/mol, converged."""
     if properties is None:
         field = rdForceFieldHelpers.UFFGetMoleculeForceField(mol)
@@ -209,7 +210,7 @@ def _relax(mol: Chem.Mol, properties) -> tuple[float, bool]:
         field = rdForceFieldHelpers.MMFFGetMoleculeForceField(mol, properties)
     try:
         field.Initialize()
-        converged = field.Minimize(maxIts=MAX_ITERATIONS) == 0
+        converged = field.Minimize(maxIts=iterations) == 0
         return field.CalcEnergy(), converged
     except RuntimeError as error:
         raise Failure("force field failed", " ".join(str(error).split())[:120]) from error
