@@ -21,7 +21,8 @@ BAD = ["C(", "[H][H]", "C" * 70, "CCO.c1ccccc1", "", "[Na+].[Cl-]"]
 @pytest.fixture(scope="module")
 def run(nci, tmp_path_factory):
     tasks = ("nci_orbitals", "nci_charges", "nci_bond_orders", "nci_pair_orders")
-    config = RunConfig("t", (str(nci.path),), SMALL, Supervised(tasks), steps=20, global_batch=16, learning_rate=3e-3, n_val=4)
+    data = (str(nci.path),)
+    config = RunConfig("t", data, SMALL, Supervised(tasks), steps=20, global_batch=16, learning_rate=3e-3, n_val=4)
     return train(config, tmp_path_factory.mktemp("run"))
 
 
