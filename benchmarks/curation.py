@@ -99,7 +99,7 @@ def profile(n: int, recipe_name: str) -> None:
     recipe = load_recipe(recipe_name)
     with tempfile.TemporaryDirectory() as folder:
         job = Job(Path(folder), recipe)
-        source = curation._take_snapshot(job, find_source(recipe, Path(folder)), n)
+        source = curation.take_snapshot(job, find_source(recipe, Path(folder)), n)
         read = _both_ways(job, read_slice, source["sampled"], 100)
         kept = merge(job)["n_kept"]
         label = _both_ways(job, label_slice, kept, 24)
