@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from .errors import Refused
-
 
 class Table:
-    """Rows to look at, as text in a shell and as an HTML table in a notebook."""
+    """Rows to look at, as text in a shell and as an HTML table in a notebook; columns of words are set to the left."""
 
-    def __init__(self, names: Sequence[str], cells: Sequence[Sequence[str]]):
+    def __init__(self, names: Sequence[str], cells: Sequence[Sequence[str]], words: Sequence[bool] | None = None):
         self.names, self.cells = list(names), [list(row) for row in cells]
+        self.words = [False] * len(self.names) if words is None else list(words)
 
     def __repr__(self) -> str:
         widths = [max(map(len, column)) for column in zip(self.names, *self.cells)]
@@ -23,10 +22,12 @@ class Table:
         return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.names)
-        rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self.cells)
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        def line(cells: Sequence[str], tag: str) -> str:
+            sides = (' style="text-align:left"' if words else "" for words in self.words)
+            return "".join(f"<{tag}{side}>{html.escape(cell)}</{tag}>" for cell, side in zip(cells, sides))
+
+        body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in self.cells)
+        return f"<table><thead><tr>{line(self.names, 'th')}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def show_table(rows: Sequence[Mapping[str, Any]], digits: int = 3) -> Table:
@@ -36,8 +37,9 @@ def show_table(rows: Sequence[Mapping[str, Any]], digits: int = 3) -> Table:
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     if not names:
-        raise Refused("there is nothing to show: the table has no rows")
-    return Table(names, [[as_text(row.get(name), digits) for name in names] for row in rows])
+        return Table(["no rows"], [])
+    words = [any(isinstance(row.get(name), str) for row in rows) for name in names]
+    return Table(names, [[as_text(row.get(name), digits) for name in names] for row in rows], words)
 
 
 def as_text(value: Any, digits: int = 3) -> str:

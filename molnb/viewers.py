@@ -160,7 +160,7 @@ def draw_molecules(
     smiles: Sequence[str],
     legends: Sequence[str] | None = None,
     columns: int = 5,
-    size: int = 190,
+    size: int = 182,
     hidden: Sequence[Sequence[int]] | None = None,
 ) -> Any:
     """Draw molecules in a grid, two-dimensional, as SVG that survives saving and export.
