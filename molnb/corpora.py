@@ -1,7 +1,7 @@
 """Corpora: the molecules of a source, read, standardised and freed of duplicates, without geometries.
 
-This is curation up to its merge: the same slices on the same workers, restartable, nothing lost silently. It costs about
-3 ms a molecule and a core, where conformers and labels cost 10 to 100 times that, and it is all that scaffolds need.
+This is curation up to its merge: the same slices on the same workers, restartable, nothing lost silently. It costs
+about 3 ms a molecule and a core, where conformers and labels cost ten times that and more, and is all scaffolds need.
 Questions to a corpus are asked in SQL and answered by DuckDB out of core.
 """
 

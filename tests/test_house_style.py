@@ -16,8 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "molnb"
 ORDER = (
     "shapes errors places draws progress recipes downloads records sources salts parents chemistry quantum features "
-    "encodings shards arrays workers slices merge splits adopt finish curate cards batches models objectives baselines "
-    "runs optimisers train presets represent figures points tables viewers parameters site notebooks __main__"
+    "encodings shards arrays workers slices merge splits adopt finish curate corpora scaffolds cards batches models "
+    "objectives baselines runs optimisers train presets represent fingerprints evaluate methods figures points tables "
+    "viewers scaffold_viewers scaffold_figures parameters site notebooks __main__"
 ).split()
 # What a machine that only trains can import, and what it need not have.
 TRAINING = (
