@@ -133,13 +133,14 @@ def rmsd_matrix(ensemble: Ensemble) -> np.ndarray:
 
 def best_rmsd(mol: Chem.Mol, other: Chem.Mol, index: int = 0, other_index: int = 0, mirror: bool = False) -> float:
     """RMSD of two geometries of the same constitution (Å): heavy atoms, symmetry-aware; `mirror` reflects the first."""
-    return _best_alignment(heavy(mol), heavy(other), index, other_index, mirror)[0]
+    return best_alignment(mol, other, index, other_index, mirror)[0]
 
 
-def _best_alignment(moving: Chem.Mol, fixed: Chem.Mol, index: int, fixed_index: int, mirror: bool = False):
+def best_alignment(moving: Chem.Mol, fixed: Chem.Mol, index: int = 0, fixed_index: int = 0, mirror: bool = False):
+    """RMSD (Å), 4x4 transform of the first, and pairs of atoms, of the best superposition over all symmetries."""
     try:
         return rdMolAlign.GetBestAlignmentTransform(
-            moving, fixed, prbCid=int(index), refCid=int(fixed_index), maxMatches=MAX_MATCHES, reflect=mirror
+            heavy(moving), heavy(fixed), prbCid=int(index), refCid=int(fixed_index), maxMatches=MAX_MATCHES, reflect=mirror
         )
     except RuntimeError as error:
         raise Refused(f"these two cannot be laid over each other ({error}): give geometries of one molecule") from None
@@ -147,9 +148,9 @@ def _best_alignment(moving: Chem.Mol, fixed: Chem.Mol, index: int, fixed_index: 
 
 def overlaid(ensemble: Ensemble, onto: int = 0) -> tuple[Ensemble, np.ndarray]:
     """The conformers laid over one of them, and the RMSD of each to it (Å); hydrogens move along."""
-    seen, placed, rmsds = heavy(ensemble.mol), [], []
+    seen, placed, rmsds = heavy(ensemble.mol), [], []  # once, not in every turn of the loop
     for index in range(len(ensemble)):
-        rmsd, turn, _ = _best_alignment(seen, seen, index, onto)
+        rmsd, turn, _ = best_alignment(seen, seen, index, onto)
         placed.append(ensemble.coords(index) @ turn[:3, :3].T + turn[:3, 3])
         rmsds.append(rmsd)
     mol = with_coords(ensemble.mol, placed)

@@ -1,4 +1,4 @@
-"""3Dmol.js, the program that draws molecules in 3D in a browser: fetched once at set-up, checked, kept beside JupyterLab.
+"""3Dmol.js, which draws molecules in 3D in a browser: fetched once at set-up, checked, kept beside JupyterLab.
 
 It comes from npm (through the `npm` command, which knows about mirrors, or else from the registry's address) or from
 its public address, and only with the expected SHA-256. Beside it lies an extension of twenty lines that loads it when
