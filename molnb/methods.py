@@ -75,7 +75,8 @@ def _ridge():
 
 
 def _forest():
-    return make_pipeline(SimpleImputer(keep_empty_features=True), RandomForestRegressor(N_TREE, max_features=0.1, n_jobs=-1, random_state=0))
+    forest = RandomForestRegressor(N_TREE, max_features=0.1, n_jobs=-1, random_state=0)
+    return make_pipeline(SimpleImputer(keep_empty_features=True), forest)
 
 
 class _Booster:
