@@ -40,7 +40,7 @@ def _note(scaffolds: Sequence[Scaffolds]) -> str:
 
 def _titled(figure: go.Figure, title: str, note: str, height: int, top: int = 90) -> go.Figure:
     text = f"{title}<br><span style='font-size:14px;color:#555'>{note}</span>"
-    heading = {"text": text, "y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 14}}
+    heading = {"text": text, "y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 24}}
     return figure.update_layout(template="molnb", title=heading, height=height, margin={"t": top})
 
 
@@ -196,7 +196,7 @@ def plot_overlap(first: Scaffolds, second: Scaffolds) -> go.Figure:
     figure.update_yaxes(type="log", dtick=1, title_text=f"share in {second.name} (%)", row=1, col=2)
     tallest = max(max(trace.y, default=1) for trace in figure.data[:2])
     figure.update_yaxes(title_text="shared (%)", range=[0, 1.25 * tallest], row=1, col=1)
-    title = f"{len(shared):,} scaffolds are in both, {len(first):,} in {first.name}, {len(second):,} in {second.name}"
+    title = f"{len(shared):,} scaffolds are in both, of {len(first):,} in {first.name} and {len(second):,} in {second.name}"
     return _titled(figure, title, _note((first, second)), 470).update_layout(
         legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}, bargap=0.3
     )
@@ -226,7 +226,7 @@ def plot_sampling(scaffolds: Sequence[Scaffolds], tau: float = TAU) -> go.Figure
     figure.update_yaxes(title_text="share (%)", range=[-3, 104], col=2)
     note = f"dashed: tau = {tau:g}; dotted: its share in the corpus; " + "; ".join(map(sample_title, scaffolds))
     return _titled(figure, "Sampling scaffolds by softmax(share / tau)", note, 460).update_layout(
-        legend=_corner("left", "top")
+        legend={"x": 0.33, "y": 0.5}
     )
 
 

@@ -19,7 +19,7 @@ from .figures import COLOURS
 from .scaffolds import ACYCLIC, Scaffolds, molecules_on
 from .viewers import headless
 
-HIGHLIGHT = (0.75, 0.88, 1.0)
+HIGHLIGHT = (0.66, 0.84, 1.0)
 
 
 def sample_title(scaffolds: Scaffolds) -> str:
@@ -51,7 +51,8 @@ def draw_structure(smiles: str, width: int, height: int, core: str | None = None
 
 def _slim(svg: str) -> str:
     """The same picture in a third of the bytes: a tenth of a pixel is precise enough, defaults need not be said."""
-    svg = re.sub(r" class='[^']*'| xmlns:\w+='[^']*'|<!--.*?-->|\n", "", svg.partition("?>\n")[2])
+    svg = re.sub(r" class='[^']*'| xmlns:\w+='[^']*'|<!--.*?-->", "", svg.partition("?>\n")[2])
+    svg = re.sub(r">\s+<", "><", re.sub(r"\s+", " ", svg))
     svg = re.sub(r"(fill-rule:evenodd|stroke-linecap:butt|stroke-linejoin:miter|(stroke|fill)-opacity:1);?", "", svg)
     return re.sub(r"(\d\.\d)\d+|\.0+(?=[ ,'p])", lambda found: found[1] or "", svg)
 
@@ -79,11 +80,11 @@ def _text_svg(text: str, width: int, height: int) -> str:
     )
 
 
-def _cell(drawing: str, caption: str, width: int, bar: float | None = None) -> str:
-    """A drawing with a line under it and, where asked for, a bar of this length (0 to 1)."""
+def _cell(drawing: str, caption: str, width: int, bar: float | None = None, hover: str = "") -> str:
+    """A drawing with a line under it and, where asked for, a bar of this length (0 to 1); more on hover."""
     line = "" if bar is None else f'<div style="height:7px;width:{100 * bar:.1f}%;background:{COLOURS[0]}"></div>'
     return (
-        f'<figure style="margin:0;width:{width}px;text-align:center">{drawing}{line}'
+        f'<figure title="{html.escape(hover)}" style="margin:0;width:{width}px;text-align:center">{drawing}{line}'
         f'<figcaption style="font-size:13px;line-height:1.25">{caption}</figcaption></figure>'
     )
 
@@ -114,9 +115,10 @@ def draw_scaffolds(scaffolds: Sequence[Scaffolds], k: int = 40, columns: int = 5
         cells = [
             _cell(
                 draw_structure(row["scaffold"], width, 62),
-                f"<b>{row['rank']}</b> · {row['n']:,} · {100 * row['share']:.2g} %",
+                f"<b>{row['rank']}</b> · {100 * row['share']:.2g} %",
                 width,
                 math.log(row["n"] + 1) / longest,
+                f"{row['n']:,} molecules, {row['scaffold']}",
             )
             for row in top
         ]
