@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 TORCH_INDEX ?=
-EXTRAS := notebook,labels,gnn,cluster,dev
+EXTRAS := notebook,labels,evaluate,gnn,cluster,dev
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --constraint constraints.txt
