@@ -41,6 +41,15 @@ def run_one(args: argparse.Namespace) -> int:
     return done.code
 
 
+def run_export(args: argparse.Namespace) -> int:
+    """write a notebook as a web page that works without a network; runs it first if it has no outputs"""
+    from .notebooks import export
+
+    page = export(args.notebook, args.out, args.single)
+    print(f"{page} ({page.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
 def run_setup_viewer(args: argparse.Namespace) -> int:
     """get 3Dmol.js once, so that molecules can be turned in 3D without a network (`make` has done this)"""
     from .viewer_assets import install_viewer
@@ -215,6 +224,10 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_notebook_commands(add: Any, shared: argparse.ArgumentParser) -> None:
     command = add("tour", run_tour, shared)
     command.add_argument("--size", default="tour", choices=("test", "tour", "full"), help="of every lesson")
+    command = add("export", run_export)
+    command.add_argument("notebook", help="path of an executed copy, or the name of a lesson")
+    command.add_argument("--single", action="store_true", help="one file to mail, with all scripts inside")
+    command.add_argument("--out", type=Path, help="the page, or a folder for it (default: here)")
     add("setup-viewer", run_setup_viewer)
     command = add("run", run_one, shared)
     command.add_argument("notebook", help="path, or the name of a lesson such as 05_pretrain")

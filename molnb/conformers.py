@@ -140,7 +140,12 @@ def best_alignment(moving: Chem.Mol, fixed: Chem.Mol, index: int = 0, fixed_inde
     """RMSD (Å), 4x4 transform of the first, and pairs of atoms, of the best superposition over all symmetries."""
     try:
         return rdMolAlign.GetBestAlignmentTransform(
-            heavy(moving), heavy(fixed), prbCid=int(index), refCid=int(fixed_index), maxMatches=MAX_MATCHES, reflect=mirror
+            heavy(moving),
+            heavy(fixed),
+            prbCid=int(index),
+            refCid=int(fixed_index),
+            maxMatches=MAX_MATCHES,
+            reflect=mirror,
         )
     except RuntimeError as error:
         raise Refused(f"these two cannot be laid over each other ({error}): give geometries of one molecule") from None

@@ -20,7 +20,7 @@ from typing import Any
 from .errors import Refused
 from .parameters import check_parameters, read_parameters
 from .places import home as molnb_home
-from .site import Executed, write_site
+from .site import Executed, write_page, write_site
 from .viewers import HEADLINE
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
@@ -161,6 +161,30 @@ def find_notebook(name: str | Path) -> Path:
         hint = f"did you mean {near[0]}?" if near else f"the lessons are {', '.join(lessons) or 'none'}"
         raise Refused(f"there is no notebook {name}: {hint}")
     return path
+
+
+def export(path: str | Path, out: str | Path | None = None, single: bool = False) -> Path:
+    """Write a notebook as a web page, `out` or its name in the working folder; run first if it has no outputs.
+
+    Shared scripts lie in `assets/` beside the page, or, with `single`, in the page itself, which can then be mailed.
+    """
+    import nbformat
+
+    path = find_notebook(path)
+    out = Path(out) if out else Path(path.stem + ".html")
+    out = out / f"{path.stem}.html" if out.is_dir() else out
+    notebook = nbformat.read(path, 4)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if not any(cell.get("outputs") for cell in notebook.cells):
+            with tempfile.TemporaryDirectory() as folder:
+                done = run_notebook(path, Path(folder, path.name))
+                if done.code:
+                    raise Refused(f"{path} has no outputs and cannot be run ({done.error}): mend it, then export again")
+                notebook = nbformat.read(done.path, 4)
+        return write_page(notebook, out, single)
+    except OSError as error:
+        raise Refused(f"cannot write {out}: {error.strerror}; choose another --out") from error
 
 
 def tour(

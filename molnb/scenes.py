@@ -141,11 +141,9 @@ def _legend(layers: Sequence[Layer], bar: Bar | None) -> str:
     if bar:
         colours = (NEGATIVE, MIDDLE, POSITIVE) if bar.symmetric else (MIDDLE, NEGATIVE)
         low, high = (f"−{bar.limit:.2f}", f"+{bar.limit:.2f}") if bar.symmetric else ("0", f"{bar.limit:.2f}")
-        words += (
-            f"<span>{low} <span style=\"display:inline-block;width:180px;height:12px;vertical-align:-1px;border:1px solid "
-            f'#999;background:linear-gradient(90deg,{",".join(colours)})"></span> {high} &nbsp; '
-            f"{html.escape(bar.quantity)}</span>"
-        )
+        style = "display:inline-block;width:180px;height:12px;vertical-align:-1px;border:1px solid #999"
+        ramp = f'<span style="{style};background:linear-gradient(90deg,{",".join(colours)})"></span>'
+        words += f"<span>{low} {ramp} {high} &nbsp; {html.escape(bar.quantity)}</span>"
     return f'<div style="display:flex;gap:22px;flex-wrap:wrap">{words}</div>' if words else ""
 
 
@@ -236,9 +234,7 @@ def laid_over(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     return align(np.asarray(moving, float), np.asarray(fixed, float), owner, 1)
 
 
-def show_superposed(
-    mol: Chem.Mol, other: Chem.Mol, names: tuple[str, str], mirror: bool = False, **more: Any
-) -> Scene:
+def show_superposed(mol: Chem.Mol, other: Chem.Mol, names: tuple[str, str], mirror: bool = False, **more: Any) -> Scene:
     """Two molecules of the same constitution, the first laid over the second; `mirror` reflects the first before."""
     rmsd, turn, _ = best_alignment(mol, other, mirror=mirror)
     coords = mol.GetConformer().GetPositions() @ turn[:3, :3].T + turn[:3, 3]

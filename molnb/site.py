@@ -9,16 +9,19 @@ from __future__ import annotations
 import html
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .scenes import MARK as SCENE
+from .viewer_assets import HOW_TO, SCRIPT, find_viewer
 from .viewers import sample_words
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+NO_VIEWER = f'<p class="gone">Here stands a molecule in 3D; 3Dmol.js is not installed: <code>{HOW_TO}</code></p>'
 GONE = '<p class="gone">Here stands a control that needs a running kernel: open the notebook in JupyterLab.</p>'
 # Code first, so that a dollar sign inside it is left alone; last a dollar that is money.
 _MATH = re.compile(
@@ -54,16 +57,22 @@ class Asset:
 
     name: str
     mark: str
+    source: Callable[[], Path | None]  # where this machine has the file, if it has
     after: str = ""  # script to run once it is loaded
-
-    def source(self) -> Path:
-        """Where this machine has the file."""
-        import plotly
-
-        return Path(plotly.__file__).parent / "package_data" / self.name
+    licence: str = ""  # file beside the source that goes where the script goes
 
 
-ASSETS = (Asset("plotly.min.js", "Plotly.newPlot"),)
+def _find_plotly() -> Path:
+    import plotly
+
+    return Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+
+
+VIEWER = "$3Dmolpromise"  # in what py3Dmol and molnb.scenes show
+ASSETS = (
+    Asset("plotly.min.js", "Plotly.newPlot", _find_plotly),
+    Asset(SCRIPT, VIEWER, find_viewer, "window.$3Dmolpromise = Promise.resolve();", "LICENSE"),
+)
 
 
 def write_site(folder: str | Path, lessons: Sequence[Executed]) -> Path:
@@ -89,6 +98,13 @@ def write_site(folder: str | Path, lessons: Sequence[Executed]) -> Path:
     )
     _write_page(folder / "index.html", "molnb: the tour", body, _navigation(pages, "index"))
     return folder / "index.html"
+
+
+def write_page(notebook: Any, path: Path, single: bool = False) -> Path:
+    """Write an executed notebook as a page of its own; a `single` one needs nothing beside it."""
+    title, _ = heading(notebook)
+    _write_page(path, title or path.stem, notebook_html(notebook), "", single)
+    return path
 
 
 def notebook_html(notebook: Any) -> str:
@@ -125,8 +141,11 @@ def _mathml(match: re.Match[str]) -> str:
 
 def _static_output(output: Any, name: str) -> Any:
     data = output.get("data", {})
+    page = data.get("text/html", "")
     if WIDGET in data:
-        data = {"text/html": GONE}
+        data = {"text/html": page or GONE}
+    elif VIEWER in page and SCENE not in page and find_viewer() is None:  # py3Dmol would look for it in the network
+        data = {"text/html": NO_VIEWER}
     elif PLOTLY in data:
         data = {"text/html": _plot(data[PLOTLY], name)}
     else:
@@ -195,17 +214,9 @@ def _navigation(pages: dict[str, str], here: str) -> str:
     return f"<nav><div>{links}</div></nav>"
 
 
-def _write_page(path: Path, title: str, body: str, navigation: str) -> None:
-    """One page; the assets its body needs are copied beside it."""
-    scripts = ""
-    for asset in ASSETS:
-        if asset.mark in body:
-            copy = path.parent / "assets" / asset.name
-            copy.parent.mkdir(exist_ok=True)
-            if not copy.exists() or copy.stat().st_size != asset.source().stat().st_size:
-                shutil.copyfile(asset.source(), copy)
-            scripts += f'<script src="assets/{asset.name}"></script>'
-            scripts += f"<script>{asset.after}</script>" if asset.after else ""
+def _write_page(path: Path, title: str, body: str, navigation: str, single: bool = False) -> None:
+    """One page; the assets its body needs lie beside it, or, in a `single` file, in its head."""
+    scripts = "".join(_script(asset, path.parent, single) for asset in ASSETS if asset.mark in body)
     path.write_text(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -213,6 +224,26 @@ def _write_page(path: Path, title: str, body: str, navigation: str) -> None:
         f"<style>{_style()}</style>{scripts}</head><body>{navigation}<main>{body}</main></body></html>\n",
         encoding="utf-8",
     )
+
+
+def _script(asset: Asset, folder: Path, single: bool) -> str:
+    """HTML that loads an asset, copied to `assets/` first if need be; nothing where this machine does not have it."""
+    source = asset.source()
+    if source is None:
+        return ""
+    licence = source.with_name(asset.licence) if asset.licence else None
+    after = f"<script>{asset.after}</script>" if asset.after else ""
+    if single:
+        terms = "<!--\n" + licence.read_text(encoding="utf-8").replace("--", "- -") + "\n-->" if licence else ""
+        code = source.read_text(encoding="utf-8").replace("</script", "<\\/script")
+        return f"{terms}<script>{code}</script>{after}"
+    copy = folder / "assets" / asset.name
+    copy.parent.mkdir(exist_ok=True)
+    if not copy.exists() or copy.stat().st_size != source.stat().st_size:
+        shutil.copyfile(source, copy)
+        if licence:
+            shutil.copyfile(licence, copy.with_name(f"{copy.stem}.LICENSE"))
+    return f'<script src="assets/{asset.name}"></script>{after}'
 
 
 @cache
