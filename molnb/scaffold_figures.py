@@ -196,7 +196,9 @@ def plot_overlap(first: Scaffolds, second: Scaffolds) -> go.Figure:
     figure.update_yaxes(type="log", dtick=1, title_text=f"share in {second.name} (%)", row=1, col=2)
     tallest = max(max(trace.y, default=1) for trace in figure.data[:2])
     figure.update_yaxes(title_text="shared (%)", range=[0, 1.25 * tallest], row=1, col=1)
-    title = f"{len(shared):,} scaffolds are in both, of {len(first):,} in {first.name} and {len(second):,} in {second.name}"
+    title = (
+        f"{len(shared):,} scaffolds of {len(first):,} in {first.name} and {len(second):,} in {second.name} are in both"
+    )
     return _titled(figure, title, _note((first, second)), 470).update_layout(
         legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}, bargap=0.3
     )

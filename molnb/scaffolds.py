@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 from rdkit import Chem
 
 from .chemistry import scaffold
-from .corpora import Corpus, ask, load_corpus
 from .errors import Refused
+from .molecules import Molecules, ask, load_molecules
 from .parents import guarded
 from .shapes import Float, Int
 from .shards import Shards
@@ -38,7 +38,7 @@ PUBLISHED = (("Uni-Mol (published)", 19_000_000, 4_224_621), ("Uni-Mol2 (publish
 class Scaffolds:
     """The scaffolds of a corpus, most frequent first; of equally frequent ones, first in the alphabet."""
 
-    corpus: Corpus
+    corpus: Molecules
     kind: str  # "murcko" or "generic"
     table: pa.Table  # scaffold, n, share (0 to 1), rank (from 1)
     n_acyclic: int  # molecules without a ring; in the table only where that was asked for
@@ -67,7 +67,7 @@ class Scaffolds:
 
 
 def count_scaffolds(
-    corpus: Corpus | Shards | str | Sequence[str], kind: str = "murcko", acyclic: bool = False
+    corpus: Molecules | Shards | str | Sequence[str], kind: str = "murcko", acyclic: bool = False
 ) -> Scaffolds:
     """Count the scaffolds of a corpus, shards, a recipe by its name, or a list of SMILES.
 
@@ -76,7 +76,7 @@ def count_scaffolds(
     """
     if kind not in KINDS:
         raise Refused(f"kind is {kind!r}: choose one of {', '.join(KINDS)}")
-    corpus = load_corpus(corpus)
+    corpus = load_molecules(corpus)
     found = ask("SELECT coalesce(scaffold, '') AS scaffold, count(*)::BIGINT AS n FROM a GROUP BY 1", a=corpus)
     names, n = found["scaffold"], found["n"].to_numpy()
     blank = np.asarray(names.to_numpy(zero_copy_only=False) == "")
@@ -267,7 +267,7 @@ def shared_scaffolds(first: Scaffolds, second: Scaffolds) -> pa.Table:
     )
 
 
-def shared_molecules(first: Corpus, second: Corpus) -> pa.Table:
+def shared_molecules(first: Molecules, second: Molecules) -> pa.Table:
     """Molecules of one corpus that the other has too, up to stereo, protonation and (most) tautomers.
 
     A row is a pair: row_1, smiles_1, row_2, smiles_2, and whether they agree in inchikey14 and in tautomer_key.

@@ -1,8 +1,8 @@
-"""Corpora: the molecules of a source, read, standardised and freed of duplicates, without geometries.
+"""Molecules without geometries: a source read, standardised and freed of duplicates.
 
 This is curation up to its merge: the same slices on the same workers, restartable, nothing lost silently. It costs
 about 3 ms a molecule and a core, where conformers and labels cost ten times that and more, and is all scaffolds need.
-Questions to a corpus are asked in SQL and answered by DuckDB out of core.
+Questions to them are asked in SQL and answered by DuckDB out of core.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FEW = 400  # molecules that are read faster here than on workers that must start
 
 
 @dataclass(frozen=True)
-class Corpus:
+class Molecules:
     """Distinct molecules of a source, with their keys and scaffolds, and the count of what was lost on the way."""
 
     name: str
@@ -44,10 +44,10 @@ class Corpus:
     n_sampled: int  # rows that were read
     n_source: int  # rows there are
     dropped: dict[str, dict[str, int]]  # step -> reason -> rows
-    molecules: pa.Table | tuple[Path, ...]  # with the columns row, smiles, inchikey14, tautomer_key, scaffold
+    held: pa.Table | tuple[Path, ...]  # row, smiles, inchikey14, tautomer_key, scaffold; in Parquet files or in memory
 
     def __repr__(self) -> str:
-        return f"Corpus({self.name}: {self.summary()})"
+        return f"Molecules({self.name}: {self.summary()})"
 
     def summary(self) -> str:
         """Molecules, the rows they come from, and what was dropped by reason, in a line."""
@@ -57,8 +57,8 @@ class Corpus:
         return f"{self.n:,} molecules from {of} rows" + (f"; dropped: {reasons}" if reasons else "")
 
 
-def load_corpus(
-    what: str | os.PathLike | Recipe | Shards | Corpus | Sequence[str],
+def load_molecules(
+    what: str | os.PathLike | Recipe | Shards | Molecules | Sequence[str],
     source: str | os.PathLike | dict | None = None,
     n: int | None = None,
     workers: int | None = None,
@@ -66,21 +66,21 @@ def load_corpus(
     home: str | os.PathLike | None = None,
     progress: bool = True,
     name: str | None = None,
-) -> Corpus:
+) -> Molecules:
     """The molecules of a recipe, of a file, of curated shards, or of a list of SMILES; read once, later only opened.
 
     ``source``, ``n``, ``workers``, ``cluster`` and ``home`` mean what they mean to `curate`; ``name`` names a list.
     Shards lack the molecules that got no conformer; reading their recipe again gives those too. A list is not kept on
     disk. Raises Refused for an unknown corpus and where no row becomes a molecule.
     """
-    if isinstance(what, Corpus):
+    if isinstance(what, Molecules):
         return what
     if n is not None and n < 1:
         raise Refused(f"n={n}: a sample has at least 1 row; leave n out for all rows.")
     if isinstance(what, Shards):
         m = what.manifest
         files = tuple(what.path / name for name in sorted(m["files"]) if name.startswith("shards/"))
-        return Corpus(what.name, what.n, m["n_sampled"], m["n_source"], m["dropped"], files)
+        return Molecules(what.name, what.n, m["n_sampled"], m["n_source"], m["dropped"], files)
     home = Path(home or places.home())
     if not isinstance(what, str | os.PathLike | Recipe):
         return _of_list(list(what), name or "list", workers, progress)
@@ -94,10 +94,10 @@ def load_corpus(
             _read(job, counts, count_cores() if workers is None else workers, cluster, progress)
     about = json.loads((job.folder / "molecules.json").read_text(encoding="utf-8"))
     report_versions(about.pop("versions"), job.folder)
-    corpus = Corpus(recipe.name, **about, molecules=(job.folder / "molecules.parquet",))
+    molecules = Molecules(recipe.name, **about, held=(job.folder / "molecules.parquet",))
     if progress:
-        print(f"{corpus.name}: {corpus.summary()}")
-    return corpus
+        print(f"{molecules.name}: {molecules.summary()}")
+    return molecules
 
 
 def _find_recipe(what: str | os.PathLike | Recipe) -> Recipe:
@@ -109,7 +109,7 @@ def _find_recipe(what: str | os.PathLike | Recipe) -> Recipe:
     return recipe_for_file(what)
 
 
-def _of_list(smiles: list, name: str, workers: int | None, progress: bool) -> Corpus:
+def _of_list(smiles: list, name: str, workers: int | None, progress: bool) -> Molecules:
     if not smiles:
         raise Refused(f"{name} is empty: 0 SMILES. Give at least one.")
     for place, one in enumerate(smiles):
@@ -131,7 +131,7 @@ def _of_list(smiles: list, name: str, workers: int | None, progress: bool) -> Co
         about = json.loads((job.folder / "molecules.json").read_text(encoding="utf-8"))
         del about["versions"]
         with (job.folder / "molecules.parquet").open("rb") as file:  # not mapped: the folder goes away
-            return Corpus(name, **about, molecules=pq.read_table(file))
+            return Molecules(name, **about, held=pq.read_table(file))
 
 
 def _read(job: Job, counts: dict[str, Any], workers: int, cluster: str | None, shown: bool) -> None:
@@ -155,19 +155,19 @@ def _read(job: Job, counts: dict[str, Any], workers: int, cluster: str | None, s
     shutil.rmtree(job.work, ignore_errors=True)
 
 
-def ask(sql: str, **tables: Corpus | pa.Table) -> pa.Table:
-    """The answer to a question in SQL, in which corpora and tables have the names they are given here.
+def ask(sql: str, **tables: Molecules | pa.Table) -> pa.Table:
+    """The answer to a question in SQL, in which molecules and tables have the names they are given here.
 
-    Corpora are read from their files as the query needs them, and DuckDB spills to disk what outgrows the memory.
+    Molecules are read from their files as the query needs them, and DuckDB spills to disk what outgrows the memory.
     """
     con = connect(places.home() / "data" / ".spill")
     try:
         for name, table in tables.items():
-            molecules = table.molecules if isinstance(table, Corpus) else table
-            if isinstance(molecules, pa.Table):
-                con.register(name, molecules)
+            held = table.held if isinstance(table, Molecules) else table
+            if isinstance(held, pa.Table):
+                con.register(name, held)
             else:
-                files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in molecules)
+                files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in held)
                 con.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}])")
         return con.sql(sql).to_arrow_table()
     finally:
