@@ -8,7 +8,7 @@ Shapes are compared by heavy atoms, over all symmetry-equivalent ways to lay one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from rdkit import Chem
@@ -16,6 +16,7 @@ from rdkit.Chem import rdMolAlign, rdMolDescriptors, rdMolTransforms
 
 from .chemistry import EV_PER_KCAL_MOL, Failure, embed
 from .errors import Refused
+from .shards import Shards
 
 # Equivalent ways to lay a molecule over itself that are tried: phenyl has 2, tert-butyl 6, six CF3 46,656. Beyond this
 # many an RMSD is an upper bound; with hydrogens, which are left out, a fatty acid alone would need millions.
@@ -27,7 +28,8 @@ SAME_ANGSTROM = 0.5  # heavy-atom RMSD below which two relaxed geometries count 
 class Ensemble:
     """Conformers of one stereoisomer, lowest energy first: `mol` has all atoms and one RDKit conformer for each.
 
-    `energies` are in kcal/mol above the lowest one here, `seeds` say how each was drawn: seed 0 is the stored one.
+    `energies` are in kcal/mol above the lowest one here, whose own number is `zero` (of use only to compare ensembles
+    of the same molecule); `seeds` say how each was drawn: seed 0 is the stored one.
     """
 
     smiles: str
@@ -36,6 +38,7 @@ class Ensemble:
     seeds: np.ndarray
     force_field: str
     converged: np.ndarray
+    zero: float
     failed: int = 0
 
     def __len__(self) -> int:
@@ -54,9 +57,8 @@ class Ensemble:
     def subset(self, indices: Sequence[int]) -> Ensemble:
         """Some of the conformers, in this order; energies keep their zero."""
         kept = [int(i) for i in indices]
-        mol = with_coords(self.mol, [self.coords(i) for i in kept])
-        parts = (self.energies[kept], self.seeds[kept], self.force_field, self.converged[kept], self.failed)
-        return Ensemble(self.smiles, mol, *parts)
+        arrays = {name: getattr(self, name)[kept] for name in ("energies", "seeds", "converged")}
+        return replace(self, mol=with_coords(self.mol, [self.coords(i) for i in kept]), **arrays)
 
 
 def with_coords(mol: Chem.Mol, coords: Sequence[np.ndarray]) -> Chem.Mol:
@@ -69,6 +71,14 @@ def with_coords(mol: Chem.Mol, coords: Sequence[np.ndarray]) -> Chem.Mol:
         conformer.SetPositions(np.ascontiguousarray(positions, dtype=float))
         mol.AddConformer(conformer)
     return mol
+
+
+def stored_geometry(shards: Shards, index: int) -> Chem.Mol:
+    """A molecule of a corpus with all its atoms in the geometry that is stored; `index` is its place in the corpus."""
+    mol = Chem.AddHs(Chem.MolFromSmiles(shards.smiles()[int(index)]))
+    offset = shards.array("atom_offset")
+    coords = shards.array("coords")[offset[index] : offset[index + 1]]
+    return with_coords(mol, [np.asarray(coords, float)])
 
 
 def make_ensemble(smiles: str, n: int = 50, seed: int = 0, relax: bool = True, isomer: bool = True) -> Ensemble:
@@ -92,7 +102,7 @@ def make_ensemble(smiles: str, n: int = 50, seed: int = 0, relax: bool = True, i
             failure = error
             continue
         if isomer and not found and one.smiles_3d != smiles:
-            return make_ensemble(one.smiles_3d, n, seed, relax)
+            return make_ensemble(one.smiles_3d, n, seed, relax, isomer=False)
         found.append((number, one))
     if not found:
         raise failure
@@ -111,6 +121,7 @@ def _ordered(smiles: str, found: list, failed: int) -> Ensemble:
         np.array([found[i][0] for i in order]),
         found[0][1].force_field,
         np.array([found[i][1].converged for i in order]),
+        float(energies.min()),
         failed,
     )
 
@@ -119,6 +130,7 @@ def heavy(mol: Chem.Mol) -> Chem.Mol:
     """The heavy atoms of a molecule with all its conformers; stereo marks are gone, so that mirror images match."""
     seen = Chem.RemoveAllHs(Chem.Mol(mol), sanitize=False)
     Chem.RemoveStereochemistry(seen)
+    Chem.FastFindRings(seen)
     return seen
 
 
@@ -158,9 +170,7 @@ def overlaid(ensemble: Ensemble, onto: int = 0) -> tuple[Ensemble, np.ndarray]:
         rmsd, turn, _ = best_alignment(seen, seen, index, onto)
         placed.append(ensemble.coords(index) @ turn[:3, :3].T + turn[:3, 3])
         rmsds.append(rmsd)
-    mol = with_coords(ensemble.mol, placed)
-    parts = (ensemble.energies, ensemble.seeds, ensemble.force_field, ensemble.converged, ensemble.failed)
-    return Ensemble(ensemble.smiles, mol, *parts), np.array(rmsds)
+    return replace(ensemble, mol=with_coords(ensemble.mol, placed)), np.array(rmsds)
 
 
 def distinct(matrix: np.ndarray, angstrom: float = SAME_ANGSTROM) -> np.ndarray:
@@ -198,15 +208,10 @@ def n_rotatable(smiles: str) -> int:
     return rdMolDescriptors.CalcNumRotatableBonds(Chem.MolFromSmiles(smiles))
 
 
-def torsions(ensemble: Ensemble) -> np.ndarray:
-    """Angles (degrees) about each rotatable bond of each conformer: one row a conformer."""
-    pattern = Chem.MolFromSmarts("[!$(*#*)&!D1]-&!@[!$(*#*)&!D1]")
-    mol, found = ensemble.mol, []
-    skeleton = heavy(mol)
-    for i, j in skeleton.GetSubstructMatches(pattern):
-        before = [a.GetIdx() for a in skeleton.GetAtomWithIdx(i).GetNeighbors() if a.GetIdx() != j]
-        after = [a.GetIdx() for a in skeleton.GetAtomWithIdx(j).GetNeighbors() if a.GetIdx() != i]
-        if before and after:
-            found.append((min(before), i, j, min(after)))
-    confs = [mol.GetConformer(i) for i in range(len(ensemble))]
-    return np.array([[rdMolTransforms.GetDihedralDeg(c, *four) for four in found] for c in confs])
+def torsion(ensemble: Ensemble, atoms: Sequence[int]) -> np.ndarray:
+    """The torsion angle (degrees, -180 to 180) about the middle two of four atoms, in each conformer."""
+    if len(set(atoms)) != 4 or not set(atoms) <= set(range(ensemble.mol.GetNumAtoms())):
+        n = ensemble.mol.GetNumAtoms()
+        raise Refused(f"atoms {list(atoms)}: give four different atoms of {ensemble.smiles}, numbered 0 to {n - 1}")
+    four = [int(i) for i in atoms]
+    return np.array([rdMolTransforms.GetDihedralDeg(c, *four) for c in ensemble.mol.GetConformers()])
