@@ -16,7 +16,7 @@ STEREO = ("no stereo element", "all defined", "some open")
 
 
 def describe_molecules(shards: Shards) -> dict[str, np.ndarray]:
-    """Heavy atoms, molecular weight, logP and net charge of every molecule, under names that carry the unit.
+    """Heavy atoms, molecular weight and logP of every molecule, under names that carry the unit.
 
     logP is Crippen's sum of atom contributions (J. Chem. Inf. Comput. Sci. 1999, 39, 868), a guess and no measurement.
     """
@@ -25,7 +25,6 @@ def describe_molecules(shards: Shards) -> dict[str, np.ndarray]:
         "heavy atoms": np.array([mol.GetNumHeavyAtoms() for mol in mols]),
         "molecular weight (g/mol)": np.array([Descriptors.MolWt(mol) for mol in mols]),
         "logP (Crippen)": np.array([Crippen.MolLogP(mol) for mol in mols]),
-        "net charge (e)": np.array([Chem.GetFormalCharge(mol) for mol in mols]),
     }
 
 
@@ -48,6 +47,13 @@ def stereo_shares(shards: Shards) -> dict[str, float]:
     return {name: found[name] / shards.n for name in STEREO}
 
 
+def charge_shares(shards: Shards) -> dict[str, float]:
+    """Share of the molecules with each net charge (e) after standardisation, 0 to 1."""
+    charges = np.clip(np.asarray(shards.array("charge"), int), -2, 2)
+    names = {-2: "-2 or less", -1: "-1", 0: "0", 1: "+1", 2: "+2 or more"}
+    return {name: float(np.mean(charges == charge)) for charge, name in names.items()}
+
+
 def data_card(shards: Shards) -> dict[str, Any]:
     """One row about a corpus: how many molecules, how large, how varied, how complete. Medians, 5th to 95th percentile.
 
@@ -59,8 +65,8 @@ def data_card(shards: Shards) -> dict[str, Any]:
     return {
         "corpus": manifest["name"],
         "molecules": f"{shards.n:,}, from {manifest['n_sampled']:,} of {manifest['n_source']:,} rows",
-        **{name: _spread(described[name]) for name in list(described)[:3]},
-        "charged": _percent(np.mean(described["net charge (e)"] != 0)),
+        **{name: _spread(values) for name, values in described.items()},
+        "charged": _percent(np.mean(np.asarray(shards.array("charge")) != 0)),
         "stereo left open": _percent(stereo["some open"]),
         "scaffolds": len(set(scaffolds) - {"", None}),
         "acyclic": _percent(np.mean([not scaffold for scaffold in scaffolds])),
@@ -82,6 +88,16 @@ def split_similarities(shards: Shards, split: str) -> np.ndarray:
     smiles, part = np.array(shards.smiles()), np.asarray(shards.array(f"split_{split}"))
     train, test = (smiles[part == SPLIT_VALUES.index(name)].tolist() for name in ("train", "test"))
     return nearest_similarities(test, train)
+
+
+def split_table(shards: Shards) -> list[dict[str, Any]]:
+    """Sizes of every split of a corpus, and the median similarity of its test to its nearest training molecules."""
+    return [
+        {"corpus": shards.name, "split": name}
+        | {part: split[part] for part in SPLIT_VALUES}
+        | {"test to nearest training molecule (median Tanimoto)": split["nn_similarity_median"]}
+        for name, split in shards.manifest["splits"].items()
+    ]
 
 
 def losses(shards: Shards) -> list[dict[str, Any]]:

@@ -256,7 +256,9 @@ def plot_histograms(corpora: Mapping[str, Mapping[str, Any]], columns: int = 3) 
                 **place,
             )
     figure.update_yaxes(title_text="share (%)", col=1)
-    return figure.update_layout(barmode="overlay", showlegend=len(corpora) > 1, legend={"orientation": "h", "y": -0.12})
+    below = -70 / (figure.layout.height - 150)  # under the axis titles, however many rows of panels there are
+    figure.update_layout(barmode="overlay", showlegend=len(corpora) > 1, margin={"b": 90})
+    return figure.update_layout(legend={"orientation": "h", "y": below, "yanchor": "top"})
 
 
 def _known(values: Any) -> np.ndarray:
@@ -309,7 +311,7 @@ def plot_drops(manifests: Mapping[str, Mapping[str, Any]]) -> go.Figure:
     figure.update_layout(
         template="molnb",
         title="; ".join(kept),
-        height=150 + 30 * sum(len(trace.y) for trace in figure.data),
+        height=170 + 30 * sum(len(trace.y) for trace in figure.data),
         xaxis_title="rows dropped",
         barmode="group",
         bargap=0.25,
@@ -324,4 +326,7 @@ def plot_shares(corpora: Mapping[str, Mapping[str, float]], axis: str, log: bool
     for corpus, shares in corpora.items():
         figure.add_bar(x=list(shares), y=[100 * share for share in shares.values()], name=corpus)
     figure.update_layout(template="molnb", height=360, barmode="group", bargap=0.2, showlegend=len(corpora) > 1)
-    return figure.update_yaxes(title_text=f"{axis} (%)", type="log" if log else "linear")
+    figure.update_xaxes(type="category")
+    if log:
+        figure.update_yaxes(type="log", tickvals=[0.01, 0.1, 1, 10, 100], ticktext=["0.01", "0.1", "1", "10", "100"])
+    return figure.update_yaxes(title_text=f"{axis} (%)")

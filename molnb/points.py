@@ -21,6 +21,8 @@ ELEMENTS = {
     35: ("Br", "#992222", "#fff"), 53: ("I", "#7a1fa2", "#fff"),
 }  # fmt: skip
 
+TICKS = [step * 10**power for power in (-2, -1, 0, 1) for step in (1, 2, 3, 5, 7)]  # of a logarithmic axis
+
 
 def plot_parity(
     truth: Sequence[float], guess: Sequence[float], truth_axis: str, guess_axis: str, title: str = ""
@@ -45,10 +47,10 @@ def plot_repeats(values: Sequence[float], flagged: Sequence[bool], axis: str, wh
     return figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"})
 
 
-def plot_strip(rows: Sequence[Mapping[str, Any]], value: str, group: str, colour: str, title: str = "") -> go.Figure:
-    """Numbers by group, a mark each: rows hold `value`, `group` (a line of its own) and `colour` (a colour of its own).
+def plot_ratios(rows: Sequence[Mapping[str, Any]], value: str, group: str, colour: str, title: str = "") -> go.Figure:
+    """Ratios by group on a logarithmic axis, a mark each: rows hold `value`, `group` (a line) and `colour`.
 
-    A dashed line marks zero. Colours are laid a little apart within a group, so that marks do not cover each other.
+    A dashed line marks 1. Colours are laid a little apart within a group, so that marks do not cover each other.
     """
     groups = list(dict.fromkeys(row[group] for row in rows))[::-1]
     kinds = list(dict.fromkeys(row[colour] for row in rows))
@@ -63,9 +65,10 @@ def plot_strip(rows: Sequence[Mapping[str, Any]], value: str, group: str, colour
             mode="markers",
             marker={"size": 11, "opacity": 0.8, "color": COLOURS[number % len(COLOURS)]},
         )
-    figure.add_vline(0, line={"dash": "dash", "width": 2, "color": "#444"})
+    figure.add_vline(1, line={"dash": "dash", "width": 2, "color": "#444"})
     figure.update_yaxes(tickvals=list(range(len(groups))), ticktext=groups, range=[-0.6, len(groups) - 0.4])
-    figure.update_layout(xaxis_title=value, legend={"orientation": "h", "y": -0.3, "yanchor": "top"})
+    figure.update_xaxes(type="log", title_text=value, tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS])
+    figure.update_layout(legend={"orientation": "h", "y": -0.3, "yanchor": "top"})
     return figure.update_yaxes(showgrid=False)
 
 

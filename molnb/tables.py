@@ -23,7 +23,7 @@ class Table:
 
     def _repr_html_(self) -> str:
         def line(cells: Sequence[str], tag: str) -> str:
-            sides = (' style="text-align:left"' if words else "" for words in self.words)
+            sides = (' style="text-align:left;overflow-wrap:anywhere"' if words else "" for words in self.words)
             return "".join(f"<{tag}{side}>{html.escape(cell)}</{tag}>" for cell, side in zip(cells, sides))
 
         body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in self.cells)
