@@ -6,6 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
+# The models here are tiny: a second thread gains nothing, and waits while other processes compute. Before torch loads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import pytest
 
 # Signatures say shapes; here, and only here, they are checked. This must precede the first import of these modules.
