@@ -86,18 +86,27 @@ def load_molecules(
         return _of_list(list(what), name or "list", workers, progress)
     recipe = without_computed(with_source(_find_recipe(what), source))
     found = find_source(recipe, home)
-    tag = "" if n is None else f"-n{n}"
-    job = Job(home / "data" / f"{recipe.name}-{molecules_id(recipe, found.sha256)}{tag}-molecules", recipe)
-    if not (job.folder / "molecules.json").exists():
-        with alone(job.folder), untouched_if_refused(job):
+    whole = home / "data" / f"{recipe.name}-{molecules_id(recipe, found.sha256)}-molecules"
+    folder = whole if n is None or _holds_all(whole, n) else whole.with_name(f"{whole.name}-n{n}")
+    job = Job(folder, recipe)
+    if not (folder / "molecules.json").exists():
+        with alone(folder), untouched_if_refused(job):
             counts = take_snapshot(job, found, n)
             _read(job, counts, count_cores() if workers is None else workers, cluster, progress)
-    about = json.loads((job.folder / "molecules.json").read_text(encoding="utf-8"))
-    report_versions(about.pop("versions"), job.folder)
-    molecules = Molecules(recipe.name, **about, held=(job.folder / "molecules.parquet",))
+        if counts["sampled"] == counts["rows"] and not whole.exists():
+            folder = folder.rename(whole)  # the sample was all of it
+    about = json.loads((folder / "molecules.json").read_text(encoding="utf-8"))
+    report_versions(about.pop("versions"), folder)
+    molecules = Molecules(recipe.name, **about, held=(folder / "molecules.parquet",))
     if progress:
         print(f"{molecules.name}: {molecules.summary()}")
     return molecules
+
+
+def _holds_all(folder: Path, n: int) -> bool:
+    """Whether all rows were read before, and are no more than were asked for."""
+    done = folder / "molecules.json"
+    return done.exists() and json.loads(done.read_text(encoding="utf-8"))["n_source"] <= n
 
 
 def _find_recipe(what: str | os.PathLike | Recipe) -> Recipe:

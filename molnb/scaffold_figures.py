@@ -183,7 +183,7 @@ def plot_overlap(first: Scaffolds, second: Scaffolds) -> go.Figure:
     }
     for number, row in enumerate(overlap(first, second)):
         shares = [100 * row[f"{group} (share)"] for group in groups]
-        text = [f"{share:.2g} %<br>{row[group]:,}" for share, group in zip(shares, groups)]
+        text = [f"{share:.{1 + (share >= 1)}g} %<br>{row[group]:,}" for share, group in zip(shares, groups)]
         look = {"marker": {"color": COLOURS[number]}, "textposition": "outside", "cliponaxis": False}
         figure.add_bar(x=list(groups.values()), y=shares, text=text, name=f"of {row['corpus']}", row=1, col=1, **look)
     x, y = (100 * shared[f"share_{number}"].to_numpy() for number in (1, 2))

@@ -191,7 +191,7 @@ def describe_scaffolds(scaffolds: Scaffolds) -> dict[str, str | int | float]:
         "corpus": scaffolds.name,
         "molecules": scaffolds.corpus.n,
         "acyclic": scaffolds.n_acyclic,
-        f"{scaffolds.kind} scaffolds": len(counts),
+        "scaffolds": len(counts),
         "scaffolds a molecule": len(counts) / n,
         "seen once": int((counts == 1).sum()),
         "seen once (share)": float((counts == 1).mean()),
