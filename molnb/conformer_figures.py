@@ -64,3 +64,11 @@ def plot_discovery(found: Mapping[str, Sequence[Mapping[str, float]]]) -> go.Fig
     figure.update_yaxes(title_text="number", **places[0])
     figure.update_yaxes(title_text=ENERGY, **places[1])
     return figure.update_layout(legend={"orientation": "h", "y": -0.3, "yanchor": "top"}, margin={"b": 110})
+
+
+def plot_points(x: Sequence[float], y: Sequence[float], x_title: str, y_title: str, names: Sequence[str]) -> go.Figure:
+    """One mark a molecule or conformer, named on hover; titles carry the unit."""
+    figure = go.Figure(layout={"template": "molnb", "height": 330, "xaxis_title": x_title, "yaxis_title": y_title})
+    look = {"mode": "markers", "marker": {"size": 10, "opacity": 0.7}, "hovertemplate": "%{text}<br>%{x}, %{y}"}
+    values = [np.round(np.asarray(one, float), 3) for one in (x, y)]
+    return figure.add_scatter(x=values[0], y=values[1], text=list(names), name="", showlegend=False, **look)

@@ -117,7 +117,7 @@ def _ordered(smiles: str, found: list, failed: int) -> Ensemble:
     return Ensemble(
         smiles,
         with_coords(complete, [found[i][1].coords for i in order]),
-        (energies - energies.min())[order],
+        (energies - energies.min())[order].round(4),  # minimisers stop at about 1e-4 kcal/mol
         np.array([found[i][0] for i in order]),
         found[0][1].force_field,
         np.array([found[i][1].converged for i in order]),

@@ -33,7 +33,7 @@ function molnbScene(root, spec) {
     const first = spec.layers[0], frame = first.frames[Math.min(state.frame, first.frames.length - 1)];
     if (state.labels) (spec.labels || []).forEach((text, i) => {
       if (text && (state.hydrogens || first.symbols[i] !== 'H')) viewer.addLabel(text, {
-        position: at(frame, i), fontSize: 13, fontColor: '#1c2430', showBackground: false, inFront: true, alignment: 'bottomCenter' });
+        position: at(frame, i), fontSize: 13, bold: true, fontColor: 'black', backgroundColor: 'white', backgroundOpacity: 0.8, padding: 1, inFront: true, alignment: 'bottomCenter' });
     });
     viewer.render();
   }
@@ -66,6 +66,7 @@ function molnbScene(root, spec) {
       slider = document.createElement('input');
       Object.assign(slider, { type: 'range', min: 0, max: frames - 1, value: state.frame });
       slider.setAttribute('aria-label', 'conformer');
+      slider.style.width = '240px';
       slider.oninput = () => show(Number(slider.value));
       const play = document.createElement('button');
       play.textContent = 'play';

@@ -198,7 +198,7 @@ def show_atom_values(
     values = np.concatenate([values, np.zeros(mol.GetNumAtoms() - len(values))])
     limit = limit or float(np.nanmax(np.abs(values))) or 1.0
     told = [i < n_heavy or (not folded and abs(v) > 0.25 * limit) for i, v in enumerate(values)]
-    texts = tuple(f"{v:+.2f}" if one else "" for v, one in zip(values, told)) if labels else ()
+    texts = tuple(f"{round(v, 2) + 0.0:+.2f}" if one else "" for v, one in zip(values, told)) if labels else ()
     layer = Layer(mol, (coords,), colours=value_colours(values, limit, symmetric=True))
     if folded:
         more = {"hydrogens": False, "note": "Values of hydrogens are added to their heavy atom.", **more}
