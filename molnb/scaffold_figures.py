@@ -54,7 +54,10 @@ def plot_top_scaffolds(first: Scaffolds, second: Scaffolds, k: int = 40, drawn: 
     figure = make_subplots(1, 2, horizontal_spacing=0.09, subplot_titles=[sample_title(first), sample_title(second)])
     labels = (f"also in the other's top {k}", "further down in the other", "not in the other")
     names = [name.removeprefix("scaffold ") for name in table.column_names if name.startswith("scaffold ")]
-    tops = [{name: n for name, n in zip(one.table["scaffold"].to_pylist()[:k], one.counts)} for one in (first, second)]
+    tops = [
+        {name: n for name, n in zip(one.table["scaffold"].slice(0, k).to_pylist(), one.counts)}
+        for one in (first, second)
+    ]
     for column, name in enumerate(names, 1):
         rows = [row for row in _rows(table, name) if row["scaffold"] is not None]
         kinds = [0 if row["scaffold"] in tops[2 - column] else 1 if row["n_elsewhere"] else 2 for row in rows]

@@ -163,7 +163,9 @@ def browse_members(scaffolds: Sequence[Scaffolds], n: int = 5, k: int = 40) -> A
 
     by_name = {f"{number}: {one.name}": one for number, one in enumerate(scaffolds, 1)}
     corpus = ipywidgets.ToggleButtons(options=list(by_name), description="corpus")
-    rank = ipywidgets.IntSlider(value=1, min=1, max=min(k, len(scaffolds[0])), description="rank")
+    rank = ipywidgets.IntSlider(
+        value=1, min=1, max=min(k, len(scaffolds[0])), description="rank", continuous_update=False
+    )
     page = ipywidgets.HTML()
 
     def show(_change: Any = None) -> None:

@@ -78,10 +78,9 @@ def count_scaffolds(
         raise Refused(f"kind is {kind!r}: choose one of {', '.join(KINDS)}")
     corpus = load_molecules(corpus)
     found = ask("SELECT coalesce(scaffold, '') AS scaffold, count(*)::BIGINT AS n FROM a GROUP BY 1", a=corpus)
-    names, n = found["scaffold"], found["n"].to_numpy()
-    blank = np.asarray(names.to_numpy(zero_copy_only=False) == "")
-    n_acyclic, generic = int(n[blank].sum()), None
+    n_acyclic, generic = pc.sum(found.filter(pc.field("scaffold") == "")["n"]).as_py() or 0, None
     if kind == "generic":
+        names = found["scaffold"]
         generic = _all_generic([name for name in names.to_pylist() if name])
         found = found.set_column(0, "scaffold", [[generic.get(name, "") for name in names.to_pylist()]])
     where = "" if acyclic else "WHERE scaffold <> ''"
@@ -215,7 +214,7 @@ def corpora_table(corpora: Sequence[Scaffolds]) -> list[dict[str, str | int | fl
 
 def molecules_on(scaffolds: Scaffolds, name: str, n: int | None = None) -> pa.Table:
     """The molecules of a scaffold in source order, at most n of them: row and smiles."""
-    if name not in scaffolds.table["scaffold"].to_pylist():
+    if pc.index(scaffolds.table["scaffold"], name).as_py() < 0:
         raise Refused(
             f"no molecule of {scaffolds.name} has the {scaffolds.kind} scaffold {name!r}: names are canonical SMILES "
             f"without stereo, as count_scaffolds writes them, or {ACYCLIC!r} where that is counted"
