@@ -23,9 +23,9 @@ from typing import Any
 
 from molnb import chemistry, features, parents
 from molnb.curate import curate, cut_slices
-from molnb.merge import merge
+from molnb.curation.merge import merge
+from molnb.curation.slices import Job, label_slice, read_slice
 from molnb.recipes import load_recipe
-from molnb.slices import Job, label_slice, read_slice
 from molnb.sources import find_source
 
 curation = importlib.import_module("molnb.curate")

@@ -9,8 +9,8 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import Crippen, Descriptors
 
+from .curation.splits import nearest_similarities
 from .shards import SPLIT_VALUES, Shards
-from .splits import nearest_similarities
 
 STEREO = ("no stereo element", "all defined", "some open")
 

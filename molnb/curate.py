@@ -23,16 +23,16 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from . import places
-from .adopt import adopt, report_versions, versions
+from .curation.adopt import adopt, report_versions, versions
+from .curation.finish import finish
+from .curation.merge import connect, merge, stream
+from .curation.slices import Job, label_slice, read_slice
+from .curation.workers import Pool, Slice, count_cores, run_slices
 from .errors import Refused
-from .finish import finish
-from .merge import connect, merge, stream
 from .progress import Progress
 from .recipes import Recipe, load_recipe, molecules_id, recipe_id, without_computed
 from .shards import DROPPED_SCHEMA, Shards, load_shards, write_json, writing
-from .slices import Job, label_slice, read_slice
 from .sources import Found, find_source, source_path, with_source, write_snapshot
-from .workers import Pool, Slice, count_cores, run_slices
 
 
 def curate(

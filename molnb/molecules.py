@@ -21,16 +21,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from . import places
-from .adopt import report_versions, versions
 from .curate import alone, merge_once, run_pass, take_snapshot, untouched_if_refused, write_dropped
+from .curation.adopt import report_versions, versions
+from .curation.merge import connect
+from .curation.slices import Job, read_slice
+from .curation.workers import Pool, count_cores
 from .errors import Refused
-from .merge import connect
 from .recipes import Recipe, list_recipes, load_recipe, make_recipe, molecules_id, without_computed
 from .records import ROWS_PER_GROUP
 from .shards import Shards, write_json, write_table
-from .slices import Job, read_slice
 from .sources import find_source, recipe_for_file, snapshot_schema, with_source
-from .workers import Pool, count_cores
 
 FEW = 400  # molecules that are read faster here than on workers that must start first
 

@@ -20,17 +20,17 @@ import torch
 
 from . import chemistry
 from .batches import Corpus, MolBatch, size_buckets
+from .curation.workers import Pool, count_cores
 from .errors import Refused
 from .features import molecule_arrays
 from .models.heads import every_index
 from .objectives import Question, Supervised, Task, run_encoder
 from .places import home
 from .records import records
-from .runs import Run
+from .runs import Run, find_run
 from .shards import Shards, writing
 from .sources import find_source, recipe_for_file
 from .train import autocast, choose_device
-from .workers import Pool, count_cores
 
 EMBED_LEVELS = ("molecule", "atom")
 CHUNK = 512  # rows prepared and answered together
@@ -221,9 +221,7 @@ class TrainedModel:
 
 def load_run(path: str | Path, device: str = "auto") -> TrainedModel:
     """The trained model of a run's folder (or of its name below ``MOLNB_HOME/runs``)."""
-    folder = Path(path)
-    below = home() / "runs" / folder
-    return TrainedModel(Run(below if not folder.exists() and below.exists() else folder), device)
+    return TrainedModel(find_run(path), device)
 
 
 def _nothing_withheld(batch: MolBatch) -> Question:

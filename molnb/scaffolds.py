@@ -19,12 +19,12 @@ import pyarrow.compute as pc
 from rdkit import Chem
 
 from .chemistry import scaffold
+from .curation.workers import Pool, count_cores
 from .errors import Refused
 from .molecules import Molecules, ask, load_molecules
 from .parents import guarded
 from .shapes import Float, Int
 from .shards import Shards
-from .workers import Pool, count_cores
 
 ACYCLIC = "(acyclic)"
 KINDS = ("murcko", "generic")

@@ -20,17 +20,17 @@ import pytest
 
 from molnb.chemistry import Failure
 from molnb.curate import curate, cut_slices, sample_rows
+from molnb.curation.slices import DIED, Job, label_slice
+from molnb.curation.splits import assign_groups
+from molnb.curation.workers import Slice
 from molnb.errors import Refused
 from molnb.quantum import MISSING_REASONS
 from molnb.recipes import Recipe, load_recipe, make_recipe
 from molnb.shards import SPLIT_VALUES, Shards
-from molnb.slices import DIED, Job, label_slice
 from molnb.sources import recipe_for_file
-from molnb.splits import assign_groups
-from molnb.workers import Slice
 
 module = importlib.import_module("molnb.curate")
-slices = importlib.import_module("molnb.slices")
+slices = importlib.import_module("molnb.curation.slices")
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .recipes import Recipe
-from .records import ROWS_PER_GROUP
-from .shards import DROPPED_SCHEMA, writing
+from ..recipes import Recipe
+from ..records import ROWS_PER_GROUP
+from ..shards import DROPPED_SCHEMA, writing
 from .slices import Job, label_columns
 
 

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..shards import FORMAT, Shards, load_shards, write_json
+from ..sources import Found, source_path
 from .arrays import count_known, count_molecules, write_arrays, write_derived
-from .shards import FORMAT, Shards, load_shards, write_json
 from .slices import Job
-from .sources import Found, source_path
 from .splits import read_default, write_splits
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .shards import write_table, writing_array
+from ..shards import write_table, writing_array
 
 # name -> (column of the part, dtype, values an item); items are atoms or bonds
 _OF_ATOMS = {

@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .chemistry import Failure, embed, keys, parse, parse_molblock, scaffold, standardise, undefined_stereo
-from .features import molecule_arrays
-from .quantum import XTB, Meaningless, xtb_labels
-from .recipes import Recipe
-from .shards import DROPPED_SCHEMA, part_schema, write_table
-from .sources import snapshot_schema
+from ..chemistry import Failure, embed, keys, parse, parse_molblock, scaffold, standardise, undefined_stereo
+from ..features import molecule_arrays
+from ..quantum import XTB, Meaningless, xtb_labels
+from ..recipes import Recipe
+from ..shards import DROPPED_SCHEMA, part_schema, write_table
+from ..sources import snapshot_schema
 from .workers import Slice
 
 DIED = "worker died (machine-dependent)"

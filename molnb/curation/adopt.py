@@ -15,8 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from .errors import Refused
-from .shards import load_shards, write_json
+from ..errors import Refused
+from ..shards import load_shards, write_json
 from .slices import Job
 
 LIBRARIES = ("molnb", "rdkit", "tblite", "numpy", "pyarrow", "duckdb")

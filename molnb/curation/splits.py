@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 
+from ..recipes import Recipe, Split
+from ..shards import SPLIT_VALUES, write_table
 from .merge import connect, loose_groups
-from .recipes import Recipe, Split
-from .shards import SPLIT_VALUES, write_table
 
 N_TEST, N_TRAIN = 500, 20_000  # molecules sampled for the nearest-neighbour similarity
 GROUPED_BY = {"random": ["inchikey14", "tautomer_key"], "scaffold": ["inchikey14", "tautomer_key", "scaffold"]}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from typing import Any, NamedTuple
 
-from .errors import Refused
+from ..errors import Refused
 
 SECONDS_IDLE = 600
 # A worker computes on one core; several slices at once use the others.
