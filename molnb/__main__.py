@@ -79,7 +79,7 @@ def run_curate(args: argparse.Namespace) -> int:
 
 def run_train(args: argparse.Namespace) -> int:
     """train a preset on curated data; a run's folder instead of a preset goes on where that run stopped"""
-    from .presets import change, make_preset
+    from .presets import make_preset
     from .progress import Progress
     from .runs import data_names
     from .train import choose_device, prepare, train
@@ -92,7 +92,7 @@ def run_train(args: argparse.Namespace) -> int:
             raise Refused(f"{args.preset} is a run, which keeps its settings: leave out --out, --seed, --set")
         run = prepare(args.preset)
     else:
-        config = change(make_preset(args.preset, args.data), changes)
+        config = make_preset(args.preset, args.data, **changes)
         run = prepare(replace(config, data=data_names([_curated(name) for name in args.data])), args.out)
     with Progress(run.name, run.config.steps) as progress:
 

@@ -220,9 +220,10 @@ class Supervised:
 
     Regression labels are learnt in units of their standard deviation over training rows and reported in their own.
     Features are visible, coordinates are the conformer's, nothing is masked.
+    Where no task is named, all that the data have are learnt.
     """
 
-    task_names: tuple[str, ...]
+    task_names: tuple[str, ...] = ()
     tasks_scaled: tuple[Task, ...] = ()
     head_depth: int = 2
     head_dropout: float = 0.0

@@ -15,7 +15,7 @@ from typing import Any
 from .errors import Refused
 from .models.two_track import TwoTrackConfig
 from .objectives import Pretrain, Supervised
-from .runs import RunConfig, data_names
+from .runs import RunConfig, data_names, find_run
 
 TINY = TwoTrackConfig(
     n_layer=4,
@@ -61,6 +61,32 @@ def labels_tiny(data: Sequence[str]) -> RunConfig:
     )
 
 
+def finetune_tiny(data: Sequence[str]) -> RunConfig:
+    """Labels of an assay (a hundred to a few thousand) with the encoder of `pretrain_tiny`; all weights learn.
+
+    One to two minutes for 1,000 molecules of 32 heavy atoms. Give the run to begin with: ``start_from=RUN`` takes over
+    its encoder and its model; without it this is a network from scratch. The head learns three times as fast, each
+    block below the last at 0.8 of the rate of the one above. Rows of the split's validation part stop it early; the
+    test part is never looked at. `objective.task_names` chooses labels; the default is all that the data have.
+    """
+    return RunConfig(
+        name="finetune-tiny",
+        data=tuple(data),
+        model=TINY,
+        objective=Supervised(),
+        steps=600,
+        global_batch=16,
+        learning_rate=1e-3,
+        head_learning_rate=3e-3,
+        layer_decay=0.8,
+        warmup_steps=50,
+        n_val=512,
+        eval_every=50,
+        checkpoint_every=200,
+        patience=6,
+    )
+
+
 def pretrain_84m(data: Sequence[str]) -> RunConfig:
     """The paper's 84M model and recipe (Table 2, section 3.3): for a GPU; a step of 1,024 molecules.
 
@@ -83,18 +109,22 @@ def pretrain_84m(data: Sequence[str]) -> RunConfig:
 
 
 PRESETS: dict[str, Callable[[Sequence[str]], RunConfig]] = {
-    f.__name__: f for f in (pretrain_tiny, labels_tiny, pretrain_84m)
+    f.__name__: f for f in (pretrain_tiny, labels_tiny, finetune_tiny, pretrain_84m)
 }
 
 
 def make_preset(name: str, data: Sequence, **changes: Any) -> RunConfig:
     """The configuration of a preset on these datasets (folders, names or `Shards`), with fields changed by name.
 
-    ``model.`` and ``objective.`` reach into those parts. Raises Refused for a name or field that does not exist.
+    ``model.`` and ``objective.`` reach into those parts. A run to start from brings its model with it, unless a part of
+    the model is changed too. Raises Refused for a name or field that does not exist.
     """
     if name not in PRESETS:
         raise Refused(f"unknown preset {name!r}{_nearest(name, PRESETS)}: choose one of {', '.join(PRESETS)}")
-    return change(PRESETS[name](data_names(data)), changes)
+    config = change(PRESETS[name](data_names(data)), changes)
+    if config.start_from and not any(key.partition(".")[0] == "model" for key in changes):
+        config = replace(config, model=find_run(config.start_from).config.model)
+    return config
 
 
 def change(config: RunConfig, changes: dict[str, Any]) -> RunConfig:

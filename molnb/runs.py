@@ -161,14 +161,18 @@ class Run:
         values = self.status() | values | {"pid": os.getpid(), "updated": round(time.time(), 1)}
         write_json(values, self.path / "status.json")
 
-    def load_model(self) -> Model:
-        """The trained model on the CPU, in evaluation mode."""
+    def weights_file(self) -> Path:
+        """The file of the trained weights; raises Refused if the run has none yet."""
         file = self.path / "weights.safetensors"
         if not file.exists():
             state = self.status().get("state", "new")
             raise Refused(f"{self.path} has no weights yet (it is {state}): train it, or choose another run")
+        return file
+
+    def load_model(self) -> Model:
+        """The trained model on the CPU, in evaluation mode."""
         model = make_model(self.config)
-        load_weights(model, file)
+        load_weights(model, self.weights_file())
         return model.eval()
 
 
@@ -221,6 +225,23 @@ def _fresh_folder(config: RunConfig) -> Path:
         if not path.exists():
             return path
     raise Refused(f"{home() / 'runs'} holds 999 runs named {stem}: delete some, or name the folder yourself")
+
+
+def find_run(name: str | Path) -> Run:
+    """A run by its folder, or by its name below ``MOLNB_HOME/runs``."""
+    folder = Path(name)
+    below = home() / "runs" / folder
+    return Run(below if not folder.exists() and below.exists() else folder)
+
+
+def check_start(config: RunConfig) -> None:
+    """Refuse a run that cannot be started from: not there, without weights, or of another architecture."""
+    run = find_run(config.start_from)
+    run.weights_file()
+    theirs, ours = run.config.model.to_dict(), config.model.to_dict()
+    differ = [k for k, v in ours.items() if theirs[k] != v]
+    if differ:
+        raise Refused(f"{run.path} was trained with another architecture ({', '.join(differ)} differ): use its model")
 
 
 def describe_machine() -> dict:

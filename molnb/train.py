@@ -28,7 +28,9 @@ from .optimisers import learning_rate, make_optimiser, restore, snapshot
 from .runs import (
     Run,
     RunConfig,
+    check_start,
     find_data,
+    find_run,
     last_checkpoint,
     load_weights,
     make_model,
@@ -90,7 +92,7 @@ class Session:
         self.train_ids, self.val_ids = training_rows(self.corpus, self.config)
         self.model = make_model(self.config)
         if self.config.start_from:
-            start_from(self.model, Run(self.config.start_from), self.config.frozen_layers)
+            start_from(self.model, find_run(self.config.start_from), self.config.frozen_layers)
         self.model.to(self.device)
         self.optimiser = make_optimiser(self.config, self.model)
         self.step = self._resume()
@@ -152,11 +154,7 @@ def training_rows(corpus: Corpus, config: RunConfig) -> tuple[np.ndarray, np.nda
 
 def start_from(model: Model, run: Run, frozen_layers: int) -> None:
     """Take a run's encoder; its heads stay behind. Freezes the embeddings and the first blocks if asked."""
-    source = run.load_model().encoder
-    if source.config != model.encoder.config:
-        differ = [k for k, v in source.config.to_dict().items() if model.encoder.config.to_dict()[k] != v]
-        raise Refused(f"{run.path} was trained with another architecture ({', '.join(differ)} differ): use its model")
-    model.encoder.load_state_dict(source.state_dict())
+    model.encoder.load_state_dict(run.load_model().encoder.state_dict())
     frozen = set(model.encoder.blocks[:frozen_layers].parameters())
     if frozen_layers:
         frozen |= {p for n, p in model.encoder.named_parameters() if not n.startswith(("blocks", "token", "movement"))}
@@ -304,8 +302,14 @@ def prepare(config: RunConfig | Run | str | Path, out: str | Path | None = None)
     """The run to train: a folder to go on with, or a configuration whose label scales are read from training rows."""
     if not isinstance(config, RunConfig):
         return config if isinstance(config, Run) else Run(config)
+    if config.start_from:
+        check_start(config)
     if isinstance(config.objective, Supervised) and not config.objective.tasks_scaled:
         corpus = Corpus([find_data(d) for d in config.data], config.model.hydrogens)
+        if not config.objective.task_names:
+            config = replace(config, objective=replace(config.objective, task_names=tuple(corpus.tasks)))
+        if not config.objective.task_names:
+            raise Refused(f"{', '.join(config.data)} has no labels to learn: curate it with some (--label COLUMN:UNIT)")
         train, _ = training_rows(corpus, config)
         tasks = tuple(scale_task(corpus, name, train) for name in config.objective.tasks)
         config = replace(config, objective=replace(config.objective, tasks_scaled=tasks))
@@ -320,6 +324,10 @@ def scale_task(corpus: Corpus, name: str, train: np.ndarray) -> Task:
         raise Refused(f"task {name!r} has no label on any training row: choose another split, or another task")
     values = known[name].values.double().numpy()
     mean, scale = np.nanmean(values, 0), np.nanstd(values, 0)
+    if not np.isfinite(values[~np.isnan(values)]).all():
+        raise Refused(f"task {name!r} has infinite values: correct them in the table and curate it again")
+    if stored["kind"] != "binary" and not (scale > 0).any():
+        raise Refused(f"all {len(values)} training values of task {name!r} are {mean[0]:g}: there is nothing to learn")
     if stored["kind"] == "binary":
         mean, scale = np.zeros_like(mean), np.ones_like(scale)
     labels = stored["labels"]
