@@ -6,7 +6,7 @@ defaults or those of the sources named here; none was tuned on test rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,14 +19,27 @@ from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from .assays import Assay, Fold, inner_split
 from .batches import Corpus, batches
-from .evaluate import Assay, Fitted, Fold, Method, inner_split
+from .errors import Refused
+from .evaluate import Fitted, Method
 from .fingerprints import descriptors, ecfp_counts, r_groups, similarities
 from .objectives import Model, Question, run_encoder
 from .runs import Run, RunConfig, make_model
 from .train import autocast, choose_device, train
 
 N_TREE = 200
+
+
+MISSING = "no core"
+
+
+def group_table(smiles: Sequence[str], core: Chem.Mol) -> np.ndarray:
+    """The group at each position of a core, a row a molecule; MISSING in rows without the core."""
+    groups = r_groups(smiles, core)
+    positions = sorted({p for row in groups if row for p in row})
+    rows = [[row.get(p, "") if row is not None else MISSING for p in positions] for row in groups]
+    return np.array(rows, object).reshape(len(rows), len(positions))
 
 
 def both(smiles) -> np.ndarray:
@@ -112,21 +125,38 @@ def classical() -> dict[str, Method]:
 def free_wilson(core: Chem.Mol) -> Method:
     """Free and Wilson's own model: each group at each position of the core adds its part (ridge on one-hot groups).
 
-    Molecules without the core get the training mean.
+    Molecules without the core get the training mean; a group that no training molecule has adds nothing.
     """
 
     def fit(assay: Assay, fold: Fold, number: int) -> Fitted:
-        groups = r_groups(assay.smiles, core)
-        positions = sorted({p for row in groups if row for p in row})
-        table = np.array([[row.get(p, "") if row else "" for p in positions] for row in groups], object)
-        matched = np.array([row is not None for row in groups])
-        rows = fold.train[matched[fold.train]]
+        table = assay.cached("groups on the core", lambda smiles: group_table(smiles, core))
+        matched = table[:, 0] != MISSING if table.shape[1] else np.zeros(len(table), bool)
+        rows, mean = fold.train[matched[fold.train]], assay.values[fold.train].mean()
+        if not len(rows):
+            raise Refused(
+                f"fold {number}: no training molecule has the core {Chem.MolToSmiles(core)}: use its own core"
+            )
         encoder = OneHotEncoder(handle_unknown="ignore").fit(table[rows])
         model = Ridge(1.0).fit(encoder.transform(table[rows]), assay.values[rows])
-        guess = np.where(matched, model.predict(encoder.transform(table)), assay.values[fold.train].mean())
+        guess = np.where(matched, model.predict(encoder.transform(table)), mean)
         return Fitted(guess[fold.train], guess[fold.test])
 
     return fit
+
+
+def core_coverage(assay: Assay, core: Chem.Mol, folds: Sequence[Fold] = ()) -> dict[str, int]:
+    """How many molecules have the core, and of how many test molecules every group also occurs in training."""
+    table = assay.cached("groups on the core", lambda smiles: group_table(smiles, core))
+    matched = table[:, 0] != MISSING if table.shape[1] else np.zeros(len(table), bool)
+    known = np.zeros(len(table), bool)
+    for fold in folds:
+        seen = [set(column[fold.train]) for column in table.T]
+        known[fold.test] = [all(g in s for g, s in zip(table[row], seen)) for row in fold.test]
+    return {
+        "molecules": len(table),
+        "with the core": int(matched.sum()),
+        "all groups known": int((known & matched).sum()),
+    }
 
 
 @torch.no_grad()
@@ -174,18 +204,28 @@ def frozen(run: Run | None, config: RunConfig, name: str) -> Method:
     return fit
 
 
-def network(config: RunConfig, folder: Path) -> Method:
+def fold_config(config: RunConfig, assay: Assay, fold: Fold, number: int) -> RunConfig:
+    """A configuration for one fold: learns from its training rows but an inner part, which may stop it early.
+
+    Scales of labels are then those of the rows it learns from; no test row is named in it.
+    """
+    learn, stop = inner_split(assay, fold, seed=number)
+    return replace(config, train_ids=tuple(assay.ids[learn].tolist()), val_ids=tuple(assay.ids[stop].tolist()))
+
+
+def network(config: RunConfig, folder: Path | str) -> Method:
     """A network trained on each fold from scratch, or from the run that `config.start_from` names.
 
-    Early stopping sees an inner part of the training rows; the runs stay in `folder`.
+    The inner part that early stopping sees is not learnt from and counts in no training error. The runs stay in
+    `folder`, a fold each; a fold that was trained before is not trained again.
     """
 
     def fit(assay: Assay, fold: Fold, number: int) -> Fitted:
-        learn, stop = inner_split(assay, fold, seed=number)
-        rows = {"train_ids": tuple(assay.ids[learn].tolist()), "val_ids": tuple(assay.ids[stop].tolist())}
-        run = train(replace(config, **rows), folder / f"fold-{number}")
+        asked = fold_config(config, assay, fold, number)
+        run = train(asked, Path(folder) / f"fold-{number}")
         corpus = Corpus([assay.shards], config.model.hydrogens)
-        found = predict_ids(run.load_model(), run.config, corpus, assay.ids, assay.task)[:, 0]
-        return Fitted(found[fold.train], found[fold.test])
+        found = predict_ids(run.load_model(), run.config, corpus, assay.ids, assay.task)[:, 0].astype(np.float64)
+        learnt = np.isin(assay.ids[fold.train], asked.train_ids)
+        return Fitted(np.where(learnt, found[fold.train], np.nan), found[fold.test])
 
     return fit
