@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdMolAlign, rdMolDescriptors, rdMolTransforms
+from rdkit.Numerics import rdAlignment
 
 from .chemistry import EV_PER_KCAL_MOL, Failure, embed
 from .errors import Refused
@@ -161,6 +162,13 @@ def best_alignment(moving: Chem.Mol, fixed: Chem.Mol, index: int = 0, fixed_inde
         )
     except RuntimeError as error:
         raise Refused(f"these two cannot be laid over each other ({error}): give geometries of one molecule") from None
+
+
+def laid_over(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Coordinates laid over others of the same atoms in the same order: least squares, a mirror image stays one."""
+    moving, fixed = (np.asarray(one, float) for one in (moving, fixed))
+    _, turn = rdAlignment.GetAlignmentTransform(fixed, moving)
+    return moving @ turn[:3, :3].T + turn[:3, 3]
 
 
 def overlaid(ensemble: Ensemble, onto: int = 0) -> tuple[Ensemble, np.ndarray]:

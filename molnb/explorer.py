@@ -11,7 +11,7 @@ from typing import Any
 
 from .conformer_figures import plot_landscape
 from .conformers import Ensemble, distinct, overlaid, rmsd_matrix
-from .scenes import MAX_GHOSTS, Scene, script, show_conformers, why
+from .scenes import LOOK, MAX_GHOSTS, Scene, script, show_conformers, why
 from .viewers import headless
 
 _MODULE = """
@@ -44,7 +44,7 @@ def _widget_class() -> type:
 def make_widget(scene: Scene) -> Any:
     """A scene as a widget with a `frame` to set."""
     turned = scene.turned()
-    body = f'<div class="molnb-scene" style="background:#fff;color:#1c2430">{turned.body(why())}</div>'
+    body = f'<div class="molnb-scene" style="{LOOK};width:{scene.width}px">{turned.body(why())}</div>'
     return _widget_class()(body=body, spec=turned.spec(slider=False))
 
 
@@ -56,7 +56,7 @@ def explore_conformers(ensemble: Ensemble, limit: int = MAX_GHOSTS) -> None:
     """
     from IPython.display import display
 
-    scene = show_conformers(ensemble, limit, width=460, height=340)
+    scene = show_conformers(ensemble, limit, width=400, height=300)
     if headless():
         display(scene)
         return
@@ -79,7 +79,7 @@ class _Panel:
         self.slider = ipywidgets.IntSlider(min=0, max=max(n - 1, 1), description="conformer", readout=False)
         self.slider.layout.width = "300px"
         self.figure = go.FigureWidget(plot_landscape(ensemble, self.rmsds, chosen=0))
-        self.figure.update_layout(width=430, height=360)
+        self.figure.update_layout(width=400, height=360, legend={"font": {"size": 13}})
         lowest = ipywidgets.Button(description="lowest", tooltip="the one of lowest energy")
         other = ipywidgets.Button(description="next different", tooltip="the next one of another shape")
         lowest.on_click(lambda _: self.go_to(0))

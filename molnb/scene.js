@@ -33,7 +33,8 @@ function molnbScene(root, spec) {
     const first = spec.layers[0], frame = first.frames[Math.min(state.frame, first.frames.length - 1)];
     if (state.labels) (spec.labels || []).forEach((text, i) => {
       if (text && (state.hydrogens || first.symbols[i] !== 'H')) viewer.addLabel(text, {
-        position: at(frame, i), fontSize: 13, bold: true, fontColor: 'black', backgroundColor: 'white', backgroundOpacity: 0.8, padding: 1, inFront: true, alignment: 'bottomCenter' });
+        position: at(frame, i), fontSize: 13, bold: true, fontColor: 'black', backgroundColor: 'white', backgroundOpacity: 0.8, padding: 1,
+        inFront: true, alignment: 'bottomCenter', screenOffset: { x: 0, y: 9 } });
     });
     viewer.render();
   }

@@ -18,13 +18,17 @@ from typing import Any
 import numpy as np
 from rdkit import Chem
 
-from .conformers import Ensemble, best_alignment, overlaid
+from .conformers import Ensemble, best_alignment, laid_over, overlaid
 from .drawing import CARBON, INK, MIDDLE, NEGATIVE, POSITIVE, Layer, draw_layers, facing, value_colours
 from .errors import Refused
 from .viewer_assets import HOW_TO, find_viewer
 from .viewers import draw_molecules
 
 MARK = "molnbScene"  # in the HTML of every scene
+LOOK = (
+    f"background:#fff;color:{INK};font:14px/1.5 Arial,Helvetica,sans-serif;padding:8px 12px;border-radius:8px;"
+    "max-width:100%;box-sizing:content-box"
+)
 MAX_GHOSTS = 30  # geometries drawn at once, thin; more than these hide each other
 
 
@@ -98,7 +102,7 @@ class Scene:
         note = why() if self.controls else ""
         spec = json.dumps(scene.spec(), separators=(",", ":")).replace("</", "<\\/")
         return (
-            f'<div id="{name}" class="molnb-scene" style="{_look()};width:{self.width}px">{scene.body(note)}</div>'
+            f'<div id="{name}" class="molnb-scene" style="{LOOK};width:{self.width}px">{scene.body(note)}</div>'
             f"<script>(() => {{{script()}\nmolnbScene(document.getElementById('{name}'), {spec});}})();</script>"
         )
 
@@ -121,13 +125,6 @@ def why() -> str:
     if find_viewer() is None:
         return f"Drawn, because 3Dmol.js is not installed: run `{HOW_TO}` once, with a network, and reload."
     return "A drawing; run this notebook in JupyterLab to turn it."
-
-
-def _look() -> str:
-    return (
-        f"background:#fff;color:{INK};font:14px/1.5 Arial,Helvetica,sans-serif;padding:8px 12px;border-radius:8px;"
-        "max-width:100%;box-sizing:content-box"
-    )
 
 
 def _legend(layers: Sequence[Layer], bar: Bar | None) -> str:
@@ -226,14 +223,6 @@ def compare_geometries(
     return Scene(layers, (caption,), lines=tuple(zip(true, placed)), **more)
 
 
-def laid_over(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """Coordinates laid over others of the same atoms in the same order (proper rotation and shift, least squares)."""
-    from .objectives import align
-
-    owner = np.zeros(len(moving), int)
-    return align(np.asarray(moving, float), np.asarray(fixed, float), owner, 1)
-
-
 def show_superposed(mol: Chem.Mol, other: Chem.Mol, names: tuple[str, str], mirror: bool = False, **more: Any) -> Scene:
     """Two molecules of the same constitution, the first laid over the second; `mirror` reflects the first before."""
     rmsd, turn, _ = best_alignment(mol, other, mirror=mirror)
@@ -256,7 +245,7 @@ class Row:
 
     def to_html(self) -> str:
         cells = ""
-        style = f"{_look()};padding:4px;display:flex;flex-wrap:wrap;gap:4px;align-items:flex-start"
+        style = f"{LOOK};padding:4px;display:flex;flex-wrap:wrap;gap:4px;align-items:flex-start"
         for item, title in zip(self.items, self.titles):
             inner = item.to_html() if isinstance(item, (Scene, Row)) else item._repr_html_()
             head = f'<div style="font-weight:600;padding:2px 12px">{html.escape(title)}</div>' if title else ""

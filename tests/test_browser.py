@@ -1,7 +1,8 @@
-"""JupyterLab on loopback, driven in Chromium: what only a person with a mouse would see otherwise."""
+"""JupyterLab on loopback and pages from the file system, driven in Chromium without a network."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
@@ -14,44 +15,65 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+from conftest import CHROMIUM
+
+from molnb.viewer_assets import HOW_TO, find_viewer
 
 pytestmark = pytest.mark.ui
 
 # Settings that keep JupyterLab from asking a server for news, and from asking the user about it.
 QUIET = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+# WebGL without a GPU; no name but that of this machine can be resolved.
+OPTIONS = [
+    *("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+SECONDS = 1000  # in Playwright's unit
 
-TRAINING = """
-import asyncio
-from types import SimpleNamespace as Report
-from molnb import LiveCurve
 
-async def fit(watch):
-    for step in range(1, 100_001):
-        await asyncio.sleep(0.002)
-        if watch(Report(step=step, steps=100_000, loss=1 / step, seconds=0.002 * step, rows=())) is False:
-            return step
+class Lab(NamedTuple):
+    """A running JupyterLab: its folder, and how to reach it."""
 
-print("ENDED AFTER", await fit(watch=LiveCurve()))
-"""
+    folder: Path
+    address: str
+    token: str
+
+    def url(self, name: str) -> str:
+        return f"{self.address}/lab/tree/{name}?token={self.token}&reset"
+
+    def end_kernels(self) -> None:
+        """Widgets of a kernel that still lives would be restored on the next page, half of them dead."""
+        for session in json.loads(self._call("GET", "/api/sessions")):
+            self._call("DELETE", f"/api/sessions/{session['id']}")
+
+    def _call(self, method: str, path: str) -> bytes:
+        headers = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(self.address + path, method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read()
 
 
 @contextmanager
-def jupyterlab(folder: Path) -> Iterator[str]:
-    """Address (with its token) of a JupyterLab whose settings, kernels and files all lie in a folder."""
+def jupyterlab(folder: Path, home: Path, base: str = "/") -> Iterator[Lab]:
+    """A JupyterLab whose settings, kernels and files all lie in a folder; `home` is MOLNB_HOME of its kernels."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    token, own = secrets.token_hex(16), folder / "jupyter"
+    lab, own = Lab(folder, f"http://127.0.0.1:{port}{base.rstrip('/')}", secrets.token_hex(16)), folder / "jupyter"
     (own / "config" / "labconfig").mkdir(parents=True)
     (own / "config" / "labconfig" / "default_setting_overrides.json").write_text(json.dumps(QUIET))
     names = {"CONFIG": "config", "DATA": "data", "RUNTIME": "runtime"}
     environment = {f"JUPYTER_{name}_DIR": str(own / place) for name, place in names.items()}
     environment |= {"JUPYTERLAB_WORKSPACES_DIR": str(own / "ws"), "JUPYTERLAB_SETTINGS_DIR": str(own / "settings")}
-    environment |= {"IPYTHONDIR": str(own / "ipython"), "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    environment |= {"IPYTHONDIR": str(own / "ipython"), "MOLNB_HOME": str(home)}
+    package = str(Path(__file__).resolve().parent.parent)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     options = ["--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root", f"--ServerApp.root_dir={folder}"]
-    options += [f"--IdentityProvider.token={token}", "--LabApp.news_url=None", "--LabApp.expose_app_in_browser=True"]
+    options += [f"--IdentityProvider.token={lab.token}", "--LabApp.news_url=None", f"--ServerApp.base_url={base}"]
+    options += ["--LabApp.expose_app_in_browser=True", "--ServerApp.port_retries=0"]
     with open(folder / "lab.log", "w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", *options],
@@ -61,8 +83,8 @@ def jupyterlab(folder: Path) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        _wait_for(f"http://127.0.0.1:{port}/api/status?token={token}", server)
-        yield f"http://127.0.0.1:{port}/lab/tree/{{name}}?token={token}&reset"
+        _wait_for(f"{lab.address}/api/status?token={lab.token}", server)
+        yield lab
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         try:
@@ -79,42 +101,210 @@ def _wait_for(url: str, server: subprocess.Popen) -> None:
             return
         except OSError:
             assert server.poll() is None, "JupyterLab ended; see lab.log"
-            assert time.monotonic() - start < 60
+            assert time.monotonic() - start < 90
             time.sleep(0.2)
 
 
-def test_a_training_cell_shows_a_growing_curve_and_ends_when_stop_is_pressed(tmp_path: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, shared_home: Path) -> Iterator[Lab]:
     pytest.importorskip("jupyterlab")
-    nbformat = pytest.importorskip("nbformat")
-    from conftest import CHROMIUM
+    with jupyterlab(tmp_path_factory.mktemp("lab"), shared_home) as started:
+        yield started
 
-    cell = nbformat.v4.new_code_cell(TRAINING)
+
+@contextmanager
+def page(height: int = 1000) -> Iterator[Any]:
+    """A page in Chromium without a network; `page.wrong` collects console errors and failed requests."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        one = browser.new_page(viewport={"width": 1300, "height": height})
+        one.wrong = []
+        one.on("pageerror", lambda error: one.wrong.append(str(error)))
+        one.on("console", lambda said: one.wrong.append(said.text) if said.type == "error" else None)
+        one.on("requestfailed", lambda request: one.wrong.append(request.url))
+        try:
+            yield one
+        finally:
+            browser.close()
+
+
+def write_cells(path: Path, *cells: str) -> None:
+    nbformat = pytest.importorskip("nbformat")
     kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
-    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel})
-    nbformat.write(notebook, tmp_path / "train.ipynb")
+    code = [nbformat.v4.new_code_cell(source) for source in cells]
+    nbformat.write(nbformat.v4.new_notebook(cells=code, metadata={"kernelspec": kernel}), path)
+
+
+def open_notebook(one: Any, lab: Lab, name: str) -> None:
+    lab.end_kernels()
+    one.goto(lab.url(name), wait_until="domcontentloaded")
+    one.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90 * SECONDS)
+    one.wrong.clear()  # of JupyterLab itself, while it starts
+
+
+def run_all(one: Any) -> None:
+    one.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
+
+
+def n_coloured(element: Any) -> int:
+    """Pixels of an element that are not white, as a person would see them."""
+    import numpy as np
+    from PIL import Image
+
+    element.scroll_into_view_if_needed()
+    shown = np.asarray(Image.open(io.BytesIO(element.screenshot())).convert("RGB"))
+    return int((shown.min(axis=2) < 240).sum())
+
+
+def until_coloured(element: Any, seconds: float = 20) -> None:
+    start = time.monotonic()
+    while n_coloured(element) < 200:
+        assert time.monotonic() - start < seconds, "a canvas stayed blank"
+        time.sleep(0.3)
+
+
+def keep_picture(one: Any, name: str) -> None:
+    if folder := os.environ.get("MOLNB_SCREENSHOTS"):
+        one.screenshot(path=Path(folder) / name)
+
+
+needs_viewer = pytest.mark.skipif(find_viewer() is None, reason=f"needs 3Dmol.js: {HOW_TO}")
+
+
+@needs_viewer
+def test_the_conformer_lesson_turns_slides_and_answers_buttons(lab: Lab, checkout: Path) -> None:
+    text = (checkout / "notebooks" / "03_conformers.ipynb").read_text(encoding="utf-8")
+    assert 'size: str = \\"tour\\"' in text
+    (lab.folder / "03.ipynb").write_text(text.replace('size: str = \\"tour\\"', 'size: str = \\"test\\"'))
+    with page() as one:
+        open_notebook(one, lab, "03.ipynb")
+        run_all(one)
+        one.locator(".jp-OutputArea-output", has_text="stored conformer within 1 kcal/mol").last.wait_for(
+            timeout=240 * SECONDS, state="attached"
+        )
+        one.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60 * SECONDS)
+        assert one.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+        until_coloured(one.locator("[id^='3dmolviewer'] canvas").first)
+
+        panel = one.locator(".jp-OutputArea-output:has(.widget-slider)").first
+        view = panel.locator(".molnb-scene")
+        view.scroll_into_view_if_needed()
+        until_coloured(view.locator("canvas"))
+        before = view.locator("canvas").screenshot()
+        ring = "document.querySelector('.jp-OutputArea-output .js-plotly-plot')._fullData.at(-1)"
+        start = one.evaluate(f"{ring}.x[0]")
+        handle = panel.locator(".noUi-handle").first
+        handle.focus()
+        for _ in range(3):
+            one.keyboard.press("ArrowRight")
+        one.wait_for_function(
+            "document.querySelector('.widget-slider') && "
+            "[...document.querySelectorAll('.molnb-scene')].some(e => e.dataset.frame === '3')"
+        )
+        one.wait_for_function(f"{ring}.x[0] !== {start}", timeout=20 * SECONDS)
+        until_coloured(view.locator("canvas"))
+        assert view.locator("canvas").screenshot() != before
+        assert "conformer 4 of 10" in view.inner_text()
+        keep_picture(one, "conformers.png")
+        panel.get_by_role("button", name="lowest").click()
+        one.wait_for_function(f"{ring}.x[0] === {start}", timeout=20 * SECONDS)
+        assert "conformer 1 of 10" in view.inner_text()
+        assert not one.wrong
+
+
+TRAINING = """
+from molnb import LiveCurve, fit, make_preset
+run = await fit(make_preset("pretrain_tiny", [{data!r}], steps=5000, global_batch=8, eval_every=5000), {out!r},
+                watch=LiveCurve())
+print("ENDED AFTER", run.status()["step"])
+"""
+
+
+def test_a_training_cell_shows_a_growing_curve_and_stop_leaves_a_usable_run(lab: Lab, nci: Any) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    from molnb import load_run
+
+    write_cells(lab.folder / "train.ipynb", TRAINING.format(data=str(nci.path), out=str(lab.folder / "run")))
     last_step = "Math.max(0, ...(document.querySelector('.js-plotly-plot')?._fullData?.[0]?.x || []))"
-    with jupyterlab(tmp_path) as address, playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page()
-        wrong = []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto(address.format(name="train.ipynb"), wait_until="domcontentloaded")
-        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
-        page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
-        page.get_by_role("button", name="Stop", exact=True).wait_for(timeout=60_000)
-        page.wait_for_function(f"{last_step} > 5", timeout=30_000)
-        page.wait_for_function(f"{last_step} > {page.evaluate(last_step)}", timeout=30_000)
-        page.locator(".jp-OutputArea-output button", has_text="Stop").click()
-        page.locator(".jp-OutputArea-output", has_text="ENDED AFTER").first.wait_for(timeout=30_000)
-        page.locator(".jp-RenderedPlotly .main-svg").first.wait_for(timeout=30_000)
-        assert page.locator(".jp-OutputArea-output button", has_text="Stop").count() == 0
-        if folder := os.environ.get("MOLNB_SCREENSHOTS"):
-            page.screenshot(path=Path(folder) / "train.png")
-        page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
-        page.wait_for_function("!jupyterapp.shell.currentWidget.context.model.dirty")
-        browser.close()
-    assert not wrong
-    outputs = nbformat.read(tmp_path / "train.ipynb", 4).cells[0].outputs
+    with page() as one:
+        open_notebook(one, lab, "train.ipynb")
+        run_all(one)
+        one.get_by_role("button", name="Stop", exact=True).wait_for(timeout=90 * SECONDS)
+        one.wait_for_function(f"{last_step} > 5", timeout=90 * SECONDS)
+        one.wait_for_function(f"{last_step} > {one.evaluate(last_step)}", timeout=60 * SECONDS)
+        keep_picture(one, "train.png")
+        one.locator(".jp-OutputArea-output button", has_text="Stop").click()
+        one.locator(".jp-OutputArea-output", has_text="ENDED AFTER").first.wait_for(timeout=60 * SECONDS)
+        one.locator(".jp-RenderedPlotly .main-svg").first.wait_for(timeout=30 * SECONDS)
+        assert one.locator(".jp-OutputArea-output button", has_text="Stop").count() == 0
+        one.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+        one.wait_for_function("!jupyterapp.shell.currentWidget.context.model.dirty")
+        assert not one.wrong
+    outputs = nbformat.read(lab.folder / "train.ipynb", 4).cells[0].outputs
     assert "application/vnd.plotly.v1+json" in outputs[0].data and "ENDED AFTER" in outputs[1].text
-    assert (tmp_path / "train.ipynb").stat().st_size < 200_000
+    assert (lab.folder / "train.ipynb").stat().st_size < 200_000
+    model = load_run(lab.folder / "run")
+    assert model.run.status()["state"] == "stopped" and model.run.status()["step"] < 5000
+    assert model.embed("CCO").shape == (1, model.config.model.d_atom)
+
+
+PLAIN = """
+import py3Dmol
+view = py3Dmol.view(width=300, height=200)
+view.addModel("3\\n\\nO 0 0 0\\nH 0.96 0 0\\nH -0.24 0.93 0", "xyz")
+view.setStyle({"stick": {}})
+view.zoomTo()
+view.show()
+"""
+
+
+@needs_viewer
+def test_plain_py3dmol_needs_no_network_also_below_a_base_url(tmp_path: Path, home: Path) -> None:
+    pytest.importorskip("jupyterlab")
+    write_cells(tmp_path / "plain.ipynb", PLAIN)
+    with jupyterlab(tmp_path, home, base="/user/someone/") as started, page() as one:
+        open_notebook(one, started, "plain.ipynb")
+        run_all(one)
+        canvas = one.locator("[id^='3dmolviewer'] canvas").first
+        canvas.wait_for(timeout=60 * SECONDS)
+        until_coloured(canvas)
+        assert not one.wrong
+
+
+@needs_viewer
+def test_pages_of_the_tour_show_everything_from_the_file_system(
+    tmp_path: Path, shared_home: Path, checkout: Path
+) -> None:
+    pytest.importorskip("latex2mathml")
+    from molnb.notebooks import export, tour
+
+    lesson = checkout / "notebooks" / "03_conformers.ipynb"
+    (tmp_path / "data").symlink_to(shared_home / "data")
+    done = tour(tmp_path, size="test", notebooks=[lesson])
+    assert done[0].code == 0, done[0].error
+    folder = tmp_path / "runs" / "tour"
+    alone = export(folder / "03_conformers.ipynb", tmp_path / "alone" / "03.html", single=True)
+    assert [file.name for file in alone.parent.iterdir()] == ["03.html"]
+    assert max((folder / name).stat().st_size for name in ("03_conformers.html", "03_conformers.ipynb")) < 1_000_000
+    for path in (folder / "index.html", folder / "03_conformers.html", alone):
+        with page() as one:
+            one.goto(path.as_uri())
+            if path.name != "index.html":
+                _everything_is_drawn(one)
+            keep_picture(one, f"{path.parent.name}-{path.stem}.png")
+            assert not one.wrong
+
+
+def _everything_is_drawn(one: Any) -> None:
+    """Scroll through a page: each 3D view gets a canvas with something on it, each plot its picture."""
+    scenes, plots = one.locator(".molnb-scene, [id^='3dmolviewer']"), one.locator(".js-plotly-plot")
+    assert scenes.count() >= 10 and plots.count() >= 5
+    for scene in scenes.all():
+        scene.scroll_into_view_if_needed()
+        canvas = scene.locator("canvas")
+        canvas.wait_for(timeout=20 * SECONDS)
+        until_coloured(canvas)
+    assert one.locator(".molnb-why").count() == 0, "no drawing stands for a view"
+    for plot in plots.all():
+        assert plot.locator(".main-svg").count() > 0
