@@ -33,6 +33,8 @@ TERMS = {
     "distance_l1_angstrom": "distances: L1 (Å)",
 }
 
+_GLOW = ", ".join(["0 0 3px white"] * 4)  # behind words that lie on a curve
+
 _axis = {
     "showline": True,
     "linecolor": "#444",
@@ -141,7 +143,7 @@ def _add_baseline(figure: go.Figure, value: float, name: str, place: Mapping[str
     """A dashed horizontal line over the length of the curves of a panel, with its name above it."""
     xs = [x for trace in figure.select_traces(**place) for x in trace.x]
     look = {"mode": "lines+text", "line": {"dash": "dash", "width": 2, "color": "#444"}, "showlegend": False}
-    text = {"text": ["", name], "textposition": "top left", "textfont": {"size": 13}, "hoverinfo": "y"}
+    text = {"text": ["", name], "textposition": "top left", "textfont": {"size": 13, "shadow": _GLOW}, "hoverinfo": "y"}
     figure.add_scatter(x=[min(xs, default=0), max(xs, default=1)], y=[value, value], **look, **text, **place)
 
 
@@ -151,9 +153,20 @@ def _make_log(figure: go.Figure, axis: Any) -> None:
     values = [v for t in figure.data if (t[f"{kind}axis"] or kind)[1:] == number for v in t[kind]]
     values = [v for v in values if v > 0] or [1.0]
     low, high = np.log10(min(values)), np.log10(max(values))
-    steps = (1, 1.5, 2, 3, 5, 7) if high - low < 1 else (1, 2, 5) if high - low < 2.5 else (1,)
+    finer = (
+        (0.5, (1, 1.2, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8)),
+        (1, (1, 1.5, 2, 3, 5, 7)),
+        (1.5, (1, 2, 5)),
+        (3, (1, 3)),
+    )
+    steps = next((steps for span, steps in finer if high - low < span), (1,))
     ticks = [step * 10.0**power for power in range(int(np.floor(low)), int(np.ceil(high)) + 1) for step in steps]
-    axis.update(type="log", tickvals=ticks, ticktext=[f"{t / 1000:.12g}k" if t >= 1000 else f"{t:.12g}" for t in ticks])
+    axis.update(
+        type="log",
+        tickangle=0,
+        tickvals=ticks,
+        ticktext=[f"{t / 1000:.12g}k" if t >= 1000 else f"{t:.12g}" for t in ticks],
+    )
 
 
 def _add_run(

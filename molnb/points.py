@@ -21,7 +21,7 @@ ELEMENTS = {
     35: ("Br", "#992222", "#fff"), 53: ("I", "#7a1fa2", "#fff"),
 }  # fmt: skip
 
-TICKS = [step * 10**power for power in (-2, -1, 0, 1) for step in (1, 2, 3, 5, 7)]  # of a logarithmic axis
+TICKS = [step * 10**power for power in (-2, -1, 0, 1) for step in (1, 1.5, 2, 3, 5, 7)]  # of a logarithmic axis
 
 
 def plot_parity(
