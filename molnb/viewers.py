@@ -6,8 +6,10 @@ is made, and what stays in the saved notebook is a plain picture or a line of te
 
 from __future__ import annotations
 
+import functools
 import html
 import os
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -199,4 +201,30 @@ def _drawing(smiles: str, size: int, hidden: Sequence[int] = ()) -> str:
             mol.GetAtomWithIdx(atom).SetProp("_displayLabel", "?")
         rdMolDraw2D.PrepareAndDrawMolecule(pen, mol, highlightAtoms=atoms)
     pen.FinishDrawing()
-    return pen.GetDrawingText().partition("?>\n")[2]
+    return _slim(pen.GetDrawingText().partition("?>\n")[2])
+
+
+_PATH = re.compile(r"<path (?:class='[^']*' )?d='([^']*)' ([^>]*?) ?/>\n?")
+_DEFAULTS = ("fill-rule:evenodd;", "stroke-linecap:butt;", "stroke-linejoin:miter;", "stroke-miterlimit:10;")
+
+
+def _slim(svg: str) -> str:
+    """The same picture in half of the characters: neighbouring paths of one style as one, defaults left out."""
+    head, mark, body = svg.partition("<!-- END OF HEADER -->\n")
+    parts: list[str] = []
+    style, joined, at = None, [], 0
+    for found in _PATH.finditer(body):
+        mine = functools.reduce(lambda text, default: text.replace(default, ""), _DEFAULTS, found[2])
+        between = body[at : found.start()]
+        if mine != style or between.strip():
+            parts += [_path(joined, style), between]
+            style, joined = mine, []
+        joined.append(re.sub(r"\s+", " ", found[1]).strip())
+        at = found.end()
+    parts += [_path(joined, style), body[at:]]
+    head = re.sub(r"\s+", " ", head.replace("xmlns:rdkit='http://www.rdkit.org/xml'", ""))
+    return head + mark.strip() + "".join(parts)
+
+
+def _path(joined: Sequence[str], style: str | None) -> str:
+    return f"<path d='{''.join(joined)}' {style}/>" if joined else ""
