@@ -79,7 +79,7 @@ class _Panel:
         self.slider = ipywidgets.IntSlider(min=0, max=max(n - 1, 1), description="conformer", readout=False)
         self.slider.layout.width = "300px"
         self.figure = go.FigureWidget(plot_landscape(ensemble, self.rmsds, chosen=0))
-        self.figure.update_layout(width=400, height=360, legend={"font": {"size": 13}})
+        self.figure.update_layout(width=400, height=360, legend={"font": {"size": 13}, "y": 1.25}, margin={"t": 75})
         lowest = ipywidgets.Button(description="lowest", tooltip="the one of lowest energy")
         other = ipywidgets.Button(description="next different", tooltip="the next one of another shape")
         lowest.on_click(lambda _: self.go_to(0))
