@@ -270,7 +270,7 @@ def plot_histograms(corpora: Mapping[str, Mapping[str, Any]], columns: int = 3) 
             )
     figure.update_yaxes(title_text="share (%)", col=1)
     below = -70 / (figure.layout.height - 150)  # under the axis titles, however many rows of panels there are
-    figure.update_layout(barmode="overlay", showlegend=len(corpora) > 1, margin={"b": 90})
+    figure.update_layout(barmode="overlay", showlegend=len(corpora) > 1, margin={"b": 90 if len(corpora) > 1 else 60})
     return figure.update_layout(legend={"orientation": "h", "y": below, "yanchor": "top"})
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+LONG_WORD = 24  # characters; longer ones may be broken between any two
+
 
 class Table:
     """Rows to look at, as text in a shell and as an HTML table in a notebook; columns of words are set to the left."""
@@ -22,9 +24,16 @@ class Table:
         return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
 
     def _repr_html_(self) -> str:
+        longest = [
+            max((len(word) for cell in column for word in cell.split()), default=0) for column in zip(*self.cells)
+        ]
+        broken = [
+            ";overflow-wrap:anywhere" if length > LONG_WORD else "" for length in longest or [0]
+        ]  # such as SMILES
+        styles = [f' style="text-align:left{how}"' if words else "" for words, how in zip(self.words, broken)]
+
         def line(cells: Sequence[str], tag: str) -> str:
-            sides = (' style="text-align:left;overflow-wrap:anywhere"' if words else "" for words in self.words)
-            return "".join(f"<{tag}{side}>{html.escape(cell)}</{tag}>" for cell, side in zip(cells, sides))
+            return "".join(f"<{tag}{style}>{html.escape(cell)}</{tag}>" for cell, style in zip(cells, styles))
 
         body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in self.cells)
         return f"<table><thead><tr>{line(self.names, 'th')}</tr></thead><tbody>{body}</tbody></table>"
