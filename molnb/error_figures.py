@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from rdkit import Chem
+from rdkit.Chem import rdDepictor, rdFMCS
 
 from .assays import Assay, Fold
 from .errors import Refused
@@ -20,7 +22,6 @@ from .shapes import Bool, Float, Int
 from .viewers import draw_molecules
 
 _LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"}
-_SMALL = {"size": 13}
 N_PART = 5  # parts of equal size in which errors are averaged
 
 
@@ -36,7 +37,7 @@ def plot_differences(
     if not shown:
         raise Refused(f"there is nothing beside {reference} to compare: add a method")
     places = {row["method"]: at for at, row in enumerate(shown)}
-    figure = go.Figure(layout={"template": "molnb", "height": 130 + 44 * len(shown), "title": title})
+    figure = go.Figure(layout={"template": "molnb", "height": 150 + 44 * len(shown), "title": title})
     looks = {
         "other methods": (lambda r: r["kind"] != NETWORK, COLOURS[0], "circle"),
         "networks": (lambda r: r["kind"] == NETWORK and not r["note"], COLOURS[1], "diamond"),
@@ -61,7 +62,7 @@ def plot_differences(
     text = [f"{r['method']}  {r['mae']:.2f}" for r in shown]
     figure.update_yaxes(tickvals=list(places.values()), ticktext=text, range=[-0.7, len(shown) - 0.3], showgrid=False)
     error = next(r["mae"] for r in rows if r["method"] == reference)
-    figure.update_xaxes(title_text=f"mean absolute error minus that of {reference} ({error:.2f}), {axis}")
+    figure.update_xaxes(title_text=f"mean absolute error minus that of {reference} ({error:.2f})<br>{axis}")
     return figure.update_layout(legend=_LEGEND | {"y": 1.0})
 
 
@@ -95,7 +96,7 @@ def plot_guesses(
                 named = {"name": name, "legendgroup": name, "showlegend": method == methods[0]}
                 figure.add_scatter(x=guess, y=truth[mine], mode="markers", marker=look, **named, **place)
     figure.update_xaxes(range=ends, title_text="predicted").update_yaxes(range=ends)
-    figure.update_yaxes(title_text=f"measured {result.assay.axis}", col=1)
+    figure.update_yaxes(title_text=f"measured<br>{result.assay.axis}", col=1)
     return figure.update_layout(legend={"orientation": "h", "y": -0.22, "yanchor": "top"}, margin={"b": 90})
 
 
@@ -133,7 +134,7 @@ def plot_error_by_similarity(result: Comparison, methods: Sequence[str]) -> go.F
             line={"color": COLOURS[number % len(COLOURS)], "dash": "dot" if method == "mean" else "solid"},
         )
     figure.update_xaxes(title_text="Tanimoto similarity (ECFP4) to the nearest training molecule")
-    figure.update_yaxes(title_text=f"mean absolute error of {result.assay.axis}", rangemode="tozero")
+    figure.update_yaxes(title_text=f"mean absolute error<br>{result.assay.axis}", rangemode="tozero")
     return figure.update_layout(legend={"orientation": "h", "y": -0.22, "yanchor": "top"}, margin={"b": 100})
 
 
@@ -147,16 +148,31 @@ def draw_worst(
 ) -> Any:
     """The n test molecules a method is most wrong about, each beside the most similar molecule it had learnt from.
 
-    Two such pairs a line, worst first; measured and predicted values are in the unit of the label.
+    Two such pairs a line, worst first; what the two molecules of a pair do not share is marked. Measured and predicted
+    values are in the unit of the label.
     """
     nearest, similarity = nearest_training(result.assay, result.folds)
     truth, guess = result.assay.values, result.predicted[method]
     flagged = np.zeros(len(truth), bool) if flagged is None else flagged
-    smiles, legends = [], []
+    drawn, marked, legends = [], [], []
     for rank, row in enumerate(np.argsort(-np.abs(guess - truth), kind="stable")[:n], 1):
         near = nearest[row]
         note = {at: f", {what}" if flagged[at] else "" for at in (row, near)}
-        smiles += [result.assay.smiles[row], result.assay.smiles[near]]
+        mols, unlike = laid_over(result.assay.smiles[row], result.assay.smiles[near])
+        drawn, marked = drawn + mols, marked + unlike
         legends.append(f"{rank}. measured {truth[row]:.2f}{note[row]}, predicted {guess[row]:.2f}")
         legends.append(f"its nearest in training ({similarity[row]:.2f}): measured {truth[near]:.2f}{note[near]}")
-    return draw_molecules(smiles, legends, columns=4, size=size)
+    return draw_molecules(drawn, legends, columns=4, size=size, marked=marked)
+
+
+def laid_over(one: str, other: str) -> tuple[list[Chem.Mol], list[list[int]]]:
+    """Two molecules with their largest common part drawn alike, and the atoms of each that are not in it."""
+    mols = [Chem.MolFromSmiles(smiles) for smiles in (one, other)]
+    rdDepictor.Compute2DCoords(mols[0])
+    common = rdFMCS.FindMCS(mols, ringMatchesRingOnly=True, completeRingsOnly=True, timeout=2)
+    pattern = Chem.MolFromSmarts(common.smartsString) if common.numAtoms > 2 else None
+    if pattern is None:
+        return mols, [[], []]
+    here, there = (mol.GetSubstructMatch(pattern) for mol in mols)
+    rdDepictor.GenerateDepictionMatching2DStructure(mols[1], mols[0], list(zip(here, there)))
+    return mols, [sorted({*range(m.GetNumAtoms())} - {*match}) for m, match in zip(mols, (here, there))]

@@ -24,7 +24,6 @@ from .shapes import Bool, Float
 NOT_CONCLUDED = "not trained to conclusion"
 REFERENCE, BAR = "LightGBM", "kNN"  # what differences are to; whose test error a network's training error must pass
 NETWORK, PLAIN = "network", "other"
-SHOWN = ("method", "mae", "rmse", "spearman", "train_mae", "difference", "low", "high", "note")  # columns for people
 
 
 class Fitted(NamedTuple):
@@ -73,7 +72,7 @@ class Comparison:
         found = []
         for rows in self._chosen(keep):
             guess, truth = self.predicted[method][rows], self.assay.values[rows]
-            ranked = np.ptp(guess) > 0 and np.ptp(truth) > 0
+            ranked = np.ptp(guess) > 1e-6 and np.ptp(truth) > 0
             found.append(stats.spearmanr(guess, truth).statistic if ranked else 0.0)
         return float(np.mean(found))
 
@@ -206,6 +205,19 @@ def table_of(
             "note": NOT_CONCLUDED if unfinished else "",
         })  # fmt: skip
     return sorted(rows, key=lambda row: row["mae"])
+
+
+def readable(rows: Sequence[dict], reference: str = REFERENCE) -> list[dict]:
+    """The columns of a table that people read, rounded; the difference to the reference with its interval."""
+    found = []
+    for r in rows:
+        low, middle, high = (round(r[name], 3) + 0.0 for name in ("low", "difference", "high"))  # + 0.0: no minus zero
+        other = r["method"] != reference
+        row = {"method": r["method"], "MAE": f"{r['mae']:.3f}", "RMSE": f"{r['rmse']:.3f}"}
+        row |= {"Spearman": f"{r['spearman']:.2f}", "training MAE": f"{r['train_mae']:.3f}"}
+        row |= {f"MAE minus {reference}": f"{middle:+.3f}" if other else "reference"}
+        found.append(row | {"95 % interval": f"{low:+.3f} to {high:+.3f}" if other else "", "note": r["note"]})
+    return found
 
 
 def conclusions(rows: Sequence[dict], unit: str, reference: str = REFERENCE) -> list[str]:

@@ -118,7 +118,7 @@ def classical() -> dict[str, Method]:
         "ridge": on_features(_ridge),
         "random forest": on_features(_forest),
         "LightGBM": on_features(_Booster, ecfp_counts, "ecfp"),
-        "LightGBM, with descriptors": on_features(_Booster),
+        "LightGBM + descriptors": on_features(_Booster),
     }
 
 

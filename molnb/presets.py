@@ -65,9 +65,11 @@ def finetune_tiny(data: Sequence[str]) -> RunConfig:
     """Labels of an assay (a hundred to a few thousand) with the encoder of `pretrain_tiny`; all weights learn.
 
     One to two minutes for 1,000 molecules of 32 heavy atoms. Give the run to begin with: ``start_from=RUN`` takes over
-    its encoder and its model; without it this is a network from scratch. The head learns three times as fast, each
-    block below the last at 0.8 of the rate of the one above. Rows of the split's validation part stop it early; the
-    test part is never looked at. `objective.task_names` chooses labels; the default is all that the data have.
+    its encoder and its model; without it this is a network from scratch. `frozen_layers`, `head_learning_rate` and
+    `layer_decay` hold back what was learnt before; here all weights learn at one rate, which reached a training error
+    well below kNN's test error on `chembl2321810` from scratch and from a pretrained run alike. Rows of the split's
+    validation part stop it early; the test part is never looked at. `objective.task_names` chooses labels; the default
+    is all that the data have.
     """
     return RunConfig(
         name="finetune-tiny",
@@ -77,8 +79,6 @@ def finetune_tiny(data: Sequence[str]) -> RunConfig:
         steps=600,
         global_batch=16,
         learning_rate=1e-3,
-        head_learning_rate=3e-3,
-        layer_decay=0.8,
         warmup_steps=50,
         n_val=512,
         eval_every=50,

@@ -17,6 +17,7 @@ from typing import Any
 from .errors import Refused
 from .progress import Progress
 
+_MARK = (1.0, 0.86, 0.6)  # light orange
 HEADLINE = "application/vnd.molnb.headline+json"
 
 
@@ -164,42 +165,47 @@ def draw_molecules(
     columns: int = 5,
     size: int = 182,
     hidden: Sequence[Sequence[int]] | None = None,
+    marked: Sequence[Sequence[int]] | None = None,
 ) -> Any:
     """Draw molecules in a grid, two-dimensional, as SVG that survives saving and export.
 
     What RDKit cannot parse or draw keeps its place, with its SMILES as text. `size` is the side of a cell in pixels.
-    `hidden` lists the atoms of each molecule, in the order of its SMILES, that are drawn as a question mark.
+    `hidden` lists the atoms of each molecule, in the order of its SMILES, that are drawn as a question mark; `marked`
+    those that get a coloured ground. RDKit molecules may stand for SMILES, and keep 2D coordinates that they have.
     """
     from IPython.display import HTML
 
     legends = [""] * len(smiles) if legends is None else list(legends)
     if len(legends) != len(smiles):
         raise Refused(f"{len(smiles)} molecules but {len(legends)} legends: give one a molecule, or none")
-    marked = [()] * len(smiles) if hidden is None else hidden
+    hidden, marked = ([()] * len(smiles) if atoms is None else atoms for atoms in (hidden, marked))
     cells = [
-        f'<figure style="margin:0;text-align:center;width:{size}px">{_drawing(one, size, atoms)}'
+        f'<figure style="margin:0;text-align:center;width:{size}px">{_drawing(one, size, unknown, shaded)}'
         f'<figcaption style="font-size:12px;overflow-wrap:anywhere">{html.escape(str(legend))}</figcaption></figure>'
-        for one, legend, atoms in zip(smiles, legends, marked)
+        for one, legend, unknown, shaded in zip(smiles, legends, hidden, marked)
     ]
     grid = f"display:grid;grid-template-columns:repeat({columns},{size}px);gap:6px;background:#fff;color:#222"
     return HTML(f'<div style="{grid};width:max-content;padding:6px">{"".join(cells)}</div>')
 
 
-def _drawing(smiles: str, size: int, hidden: Sequence[int] = ()) -> str:
+def _drawing(smiles: Any, size: int, hidden: Sequence[int] = (), marked: Sequence[int] = ()) -> str:
     """SVG of one molecule, hidden atoms as question marks, or its SMILES where there is nothing to draw."""
     from rdkit import Chem, rdBase
     from rdkit.Chem.Draw import rdMolDraw2D
 
     with rdBase.BlockLogs():
-        mol = Chem.MolFromSmiles(smiles)
+        mol = Chem.MolFromSmiles(smiles) if isinstance(smiles, str) else Chem.Mol(smiles)
         if mol is None:
             return f'<code style="font-size:11px;overflow-wrap:anywhere">{html.escape(smiles)}</code>'
         pen = rdMolDraw2D.MolDraw2DSVG(size, int(size * 0.75))
         pen.drawOptions().clearBackground = False
+        pen.drawOptions().highlightRadius = 0.4
         atoms = [int(atom) for atom in hidden]
         for atom in atoms:
             mol.GetAtomWithIdx(atom).SetProp("_displayLabel", "?")
-        rdMolDraw2D.PrepareAndDrawMolecule(pen, mol, highlightAtoms=atoms)
+        colours = {int(atom): _MARK for atom in marked}
+        shown = sorted({*atoms, *colours})
+        rdMolDraw2D.PrepareAndDrawMolecule(pen, mol, highlightAtoms=shown, highlightAtomColors=colours)
     pen.FinishDrawing()
     return _slim(pen.GetDrawingText().partition("?>\n")[2])
 
