@@ -24,7 +24,7 @@ from .batches import Corpus, batches
 from .errors import Refused
 from .evaluate import Fitted, Method
 from .fingerprints import descriptors, ecfp_counts, r_groups, similarities
-from .objectives import Model, Question, run_encoder
+from .objectives import Model, Question, Supervised, run_encoder
 from .runs import Run, RunConfig, make_model
 from .train import autocast, choose_device, train
 
@@ -217,8 +217,11 @@ def network(config: RunConfig, folder: Path | str) -> Method:
     """A network trained on each fold from scratch, or from the run that `config.start_from` names.
 
     The inner part that early stopping sees is not learnt from and counts in no training error. The runs stay in
-    `folder`, a fold each; a fold that was trained before is not trained again.
+    `folder`, a fold each; a fold that was trained before is not trained again. Raises Refused for an objective that
+    does not learn labels.
     """
+    if not isinstance(config.objective, Supervised):
+        raise Refused(f"{config.name} learns no labels ({config.objective.kind}): use finetune_tiny with start_from")
 
     def fit(assay: Assay, fold: Fold, number: int) -> Fitted:
         asked = fold_config(config, assay, fold, number)
