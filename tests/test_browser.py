@@ -147,13 +147,18 @@ def run_all(one: Any) -> None:
     one.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
 
 
+def picture(element: Any) -> bytes:
+    """PNG of what a person would see where an element is; unlike its own screenshot it waits for nothing."""
+    element.evaluate("e => e.scrollIntoView({ block: 'center' })")
+    return element.page.screenshot(clip=element.bounding_box())
+
+
 def n_coloured(element: Any) -> int:
-    """Pixels of an element that are not white, as a person would see them."""
+    """Pixels of an element that are not white."""
     import numpy as np
     from PIL import Image
 
-    element.scroll_into_view_if_needed()
-    shown = np.asarray(Image.open(io.BytesIO(element.screenshot())).convert("RGB"))
+    shown = np.asarray(Image.open(io.BytesIO(picture(element))).convert("RGB"))
     return int((shown.min(axis=2) < 240).sum())
 
 
@@ -189,9 +194,10 @@ def test_the_conformer_lesson_turns_slides_and_answers_buttons(lab: Lab, checkou
 
         panel = one.locator(".jp-OutputArea-output:has(.widget-slider)").first
         view = panel.locator(".molnb-scene")
-        view.scroll_into_view_if_needed()
+        view.evaluate("e => e.scrollIntoView({ block: 'center' })")
+        view.locator("canvas").wait_for(timeout=30 * SECONDS)
         until_coloured(view.locator("canvas"))
-        before = view.locator("canvas").screenshot()
+        before = picture(view.locator("canvas"))
         ring = "document.querySelector('.jp-OutputArea-output .js-plotly-plot')._fullData.at(-1)"
         start = one.evaluate(f"{ring}.x[0]")
         handle = panel.locator(".noUi-handle").first
@@ -204,7 +210,7 @@ def test_the_conformer_lesson_turns_slides_and_answers_buttons(lab: Lab, checkou
         )
         one.wait_for_function(f"{ring}.x[0] !== {start}", timeout=20 * SECONDS)
         until_coloured(view.locator("canvas"))
-        assert view.locator("canvas").screenshot() != before
+        assert picture(view.locator("canvas")) != before
         assert "conformer 4 of 10" in view.inner_text()
         keep_picture(one, "conformers.png")
         panel.get_by_role("button", name="lowest").click()
@@ -301,7 +307,7 @@ def _everything_is_drawn(one: Any) -> None:
     scenes, plots = one.locator(".molnb-scene, [id^='3dmolviewer']"), one.locator(".js-plotly-plot")
     assert scenes.count() >= 10 and plots.count() >= 5
     for scene in scenes.all():
-        scene.scroll_into_view_if_needed()
+        scene.evaluate("e => e.scrollIntoView({ block: 'center' })")
         canvas = scene.locator("canvas")
         canvas.wait_for(timeout=20 * SECONDS)
         until_coloured(canvas)
