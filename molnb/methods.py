@@ -189,10 +189,15 @@ def predict_ids(
 
 
 def frozen(run: Run | None, config: RunConfig, name: str) -> Method:
-    """Ridge on the molecule vectors of a run's encoder, or of an untrained one: what is there before fine-tuning."""
+    """Ridge on the molecule vectors of a run's encoder: what is there before fine-tuning.
+
+    Without a run the encoder of `config` has random weights. All of them: with the usual start at zero of its residual
+    branches an untrained encoder would say the same of every molecule, and be no control.
+    """
 
     def vectors(assay: Assay) -> np.ndarray:
-        model = make_model(config) if run is None else run.load_model()
+        loud = replace(config.model, conventions=replace(config.model.conventions, init="normal"))
+        model = make_model(replace(config, model=loud)) if run is None else run.load_model()
         used = config if run is None else run.config
         return predict_ids(model, used, Corpus([assay.shards], used.model.hydrogens), assay.ids)
 

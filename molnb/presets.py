@@ -83,7 +83,7 @@ def finetune_tiny(data: Sequence[str]) -> RunConfig:
         n_val=512,
         eval_every=50,
         checkpoint_every=200,
-        patience=6,
+        patience=10,
     )
 
 

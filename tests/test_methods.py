@@ -134,6 +134,7 @@ def test_frozen_and_random_encoders_give_different_vectors(nci, assay, fold, pre
     known = [assay.features[f"vectors of {name}"] for name in ("pretrained", "random")]
     assert known[0].shape == known[1].shape == (len(assay.ids), SMALL.d_atom)
     assert np.abs(known[0] - known[1]).max() > 1e-3 and np.isfinite(one.test).all() and np.isfinite(other.test).all()
+    assert known[1].std(0).max() > 1e-3, "random weights tell molecules apart, or they are no control"
     order = np.random.default_rng(0).permutation(assay.ids)
     moved = predict_ids(pretrained.load_model(), pretrained.config, Corpus([nci]), order)
     back = {int(i): row for i, row in zip(order, moved)}
