@@ -25,6 +25,7 @@ from .viewers import HEADLINE
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 DONE, CELL_FAILED, KERNEL_LOST = 0, 3, 4  # exit codes
+_KERNEL_START = 300  # seconds; a busy machine imports slowly
 _LARGE_SOURCE = 100_000  # characters; the JavaScript of one live plotly figure has 5 million
 
 
@@ -63,7 +64,9 @@ def _execute(path: Path, out: Path, values: dict[str, Any], timeout: int | None)
     from traitlets.config import Config
 
     # Sockets in the file system where there are such: no open TCP port, and no warning about one in the first cell.
-    transport = Config() if os.name == "nt" else Config({"KernelManager": {"transport": "ipc"}})
+    # Their names are said outright, or they would be made in, and left behind in, the working directory.
+    sockets = {"transport": "ipc", "ip": str(Path(os.environ["JUPYTER_RUNTIME_DIR"], "kernel"))}
+    transport = Config() if os.name == "nt" else Config({"KernelManager": sockets})
     try:
         papermill.execute_notebook(
             str(path),
@@ -72,6 +75,7 @@ def _execute(path: Path, out: Path, values: dict[str, Any], timeout: int | None)
             kernel_name="python3",
             language="python",
             progress_bar=False,
+            start_timeout=_KERNEL_START,
             execution_timeout=timeout,
             autosave_cell_every=30,
             coalesce_streams=True,

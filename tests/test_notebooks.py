@@ -149,11 +149,17 @@ def test_failures_have_exit_codes_and_leave_the_copy(tmp_path: Path, cell: str, 
     assert done.path.is_file() and "after" not in texts(done.path)
 
 
-def test_widget_sources_stay_out_of_the_saved_copy(tmp_path: Path) -> None:
+def test_widget_sources_stay_out_of_the_copy_and_sockets_out_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "cwd"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
     pytest.importorskip("anywidget")
     path = write_notebook(tmp_path / "a.ipynb", "import plotly.graph_objects as go\ngo.FigureWidget()")
     done = run_notebook(path, tmp_path / "out.ipynb")
     assert done.code == 0 and done.path.stat().st_size < 100_000
+    assert not list(empty.iterdir()), "the kernel left its sockets in the working directory"
 
 
 LIVE = """
