@@ -221,8 +221,8 @@ def test_the_conformer_lesson_turns_slides_and_answers_buttons(lab: Lab, checkou
 
 TRAINING = """
 from molnb import LiveCurve, fit, make_preset
-run = await fit(make_preset("pretrain_tiny", [{data!r}], steps=5000, global_batch=8, eval_every=5000), {out!r},
-                watch=LiveCurve())
+small = {{"model.n_layer": 1, "global_batch": 4, "steps": 20_000, "eval_every": 20_000, "n_val": 8}}
+run = await fit(make_preset("pretrain_tiny", [{data!r}], **small), {out!r}, watch=LiveCurve())
 print("ENDED AFTER", run.status()["step"])
 """
 
@@ -237,7 +237,7 @@ def test_a_training_cell_shows_a_growing_curve_and_stop_leaves_a_usable_run(lab:
         open_notebook(one, lab, "train.ipynb")
         run_all(one)
         one.get_by_role("button", name="Stop", exact=True).wait_for(timeout=90 * SECONDS)
-        one.wait_for_function(f"{last_step} > 5", timeout=90 * SECONDS)
+        one.wait_for_function(f"{last_step} > 5", timeout=240 * SECONDS)
         one.wait_for_function(f"{last_step} > {one.evaluate(last_step)}", timeout=60 * SECONDS)
         keep_picture(one, "train.png")
         one.locator(".jp-OutputArea-output button", has_text="Stop").click()
@@ -251,7 +251,7 @@ def test_a_training_cell_shows_a_growing_curve_and_stop_leaves_a_usable_run(lab:
     assert "application/vnd.plotly.v1+json" in outputs[0].data and "ENDED AFTER" in outputs[1].text
     assert (lab.folder / "train.ipynb").stat().st_size < 200_000
     model = load_run(lab.folder / "run")
-    assert model.run.status()["state"] == "stopped" and model.run.status()["step"] < 5000
+    assert model.run.status()["state"] == "stopped" and model.run.status()["step"] < 20_000
     assert model.embed("CCO").shape == (1, model.config.model.d_atom)
 
 
