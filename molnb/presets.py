@@ -42,7 +42,7 @@ def pretrain_tiny(data: Sequence[str]) -> RunConfig:
         data=tuple(data),
         model=TINY,
         objective=Pretrain(drop_features=0.5),
-        steps=600,
+        steps=300,
         global_batch=64,
         learning_rate=2e-3,
         warmup_steps=50,
@@ -52,7 +52,7 @@ def pretrain_tiny(data: Sequence[str]) -> RunConfig:
 
 
 def labels_tiny(data: Sequence[str]) -> RunConfig:
-    """Quantum labels of molecules, atoms and bonds with the encoder of `pretrain_tiny`; three minutes on `nci`."""
+    """Quantum labels of molecules, atoms and bonds with the encoder of `pretrain_tiny`; a few minutes on `nci`."""
     return replace(
         pretrain_tiny(data),
         name="labels-tiny",
