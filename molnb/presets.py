@@ -35,8 +35,8 @@ NCI_TASKS = ("nci_orbitals", "nci_dipole", "nci_solvation", "nci_charges", "nci_
 def pretrain_tiny(data: Sequence[str]) -> RunConfig:
     """Masked atoms and denoising with a 0.3M encoder, features hidden in half of the molecules.
 
-    Under two minutes on `nci`. Expect, below their baselines on validation molecules with features hidden: masked atoms 34
-    to 41 %, coordinates 40 %, distances 54 to 55 % (three seeds).
+    Under two minutes on `nci`. Expect, on validation molecules with features hidden, below the baselines: masked atoms
+    34 to 41 %, coordinates 40 %, distances 54 to 55 % (three seeds).
     """
     return RunConfig(
         name="pretrain-tiny",
