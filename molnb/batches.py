@@ -320,7 +320,13 @@ def _fold(shards: Shards, task: str, samples: np.ndarray, count: np.ndarray, val
     return folded.astype(np.float32)
 
 
-def batches(corpus: Corpus, ids: np.ndarray, pair_budget: int, tasks: Sequence[str] = ()) -> Iterator[MolBatch]:
-    """The molecules `ids` as batches of similar size, none above the budget of padded pairs."""
-    for group in size_buckets(corpus.n_atoms[ids], pair_budget):
+def batches(
+    corpus: Corpus, ids: np.ndarray, pair_budget: int, tasks: Sequence[str] = (), max_atoms: int | None = None
+) -> Iterator[MolBatch]:
+    """The molecules `ids` as batches of similar size, none above the budget of padded pairs.
+
+    Those above `max_atoms`, which will be cropped to it (`crops.crop`), count as that large.
+    """
+    sizes = corpus.n_atoms[ids]
+    for group in size_buckets(sizes if max_atoms is None else np.minimum(sizes, max_atoms), pair_budget):
         yield corpus.batch(ids[group], tasks)

@@ -45,7 +45,8 @@ class RunConfig:
 
     Rows are those of the split's parts, or `train_ids` and `val_ids` (positions in the corpus); `n_train` and `n_val`
     take a fixed hash sample of them. Molecules that a dataset in `exclude` also has, by the loose keys that ignore
-    stereo, charge and tautomer, are left out.
+    stereo, charge and tautomer, are left out. Molecules above `max_atoms` are cropped to it in pretraining (None:
+    never), another piece at every step; validation sees them whole.
     """
 
     name: str
@@ -77,6 +78,7 @@ class RunConfig:
     head_learning_rate: float | None = None
     layer_decay: float = 1.0
     patience: int | None = None
+    max_atoms: int | None = None
 
     def __post_init__(self):
         for name in ("steps", "global_batch", "pair_budget", "eval_every", "checkpoint_every", "log_every"):
@@ -84,6 +86,11 @@ class RunConfig:
                 raise Refused(f"{name} is {getattr(self, name)}: give 1 or more")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise Refused(f"unknown precision {self.precision!r}: choose auto, float32 or bfloat16")
+        if self.max_atoms is not None and (self.max_atoms < 2 or isinstance(self.objective, Supervised)):
+            raise Refused(
+                f"max_atoms is {self.max_atoms}: give 2 or more, and only in pretraining. A label belongs to the whole "
+                "molecule and not to a piece of it; curate leaves out what is too large (structure.max_heavy_atoms)"
+            )
         if not self.data:
             raise Refused("a run needs data: name at least one folder that curate() returned")
 
@@ -207,7 +214,8 @@ def start_run(config: RunConfig, out: str | Path | None = None) -> Run:
     stored = json.loads(json.dumps(config.to_dict()))
     if (path / "config.json").exists():
         run = Run(path)
-        there = run._json("config.json")
+        there = RunConfig.from_dict(run._json("config.json")).to_dict()  # an older one lacks newer settings
+        there = json.loads(json.dumps(there))
         if there != stored:
             keys = [k for k in stored if stored[k] != there.get(k)]
             raise Refused(f"{path} holds a run that differs in {', '.join(keys)}: choose another folder, or delete it")

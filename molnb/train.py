@@ -21,6 +21,7 @@ import torch
 
 from .baselines import label_baselines, pretrain_baselines
 from .batches import Corpus, batches, sample_ids
+from .crops import crop
 from .draws import hash64, integer_seed
 from .errors import Refused
 from .objectives import Model, Question, Supervised, Task, Term
@@ -106,10 +107,12 @@ class Session:
         restore(self.model, self.optimiser, tensors, self.run.path / "checkpoints")
         return step
 
-    def questions(self, ids: np.ndarray, seed: int, step: int, drop_features: float | None = None) -> list[Question]:
+    def questions(
+        self, ids: np.ndarray, seed: int, step: int, drop_features: float | None = None, max_atoms: int | None = None
+    ) -> list[Question]:
         """The objective's questions about these molecules, in groups of similar size."""
-        groups = batches(self.corpus, ids, self.config.pair_budget, self.objective.tasks)
-        return [self.objective.ask(batch, seed, step, drop_features) for batch in groups]
+        groups = batches(self.corpus, ids, self.config.pair_budget, self.objective.tasks, max_atoms)
+        return [self.objective.ask(crop(b, max_atoms, seed, step), seed, step, drop_features) for b in groups]
 
     def save(self) -> None:
         write_checkpoint(self.run, self.step, snapshot(self.model, self.optimiser))
@@ -171,7 +174,7 @@ def take_step(session: Session) -> tuple[float, dict[str, float]]:
     """One update of the weights: loss, and each term of the global batch."""
     config, objective, step = session.config, session.objective, session.step
     ids = session.train_ids[sample_ids(config.seed, step, config.global_batch, len(session.train_ids))]
-    questions = session.questions(ids, config.seed, step)
+    questions = session.questions(ids, config.seed, step, max_atoms=config.max_atoms)
     counts = total([q.counts for q in questions])
     weights = objective.weights(counts)
     session.model.train()
