@@ -1,8 +1,14 @@
-"""Does our two-track model give the reference's numbers? Both sides on the same molecules, in float32, dropout off.
+r"""Does our two-track model give the reference's numbers? Both sides on the same molecules, in float32, dropout off.
 
     python benchmarks/agreement.py --reference Uni-Mol --core Uni-Core                         84M, 8 molecules
-    python benchmarks/agreement.py ... --size 2,16,2,16,8,4 --molecules some.smi --write fixture.safetensors
     python benchmarks/agreement.py ... --features 1000                                         integer features
+
+How the fixtures of `tests/test_official.py` were made:
+
+    cd tests/fixtures; python ../../benchmarks/agreement.py ... --size 2,16,2,16,8,4 --molecules official.smi --n 6 \
+        --atoms 1 64 --round --write official.safetensors.gz
+    python ../../benchmarks/agreement.py ... --features 99 --as-drawn --molecules features.smi \
+        --write features.safetensors.gz
 
 Three modes: `pretrain` (tokens masked, coordinates displaced, features dropped in half of the molecules), `finetune`
 (features on), `finetune_drop` (features off). The weights are random and perturbed, so that no bias, gain or gate is
@@ -19,17 +25,20 @@ zero, both sides show rounding alone, and it is listed apart too, in parts of th
 from __future__ import annotations
 
 import argparse
+import gzip
 import itertools
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import rdkit
 import reference as theirs
 import torch
 from rdkit import Chem, RDConfig
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from molnb import chemistry
@@ -87,13 +96,8 @@ def read_size(text: str) -> dict[str, int]:
 
 def read_smiles(file: Path, n: int, n_heavy: tuple[int, int]) -> list[str]:
     """The first n readable molecules of an SMI file within a range of sizes, as canonical SMILES."""
-    found = []
-    for line in file.read_text().splitlines():
-        mol = Chem.MolFromSmiles(line.split()[0]) if line.strip() else None
-        if mol is not None and n_heavy[0] <= mol.GetNumHeavyAtoms() <= n_heavy[1]:
-            found.append(Chem.MolToSmiles(mol))
-        if len(found) == n:
-            break
+    sizes = ((smiles, Chem.MolFromSmiles(smiles).GetNumHeavyAtoms()) for smiles in drawn(file))
+    found = list(itertools.islice((smiles for smiles, size in sizes if n_heavy[0] <= size <= n_heavy[1]), n))
     if not found:
         raise Refused(f"{file} has no molecule of {n_heavy[0]} to {n_heavy[1]} heavy atoms: widen --atoms")
     return found
@@ -254,12 +258,7 @@ def agree(args: argparse.Namespace) -> float:
     if args.write:
         parameters = dict(their_model.named_parameters())
         half = {k: v.bfloat16() if args.round and k in parameters else v for k, v in weights.items()}
-        stored |= {f"weights.{k}": v for k, v in half.items()}
-        # a copy each: the file takes no tensors that share memory
-        stored = {k: v.detach().clone().contiguous() for k, v in stored.items()}
-        about = {"smiles": json.dumps(smiles), "config": json.dumps(config), "torch": torch.__version__}
-        save_file(stored, args.write, about)
-        print(f"\n{args.write}: {args.write.stat().st_size / 1e3:.0f} kB")
+        write(stored | {f"weights.{k}": v for k, v in half.items()}, smiles, args.write, config=json.dumps(config))
     print(f"\nlargest difference: {worst:.1%} of what is allowed")
     return worst
 
@@ -274,34 +273,59 @@ def stored_mode(mode: str, both: Both) -> dict[str, Tensor]:
 
 
 def compare_features(args: argparse.Namespace) -> int:
-    """Print how many of n standardised nci molecules have the reference's own integer features; returns the others."""
+    """Print how many of n molecules have the reference's own integer features; returns the number of the others."""
     graphs, dataset = theirs.load_features(args.reference, args.core)
-    molecules = itertools.islice(standardised(args.molecules), args.features)
-    n, atoms, wrong = 0, 0, []
-    for smiles in molecules:
-        arrays = molecule_arrays(smiles)
-        n, atoms = n + 1, atoms + arrays["n_heavy"]
-        for dropped in (False, True):
-            x, index, attributes = graphs.get_graph(Chem.RemoveAllHs(Chem.AddHs(Chem.MolFromSmiles(smiles))))
-            given = dataset.get_graph_features(attributes, index, x, dropped)
-            h, b = arrays["n_heavy"], arrays["n_heavy_bonds"]
-            parts = arrays["numbers"][:h], arrays["atom_feats"][:h], arrays["bonds"][:b], arrays["bond_feats"][:b]
-            mine = theirs.feature_arrays(*parts, visible=not dropped)
-            differ = [k for k, v in mine.items() if not np.array_equal(v, given[k].numpy())]
-            wrong += [(smiles, dropped, differ)] if differ else []
-    print(f"{n} molecules, {atoms} heavy atoms, features on and dropped: {len(wrong)} differ")
-    for smiles, dropped, names in wrong[:20]:
-        print(f"  {smiles} ({'dropped' if dropped else 'on'}): {', '.join(names)}")
+    source = drawn(args.molecules) if args.as_drawn else standardised(args.molecules)
+    smiles = list(itertools.islice(source, args.features))
+    kept: dict[str, list[Tensor]] = {}
+    wrong = []
+    for text, dropped in itertools.product(smiles, (False, True)):
+        x, index, attributes = graphs.get_graph(Chem.RemoveAllHs(Chem.AddHs(Chem.MolFromSmiles(text))))
+        given = dataset.get_graph_features(attributes, index, x, dropped)
+        mine = our_features(text, visible=not dropped)
+        differ = [k for k, v in mine.items() if not np.array_equal(v, given[k].numpy())]
+        wrong += [(text, dropped, differ)] if differ else []
+        for name in mine:
+            kept.setdefault(f"{'dropped' if dropped else 'on'}.{name}", []).append(given[name])
+    print(f"{len(smiles)} molecules, features on and dropped: {len(wrong)} differ")
+    for text, dropped, names in wrong[:20]:
+        print(f"  {text} ({'dropped' if dropped else 'on'}): {', '.join(names)}")
+    if args.write:
+        write({k: torch.cat([v.reshape(-1).short() for v in values]) for k, values in kept.items()}, smiles, args.write)
     return len(wrong)
 
 
-def standardised(file: Path):
+def our_features(smiles: str, visible: bool) -> dict[str, np.ndarray]:
+    """molnb's integers of the heavy atoms of a canonical SMILES, as rows of the reference's tables."""
+    arrays = molecule_arrays(smiles)
+    h, b = arrays["n_heavy"], arrays["n_heavy_bonds"]
+    parts = arrays["numbers"][:h], arrays["atom_feats"][:h], arrays["bonds"][:b], arrays["bond_feats"][:b]
+    return theirs.feature_arrays(*parts, visible)
+
+
+def standardised(file: Path) -> Iterator[str]:
     """Canonical SMILES of a file's molecules after standardisation, in its order; what fails is left out."""
     for line in file.read_text().splitlines():
         try:
             yield chemistry.standardise(chemistry.parse(line.split()[0])).smiles
         except (chemistry.Failure, IndexError):
             continue
+
+
+def drawn(file: Path) -> Iterator[str]:
+    """Canonical SMILES of a file's molecules as they are, salts and charges kept; what cannot be read is left out."""
+    for line in file.read_text().splitlines():
+        mol = Chem.MolFromSmiles(line.split()[0]) if line.strip() else None
+        if mol is not None and mol.GetNumAtoms():
+            yield Chem.MolToSmiles(mol)
+
+
+def write(tensors: dict[str, Tensor], smiles: list[str], file: Path, **about: str) -> None:
+    """A safetensors file, packed where its name ends in .gz; its metadata name the molecules and the versions."""
+    about |= {"smiles": json.dumps(smiles), "torch": torch.__version__, "rdkit": rdkit.__version__}
+    content = save({k: v.detach().contiguous() for k, v in tensors.items()}, about)
+    file.write_bytes(gzip.compress(content, 9, mtime=0) if file.suffix == ".gz" else content)
+    print(f"{file}: {file.stat().st_size / 1e3:.0f} kB")
 
 
 def main() -> int:
@@ -314,7 +338,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--perturb", type=float, default=0.2, help="how far weights are moved off their initial values")
     parser.add_argument("--round", action="store_true", help="weights in 16 bits, so that they fit a small fixture")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="keep everything as a safetensors fixture")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="keep all as a fixture: .safetensors, or .safetensors.gz"
+    )
+    parser.add_argument("--as-drawn", action="store_true", help="with --features: not standardised, salts stay")
     parser.add_argument("--features", type=int, metavar="N", help="compare integer features of N molecules instead")
     args = parser.parse_args()
     try:
