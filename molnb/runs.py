@@ -4,6 +4,7 @@
     metrics.jsonl    one line a logged step; no clock in it, so equal seeds give equal files
     timings.jsonl    seconds since the start, for the same steps status.json    running, done, stopped or failed
     baselines.json   what each term must beat                    weights.safetensors, checkpoints/
+    unseen.json      features that no training molecule has, which contribute nothing
 
 Nothing that is read back can run code: JSON and safetensors only.
 """
@@ -148,6 +149,10 @@ class Run:
     def baselines(self) -> dict[str, dict[str, float]]:
         """What each validation term must beat, by which baseline (hidden or visible features; mean, lookup)."""
         return self._json("baselines.json")
+
+    def unseen(self) -> tuple[str, ...]:
+        """Features that no training molecule had, by name; they contribute nothing. Empty where no list was kept."""
+        return tuple(self._json("unseen.json").get("unseen", ()))
 
     def metrics(self, part: str | None = None, features: str | None = None) -> list[dict]:
         """Logged rows: `step`, `part` (train or val), `features` (mixed, hidden, visible), then the terms."""

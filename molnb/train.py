@@ -42,6 +42,7 @@ from .runs import (
     write_weights,
 )
 from .shards import load_shards, write_json
+from .unseen import silence_unseen
 
 EVAL_SEED, EVAL_STEP = 0, -1  # one noise for all runs, so their validation losses are comparable
 _DROPOUT = 100  # channel of the draws that seeds torch's own generator
@@ -94,6 +95,7 @@ class Session:
         self.model = make_model(self.config)
         if self.config.start_from:
             start_from(self.model, find_run(self.config.start_from), self.config.frozen_layers)
+        silence_unseen(self.model, run, self.corpus, self.train_ids)
         self.model.to(self.device)
         self.optimiser = make_optimiser(self.config, self.model)
         self.step = self._resume()
