@@ -161,6 +161,14 @@ def show_recipes(args: argparse.Namespace) -> int:
     return 0
 
 
+def show_presets(args: argparse.Namespace) -> int:
+    """list what can be trained, with the parameters of each encoder: N (no tables, kernel, heads) and all of them"""
+    from .presets import presets_table
+
+    _print_table(presets_table())
+    return 0
+
+
 def show_runs(args: argparse.Namespace) -> int:
     """list what was trained, oldest first"""
     from .places import home
@@ -169,16 +177,22 @@ def show_runs(args: argparse.Namespace) -> int:
     rows = runs_table()
     if not rows:
         print(f"no runs in {home() / 'runs'}: start one with `molnb train PRESET`", file=sys.stderr)
+    _print_table(rows)
+    return 0
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     table = [columns, *([_cell(row.get(name)) for name in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table)]
     for row in table if rows else []:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
-    return 0
 
 
 def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else f"{value:,}" if type(value) is int else str(value)
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -217,6 +231,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_notebook_commands(add, shared)
     _add_data_commands(add, shared)
     add("recipes", show_recipes)
+    add("presets", show_presets)
     add("runs", show_runs)
     return parser
 

@@ -29,7 +29,7 @@ def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert time.monotonic() - start < 5, "mere start of Python, on a busy machine"
     assert done.stdout.startswith("[] usage: molnb")
-    for command in "tour run curate train embed predict recipes runs".split():
+    for command in "tour run curate train embed predict recipes presets runs".split():
         assert f"\n    {command} " in done.stdout
     assert "3 a notebook" in done.stdout
 
@@ -53,6 +53,12 @@ def test_recipes_are_listed(capsys: pytest.CaptureFixture) -> None:
     pytest.importorskip("pydantic")
     assert main(["recipes"]) == 0
     assert {"nci", "wehi", "chembl2321810"} <= {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+
+
+def test_presets_are_listed_with_their_parameters(capsys: pytest.CaptureFixture) -> None:
+    assert main(["presets"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("pretrain_84m"))
+    assert line.split()[1:3] == ["80,658,496", "84,116,080"]
 
 
 def test_no_runs_is_said(capsys: pytest.CaptureFixture) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from molnb.errors import Refused
-from molnb.presets import PRESETS, make_preset
+from molnb.presets import PRESETS, make_preset, presets_table
 from molnb.runs import RunConfig
+from molnb.scales import LAPTOP, PAPER
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -44,3 +45,20 @@ def test_wrong_changes_are_refused(changes, message):
 def test_an_unknown_preset_is_refused_with_the_nearest():
     with pytest.raises(Refused, match=r"unknown preset 'pretrain_tny' \(did you mean 'pretrain_tiny'\?\)"):
         make_preset("pretrain_tny", ["x"])
+
+
+def test_the_paper_and_the_laptop_family_are_presets_that_share_their_recipes():
+    paper = [make_preset(f"pretrain_{size}", ["x"]) for size in PAPER]
+    assert [config.model for config in paper] == list(PAPER.values())
+    assert len({(c.steps, c.global_batch, c.learning_rate, c.warmup_steps) for c in paper}) == 1
+    laptop = [make_preset(f"laptop_{size}", ["x"]) for size in LAPTOP]
+    assert [config.model for config in laptop] == list(LAPTOP.values())
+    assert len({(c.steps, c.global_batch, c.learning_rate * c.model.d_atom) for c in laptop}) == 1
+
+
+def test_the_table_of_presets_gives_n_beside_the_total():
+    rows = {row["preset"]: row for row in presets_table()}
+    assert set(rows) == set(PRESETS)
+    assert (rows["pretrain_84m"]["N"], rows["pretrain_84m"]["total"]) == (80_658_496, 84_116_080)
+    assert rows["pretrain_1100m"]["about"].startswith("The paper's 1.1B model")
+    assert rows["laptop_0m25"]["about"].startswith("A 0.25M encoder")
