@@ -16,6 +16,12 @@ from typing import Any
 from . import __version__
 from .errors import Refused
 
+_LAYOUT = """
+The result is Parquet: row, input_smiles, smiles, embedding, unseen, error. The embedding of a molecule is a list of
+d_atom numbers; at level atom one such list a heavy atom; at level pair all n_atoms * n_atoms * d_pair numbers in one
+list, row by row, to be read with numpy.reshape(embedding, (n_atoms, n_atoms, -1)). Atoms are in the order of the input.
+"""
+
 # Modules that work lies in are imported inside the commands: `molnb --help` answers at once, and a machine that only
 # trains needs no RDKit to do so.
 
@@ -120,15 +126,15 @@ def _curated(name: str) -> Path:
 
 
 def run_embed(args: argparse.Namespace) -> int:
-    """write an embedding a molecule (or one an atom) of a file, in its order"""
-    from .represent import write_embeddings
+    """write embeddings of molecules, atoms or pairs of a file, or of curated molecules, in their order"""
+    from .answers import write_embeddings
 
     return _write_answers(args, write_embeddings, level=args.level)
 
 
 def run_predict(args: argparse.Namespace) -> int:
     """write predicted labels of the molecules of a file, in its order"""
-    from .represent import write_predictions
+    from .answers import write_predictions
 
     return _write_answers(args, write_predictions)
 
@@ -139,8 +145,11 @@ def _write_answers(args: argparse.Namespace, write: Any, **level: str) -> int:
 
     out = args.out or home() / f"{Path(args.file).name.split('.')[0]}_{args.command}.parquet"
     rest = {"smiles": args.smiles, "workers": args.workers, "device": args.device or "auto"}
-    counts = write(args.file, args.run, out, **level, **rest)
-    print(f"{out}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    counts = write(args.file, args.run, out, **level, **rest, conformer=args.conformer)
+    print(f"{out}: {counts['rows']:,} rows, {counts['errors']:,} errors")
+    if counts["unseen"]:
+        told = "have features that training never saw; these contribute nothing (column unseen names them)"
+        print(f"{counts['unseen']:,} rows {told}", file=sys.stderr)
     return 0
 
 
@@ -265,11 +274,15 @@ def _add_data_commands(add: Any, shared: argparse.ArgumentParser) -> None:
     command.add_argument("--set", help="change a field of the preset; dots reach inside, as model.layers", **pair)
     for name, function in (("embed", run_embed), ("predict", run_predict)):
         command = add(name, function, shared)
-        command.add_argument("file", help="CSV, SMI, SDF or Parquet with molecules")
+        curated = "; or a curated folder or its name" if name == "embed" else ""
+        command.add_argument("file", help=f"CSV, SMI, SDF or Parquet with molecules{curated}")
         command.add_argument("--run", required=True, metavar="DIR", help="folder of a trained run")
         command.add_argument("--smiles", metavar="COLUMN", help="column that holds SMILES")
+        own = "3D coordinates: a new conformer, or those given in an SDF (default: new)"
+        command.add_argument("--conformer", default="new", choices=("new", "given"), help=own)
         if name == "embed":
-            command.add_argument("--level", default="molecule", choices=("molecule", "atom"))
+            command.add_argument("--level", default="molecule", choices=("molecule", "atom", "pair"), help="of what")
+            command.epilog = _LAYOUT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

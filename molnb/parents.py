@@ -31,6 +31,7 @@ REASONS = {  # reason -> the step it belongs to
     "embedding failed": "conformer",
     "embedding timed out (machine-dependent)": "conformer",
     "stereo not kept": "conformer",
+    "no 3D coordinates": "conformer",
     "no force field parameters": "conformer",
     "force field failed": "conformer",
 }

@@ -7,10 +7,15 @@ import pyarrow.parquet as pq
 import pytest
 from rdkit import Chem
 
+import molnb.represent
+from molnb.__main__ import main
+from molnb.answers import write_embeddings, write_predictions
+from molnb.chemistry import embed
 from molnb.errors import Refused
 from molnb.models.two_track import TwoTrackConfig
 from molnb.objectives import Supervised
-from molnb.represent import load_run, prepare, prepare_all, write_embeddings, write_predictions
+from molnb.prepared import prepare, prepare_all
+from molnb.represent import load_run
 from molnb.runs import RunConfig
 from molnb.train import train
 
@@ -59,6 +64,31 @@ def test_a_hundred_molecules_in_ten_spellings(model, nci):
         assert all(np.array_equal(prepared[first].coords, m.coords) for m in prepared[first : first + 10])
 
 
+def test_every_spelling_and_numbering_gives_the_same_embedding_permuted(model, nci):
+    """Atoms and pairs of any numbering, but for atoms that the graph's symmetry makes one (a phenyl's two sides)."""
+    for number, smiles in enumerate(nci.smiles()[:6]):
+        mol = Chem.MolFromSmiles(smiles)
+        order = np.random.default_rng(number).permutation(mol.GetNumAtoms()).tolist()
+        turned = Chem.RenumberAtoms(mol, order)
+        (spelling,) = respelt(smiles, 1, number + 1)
+        n = mol.GetNumAtoms()
+        for other in (turned, spelling):
+            given = other if other is turned else Chem.MolFromSmiles(other)
+            atoms, pairs = (model.embed([smiles, other], level) for level in ("atom", "pair"))
+            assert atoms[0].shape == (n, 32) and pairs[0].shape == (n, n, 16)
+            ways = [list(way) for way in given.GetSubstructMatches(mol, uniquify=False, useChirality=True)]
+            differences = [np.abs(pairs[1][np.ix_(way, way)] - pairs[0]).max() for way in ways]
+            assert min(differences) < 1e-5
+            assert np.abs(atoms[1][ways[int(np.argmin(differences))]] - atoms[0]).max() < 1e-5
+
+
+def test_the_pair_track_is_not_symmetric_and_is_read_row_by_column(model):
+    (pairs,) = model.embed("CCO", "pair")
+    (back,) = model.embed("OCC", "pair")
+    assert np.abs(pairs - pairs.transpose(1, 0, 2)).max() > 1e-3
+    assert np.abs(pairs[::-1, ::-1] - back).max() < 1e-5
+
+
 def test_mirror_images_have_mirrored_geometries_and_equal_energies():
     for left, right in (("C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O"), ("C[C@H]1CO1", "C[C@@H]1CO1")):
         a, b = (prepare(s).coords for s in (left, right))
@@ -72,8 +102,129 @@ def test_atoms_are_in_the_order_they_were_given(model):
     assert np.abs(forward[0] - forward[2]).max() > 1e-3
     (salt,) = model.embed(["[Na+].CC(=O)[O-]"], "atom")
     assert salt.shape == (5, 32) and np.isnan(salt[0]).all() and np.isfinite(salt[1:]).all()
+    (salt,) = model.embed(["[Na+].CC(=O)[O-]"], "pair")
+    assert salt.shape == (5, 5, 16) and np.isnan(salt[0]).all() and np.isnan(salt[:, 0]).all()
+    assert np.isfinite(salt[1:, 1:]).all()
     predicted = model.predict(["CCO", "OCC"])["charge_mulliken_e"]
     assert np.allclose(predicted[0], predicted[1][::-1], atol=1e-5)
+
+
+# ------------------------------------------------------------------------------- molecules with their own geometry
+
+
+def in_3d(smiles: str, seed: int = 0, hydrogens: bool = True) -> Chem.Mol:
+    """A molecule with the conformer that curation would give it."""
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    conformer = Chem.Conformer(mol.GetNumAtoms())
+    conformer.SetPositions(embed(smiles, seed).coords.astype(float))
+    mol.AddConformer(conformer)
+    return mol if hydrogens else Chem.RemoveHs(mol)
+
+
+def test_a_molecule_is_embedded_anew_unless_its_own_conformer_is_asked_for(model):
+    smiles = "CC(C)C(=O)NCCO"
+    same, other = in_3d(smiles), in_3d(smiles, seed=1)
+    (expected,) = model.embed(smiles, "pair")
+    anew = model.embed([same, other], "pair")
+    assert all(np.abs(pairs - expected).max() < 1e-5 for pairs in anew)
+    given = model.embed([same, in_3d(smiles, hydrogens=False), other], "pair", conformer="given")
+    difference = [np.abs(pairs - expected).max() for pairs in given]
+    assert max(difference[:2]) < 1e-4 and difference[2] > 1e-3
+
+
+def test_a_given_conformer_keeps_the_numbering_of_its_molecule(model):
+    mol = in_3d("CC(=O)NCCO")
+    order = np.random.default_rng(0).permutation(mol.GetNumAtoms()).tolist()  # hydrogens between heavy atoms
+    turned = Chem.RenumberAtoms(mol, order)
+    heavy = [i for i in order if mol.GetAtomWithIdx(i).GetAtomicNum() != 1]
+    for level in ("atom", "pair"):
+        straight, mixed = model.embed([mol, turned], level, conformer="given")
+        index = heavy if level == "atom" else np.ix_(heavy, heavy)
+        assert np.abs(straight[index] - mixed).max() < 1e-5
+
+
+def test_what_has_no_3d_coordinates_is_an_error_in_its_row(model):
+    flat, none, clash = Chem.MolFromSmiles("CCO"), Chem.MolFromSmiles("CCO"), in_3d("CCO")
+    from rdkit.Chem import rdDepictor
+
+    rdDepictor.Compute2DCoords(flat)
+    clash.GetConformer().SetPositions(np.zeros((9, 3)))
+    given = [flat, none, "CCO", clash, in_3d("CCO"), None, 3.5]
+    errors = [a.error for a in model.answers(given, "molecule", conformer="given")]
+    assert errors[4] is None and all("no 3D coordinates" in e for e in errors[:4])
+    assert "two dimensions" in errors[0] and "two atoms coincide" in errors[3]
+    assert "empty" in errors[5] and "neither a SMILES nor an RDKit molecule: 3.5" in errors[6]
+    with pytest.raises(Refused, match="unknown conformer 'own': choose one of new, given"):
+        model.embed("CCO", conformer="own")
+
+
+def test_nothing_is_embedded_as_nothing(model):
+    assert model.embed([]).shape == (0, 32) and model.embed([], "pair") == []
+
+
+# -------------------------------------------------------------------------------------------------- curated molecules
+
+
+def test_curated_molecules_are_embedded_from_disk_in_their_order(model, nci):
+    few = nci.smiles()[:5]
+    for level in ("molecule", "atom", "pair"):
+        stored, fresh = model.embed(nci, level), model.embed(few, level)
+        assert len(stored) == nci.n
+        assert all(np.abs(a - b).max() < 1e-4 for a, b in zip(stored, fresh)), level
+    assert np.array_equal(model.embed_shards(nci), model.embed(nci))
+
+
+def test_curated_molecules_are_written_by_folder_or_name(run, model, nci, tmp_path, home):
+    out = tmp_path / "e.parquet"
+    assert write_embeddings(nci.path, run.path, out, level="pair")["rows"] == nci.n
+    table = pq.read_table(out)
+    assert table["row"].to_pylist() == nci.table(["row"])["row"].to_pylist()
+    for k, pairs in enumerate(model.embed(nci, "pair")[:10]):
+        n = table["n_atoms"][k].as_py()
+        assert np.allclose(table["embedding"][k].values.to_numpy().reshape(n, n, -1), pairs, atol=1e-5)
+    (home / "data").mkdir()
+    (home / "data" / "mine").symlink_to(nci.path)
+    assert main(["embed", "mine", "--run", str(run.path), "--out", str(out), "--level", "atom"]) == 0
+    assert len(pq.read_table(out)) == nci.n
+    with pytest.raises(Refused, match="is curated: its SMILES and geometries are on disk"):
+        write_embeddings("mine", run.path, out, conformer="given")
+    with pytest.raises(Refused, match="nowhere.csv is neither a file nor curated molecules"):
+        write_embeddings("nowhere.csv", run.path, out)
+
+
+def test_memory_is_bounded_by_numbers_and_not_by_rows(run, model, nci, tmp_path, monkeypatch):
+    """With room for a thousand numbers, each molecule goes out on its own, and the file is the same."""
+    whole = pq.read_table(tmp_path / "a") if (write_embeddings(nci, run.path, tmp_path / "a", level="pair")) else None
+    widest = []
+    evaluated = molnb.represent.TrainedModel._embedded
+
+    def watched(self, batch, n_heavy, level):
+        widest.append(batch.n_mol)
+        return evaluated(self, batch, n_heavy, level)
+
+    monkeypatch.setattr(molnb.represent, "MAX_NUMBERS", 1000)
+    monkeypatch.setattr("molnb.answers.MAX_NUMBERS", 1000)
+    monkeypatch.setattr(molnb.represent.TrainedModel, "_embedded", watched)
+    write_embeddings(nci, run.path, tmp_path / "b", level="pair")
+    parts = pq.ParquetFile(tmp_path / "b")
+    assert parts.num_row_groups > nci.n / 3 and max(widest) < 10
+    again = parts.read()
+    assert again.drop(["embedding"]).equals(whole.drop(["embedding"]))
+    assert np.allclose(again["embedding"][7].as_py(), whole["embedding"][7].as_py(), atol=1e-5)
+
+
+# --------------------------------------------------------------------------------------------------- unseen features
+
+
+def test_unseen_features_are_named_and_contribute_nothing(run, model, tmp_path, capsys):
+    known, selenium = model.answers(["CCOC", "CC[Se]C"], "molecule")
+    assert known.unseen == () and selenium.unseen == ("element: Se",)
+    assert not model.model.encoder.tokens.weight[34].any()
+    out = tmp_path / "e.parquet"
+    assert main(["embed", str(write(tmp_path, ["CCOC", "CC[Se]C"])), "--run", str(run.path), "--out", str(out)]) == 0
+    assert pq.read_table(out)["unseen"].to_pylist() == [None, ["element: Se"]]
+    said = capsys.readouterr()
+    assert "2 rows, 0 errors" in said.out and "1 rows have features that training never saw" in said.err
 
 
 def test_predictions_are_in_units_and_bad_rows_are_nan(model):
@@ -115,15 +266,31 @@ def write(folder, rows):
 def test_a_file_is_embedded_row_by_row(run, tmp_path):
     rows = ["CCO", "C(", "c1ccccc1", "OCC"]
     out = tmp_path / "e.parquet"
-    assert write_embeddings(write(tmp_path, rows), run.path, out, workers=2) == {"rows": 4, "errors": 1}
+    assert write_embeddings(write(tmp_path, rows), run.path, out, workers=2) == {"rows": 4, "errors": 1, "unseen": 0}
     table = pq.read_table(out).to_pylist()
-    assert list(table[0]) == ["row", "input_smiles", "smiles", "embedding", "error"]
+    assert list(table[0]) == ["row", "input_smiles", "smiles", "embedding", "unseen", "error"]
     assert [r["row"] for r in table] == [0, 1, 2, 3] and [r["input_smiles"] for r in table] == rows
     assert table[0]["embedding"] == pytest.approx(table[3]["embedding"], abs=1e-5)
     assert table[1]["embedding"] is None and table[1]["error"].startswith("parse: ")
     write_embeddings(write(tmp_path, rows), run.path, out, level="atom", workers=0)
     atoms = pq.read_table(out)["embedding"].to_pylist()
     assert [len(a) if a else None for a in atoms] == [3, None, 6, 3] and len(atoms[0][0]) == 32
+    write_embeddings(write(tmp_path, rows), run.path, out, level="pair", workers=0)
+    table = pq.read_table(out).to_pylist()
+    assert [r["n_atoms"] for r in table] == [3, None, 6, 3] and table[1]["embedding"] is None
+    forward, backward = (np.reshape(table[k]["embedding"], (3, 3, -1)) for k in (0, 3))
+    assert np.allclose(forward, backward[::-1, ::-1], atol=1e-5)
+
+
+def test_structures_of_an_sdf_keep_their_numbering_and_if_asked_their_geometry(run, model, tmp_path):
+    mol = Chem.RenumberAtoms(in_3d("CC(=O)NCCO", seed=3), [6, 5, 4, 3, 2, 1, 0, *range(7, 16)])
+    file, out = tmp_path / "mine.sdf", tmp_path / "e.parquet"
+    file.write_text(Chem.MolToMolBlock(mol) + "$$$$\nbroken\n\n\nM  END\n$$$$\n")
+    for conformer in ("new", "given"):
+        write_embeddings(file, run.path, out, level="atom", workers=0, conformer=conformer)
+        first, second = pq.read_table(out).to_pylist()
+        expected = model.embed(mol, "atom", conformer=conformer)[0]
+        assert np.allclose(first["embedding"], expected, atol=1e-4) and second["error"].startswith("parse: ")
 
 
 def test_a_file_is_predicted_row_by_row(run, model, tmp_path):
