@@ -3,7 +3,8 @@
 A row of an embedding table that no training molecule asks for would stay at its random start and disturb whoever asks
 for it later. Under the conventions of molnb such rows are zero from the first step on. They get no gradient, and weight
 decay keeps zero at zero, so an unseen element or chirality contributes nothing. The exception is the distance kernel:
-its rows of an unseen element keep the initial stretch, so that distances to such an atom are still read.
+its rows of an unseen element keep the initial stretch (but for weight decay), so that distances to such an atom are
+still read.
 
 A run lists them by name in `unseen.json`. It inherits the list of the run it starts from, less what it has now seen.
 """
@@ -154,6 +155,17 @@ def _path_rows(batch: MolBatch) -> np.ndarray:
     return np.bincount(torch.where(hops < 0, _NO_PATH, hops + 1).numpy(), minlength=N_HOP) > 0
 
 
+def _paths(batch: MolBatch, known: int) -> list[tuple[int, int, bool]]:
+    """Molecules that may hold a path longer than `known`, or none between two atoms: number, longest, pieces."""
+    pieces = (batch.n_bonds < batch.n_atoms - 1).numpy()
+    which = torch.from_numpy(np.flatnonzero((_path_bound(batch) > known) | pieces))
+    if not len(which):
+        return []
+    view = pad(select(batch, which))
+    apart = (view.hops < 0) & view.real[:, :, None] & view.real[:, None, :]
+    return list(zip(which.tolist(), view.hops.flatten(1).amax(1).tolist(), apart.flatten(1).any(1).tolist()))
+
+
 class Unseen:
     """Rows of the embedding tables that training never asked for; empty for a run that keeps no list."""
 
@@ -216,10 +228,11 @@ class Unseen:
         for table, rows, level in shown_rows(batch, self.parity):
             for at in np.flatnonzero(self.rows[table][rows]):
                 found[owner[level][at]][names[table].get(int(rows[at]), "")] = None
-        for at in np.flatnonzero(_path_bound(batch) > self.longest_path):
-            longest = int(pad(select(batch, torch.tensor([at]))).hops.max())
+        for at, longest, apart in _paths(batch, self.longest_path):
             if longest > self.longest_path:
                 found[at][f"path: over {self.longest_path} bonds"] = None
+            if apart and self.rows["hops"][_NO_PATH]:
+                found[at]["path: none"] = None
         return [tuple(names) for names in found]
 
 

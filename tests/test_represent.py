@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -156,6 +158,17 @@ def test_what_has_no_3d_coordinates_is_an_error_in_its_row(model):
     assert "empty" in errors[5] and "neither a SMILES nor an RDKit molecule: 3.5" in errors[6]
     with pytest.raises(Refused, match="unknown conformer 'own': choose one of new, given"):
         model.embed("CCO", conformer="own")
+
+
+def test_a_model_that_sees_hydrogens_needs_theirs_and_answers_for_heavy_atoms(nci, tmp_path):
+    config = RunConfig("t", (str(nci.path),), replace(SMALL, hydrogens=True), steps=1, n_val=2, global_batch=4)
+    model = load_run(train(config, tmp_path).path)
+    whole, bare = in_3d("CCO"), in_3d("CCO", hydrogens=False)
+    first, second = model.answers([whole, bare], "pair", conformer="given")
+    assert first.values["embedding"].shape == (3, 3, 16)
+    assert second.error.endswith("(this model sees hydrogens: add those of the parent in 3D)")
+    assert np.abs(model.embed("CCO", "pair")[0] - first.values["embedding"]).max() < 1e-4
+    assert [len(a) for a in model.embed(nci, "atom")[:5]] == nci.array("n_heavy")[:5].tolist()
 
 
 def test_nothing_is_embedded_as_nothing(model):

@@ -112,3 +112,5 @@ def test_a_molecule_with_unseen_features_says_so(run) -> None:
     assert plain == () and selenium == ("element: Se",)
     assert chain == (f"path: over {unseen.longest_path} bonds",)
     assert Unseen.named(()).notes(batch) == [()] * 3
+    fewer = {"n_bonds": batch.n_bonds - torch.tensor([1, 0, 0]), "bond_feats": batch.bond_feats[1:]}
+    assert "path: none" in unseen.notes(replace(batch, bonds=batch.bonds[1:], **fewer))[0]
