@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load(uni_mol: str | Path, uni_core: str | Path) -> Reference:
     """The reference's classes from checkouts of Uni-Mol and Uni-Core; one pair of checkouts a process."""
-    _make_packages(_package_folder(uni_mol, "unimol2", "Uni-Mol"), _package_folder(uni_core, "unicore", "Uni-Core"))
+    make_packages(package_folder(uni_mol, "unimol2", "Uni-Mol"), package_folder(uni_core, "unicore", "Uni-Core"))
     # it prints a line for each fused kernel that is not installed
     with contextlib.redirect_stdout(io.StringIO()):
         sys.modules["unicore"].metrics = importlib.import_module("unicore.logging.metrics")
@@ -71,7 +71,7 @@ def load_features(uni_mol: str | Path, uni_core: str | Path) -> tuple[ModuleType
         raise Refused(f"the reference's feature code needs {error.name}: pip install {error.name}") from None
 
 
-def _package_folder(checkout: str | Path, package: str, name: str) -> Path:
+def package_folder(checkout: str | Path, package: str, name: str) -> Path:
     """The folder of a Python package in a checkout, which may also be given one level deeper (Uni-Mol/unimol2)."""
     marker = {"unimol2": "models/unimol2.py", "unicore": "models/unicore_model.py"}[package]
     for folder in (Path(checkout) / package / package, Path(checkout) / package, Path(checkout)):
@@ -80,7 +80,7 @@ def _package_folder(checkout: str | Path, package: str, name: str) -> Path:
     raise Refused(f"{checkout} is no checkout of {name}: it has no {package}/{marker}; give the folder git cloned into")
 
 
-def _make_packages(unimol2: Path, unicore: Path) -> None:
+def make_packages(unimol2: Path, unicore: Path) -> None:
     """Empty packages that only say where their modules lie."""
     folders = {"unicore": unicore, "unicore.data": unicore / "data", "unimol2": unimol2}
     folders |= {f"unimol2.{part}": unimol2 / part for part in ("data", "losses", "models")}

@@ -22,6 +22,11 @@ d_atom numbers; at level atom one such list a heavy atom; at level pair all n_at
 list, row by row, to be read with numpy.reshape(embedding, (n_atoms, n_atoms, -1)). Atoms are in the order of the input.
 """
 
+_RELEASE = """
+Weights are published at https://huggingface.co/dptech/Uni-Mol2, as modelzoo/84M/checkpoint.pt, 164M, 310M, 570M, 1.1B.
+Nothing in a file is run: one that holds more than tensors, plain values and argparse.Namespace is refused.
+"""
+
 # Modules that work lies in are imported inside the commands: `molnb --help` answers at once, and a machine that only
 # trains needs no RDKit to do so.
 
@@ -160,6 +165,15 @@ def _refuse_given(args: argparse.Namespace, **reasons: str) -> None:
             raise Refused(f"--{name}: {reason}; leave it out")
 
 
+def run_convert(args: argparse.Namespace) -> int:
+    """official Uni-Mol2 weights (checkpoint.pt) as a run, or such a run as a checkpoint again"""
+    from .convert import convert
+
+    done = convert(args.source, args.target)
+    print("\n".join([*done.notes, str(done.path)]))
+    return 0
+
+
 def show_recipes(args: argparse.Namespace) -> int:
     """list what can be curated"""
     from .recipes import list_recipes, load_recipe
@@ -239,6 +253,10 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_notebook_commands(add, shared)
     _add_data_commands(add, shared)
+    command = add("convert", run_convert)
+    command.epilog = _RELEASE
+    command.add_argument("source", metavar="CHECKPOINT_OR_RUN", help="checkpoint.pt of the authors' code, or a run")
+    command.add_argument("target", metavar="OUT", help="a new folder for the run, or a new file for the checkpoint")
     add("recipes", show_recipes)
     add("presets", show_presets)
     add("runs", show_runs)

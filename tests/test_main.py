@@ -29,7 +29,7 @@ def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert time.monotonic() - start < 5, "mere start of Python, on a busy machine"
     assert done.stdout.startswith("[] usage: molnb")
-    for command in "tour run curate train embed predict recipes presets runs".split():
+    for command in "tour run curate train embed predict convert recipes presets runs".split():
         assert f"\n    {command} " in done.stdout
     assert "3 a notebook" in done.stdout
 
