@@ -47,6 +47,7 @@ from molnb.features import molecule_arrays
 from molnb.models import official as ours
 from molnb.objectives import Pretrain, Question, centred
 from molnb.represent import Prepared, flat_batch
+from molnb.scales import PAPER
 
 NCI = Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi"
 TOLERANCE = 1e-5
@@ -57,11 +58,8 @@ WIDTHS = (
     "encoder_layers", "encoder_embed_dim", "encoder_attention_heads", "encoder_ffn_embed_dim", "pair_embed_dim",
     "pair_hidden_dim",
 )  # fmt: skip
-SIZES = {
-    "42m": (6, 768, 48, 768, 512, 64), "84m": (12, 768, 48, 768, 512, 64), "164m": (24, 768, 48, 768, 512, 64),
-    "310m": (32, 1024, 64, 1024, 512, 64), "570m": (32, 1536, 96, 1536, 512, 64),
-    "1100m": (64, 1536, 96, 1536, 512, 64), "small": (6, 256, 16, 256, 128, 32),
-}  # fmt: skip
+SIZES = {name: (c.n_layer, c.d_atom, c.n_head, c.d_ffn, c.d_pair, c.d_hidden) for name, c in PAPER.items()}
+SIZES["small"] = (6, 256, 16, 256, 128, 32)
 
 
 class Difference(NamedTuple):
