@@ -118,9 +118,10 @@ class Pretrain:
         """Score the answers to a question; see the class for the terms."""
         tracks = run_encoder(model.encoder, question)
         batch, n = question.batch, tracks.real.shape[1]
-        hidden, truth = spread(question.hidden, batch, n), centred(batch)
-        logits = model.encoder.token_head(tracks.atoms[:, 1:][hidden]).float()
-        elements = spread(batch.numbers, batch, n)[hidden].long()
+        truth = centred(batch)
+        at = batch.mol_of_atom()[question.hidden], batch.position()[question.hidden]
+        logits = model.encoder.token_head(tracks.atoms_at(*at)).float()
+        elements = batch.numbers[question.hidden].long()
         scores = token_scores(logits, elements) | coord_scores(tracks.coords, spread(truth, batch, n), tracks.real)
         return {name: Term(total, question.counts[name]) for name, total in scores.items()}
 

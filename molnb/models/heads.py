@@ -39,12 +39,12 @@ class LabelHead(nn.Module):
         if self.level == "molecule":
             return tracks.molecule[index]
         if self.level == "atom":
-            return tracks.atoms[batch.mol_of_atom()[index], 1 + batch.position()[index]]
+            return tracks.atoms_at(batch.mol_of_atom()[index], batch.position()[index])
         if self.level == "bond":
             mol, i, j = batch.mol_of_bond()[index], *batch.bonds[index].unbind(-1)
         else:
             mol, i, j = index.unbind(-1)
-        return 0.5 * (tracks.pairs[mol, 1 + i, 1 + j] + tracks.pairs[mol, 1 + j, 1 + i])
+        return 0.5 * (tracks.pairs_at(mol, i, j) + tracks.pairs_at(mol, j, i))
 
     def forward(self, tracks: Tracks, batch: MolBatch, index: Int[Tensor, " k *pair"]) -> Float[Tensor, "k label"]:
         x = self.norm(self.rows(tracks, batch, index).float())

@@ -1,6 +1,7 @@
 """The blocks of the two-track encoder, each an exact rewrite of the paper's equations that does less work.
 
-Parameters keep the paper's factorisation (and so its weights); what is fused is fused in the forward pass.
+Parameters keep the paper's factorisation (and so its weights); what is fused is fused in the forward pass. Tracks are
+flat (see ``layout``); what changes a track is in ``updates``.
 Source: Uni-Mol2 (arXiv 2406.14969) section 3 and its released code; the outer product and the triangle update go back
 to AlphaFold 2 (Jumper et al. 2021, supplement, algorithms 10 to 12).
 """
@@ -11,16 +12,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..shapes import Bool, Float, Int
+from ..shapes import Float, Int
+from .layout import Layout
+from .updates import (
+    joint_product,
+    keep_mask,
+    pair_update,
+    transition_update,
+    transition_weights,
+    triangle_weights,
+)
 
 
-def real_pairs(real: Bool[Tensor, "mol n_node"]) -> Bool[Tensor, "mol n_node n_node"]:
-    """True where both atoms are real."""
-    return real[:, :, None] & real[:, None, :]
+def attention_bias(layer: nn.Linear, pairs: Float[Tensor, "pair d_pair"], layout: Layout) -> Tensor:
+    """One scalar a head for each pair of nodes, `[mol, head, n, n]`; -inf where the key is padding.
+
+    The layer's own bias shifts all logits of a softmax alike, so it is left out: its gradient is zero, not round-off.
+    """
+    bias = layout.spread_pairs(F.linear(pairs, layer.weight)).permute(0, 3, 1, 2)
+    return bias + layout.masked.to(bias.dtype)
 
 
 class PairBiasAttention(nn.Module):
-    """Self-attention over atoms whose logits are biased by the pair track, one scalar for each head."""
+    """Self-attention over atoms whose logits are biased by the pair track, one scalar for each head.
+
+    Computed on the padded view: it is a hundredth of the multiplications, and one call for all molecules.
+    """
 
     def __init__(self, d_atom: int, d_pair: int, n_head: int, dropout: float):
         super().__init__()
@@ -32,38 +49,43 @@ class PairBiasAttention(nn.Module):
         self.out = nn.Linear(d_atom, d_atom)
 
     def forward(
-        self,
-        atoms: Float[Tensor, "mol n_node d_atom"],
-        pairs: Float[Tensor, "mol n_node n_node d_pair"],
-        masked: Float[Tensor, "mol 1 1 n_node"],
-    ) -> Float[Tensor, "mol n_node d_atom"]:
-        mol, n, d = atoms.shape
-        joint = F.linear(atoms, torch.cat([self.query.weight, self.key.weight, self.value.weight]))
-        q, k, v = joint.view(mol, n, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)  # mol head n_node d_head
-        bias = self.bias(pairs).permute(0, 3, 1, 2) + masked.to(pairs.dtype)  # mol head n_node n_node
-        dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype), dropout_p=dropout)
-        return self.out(mixed.transpose(1, 2).reshape(mol, n, d))
+        self, atoms: Float[Tensor, "node d_atom"], pairs: Float[Tensor, "pair d_pair"], layout: Layout
+    ) -> Float[Tensor, "node d_atom"]:
+        joint = joint_product(atoms, self.query.weight, self.key.weight, self.value.weight)
+        q, k, v = layout.spread_nodes(joint).unflatten(-1, (3, self.n_head, -1)).permute(2, 0, 3, 1, 4)
+        bias = attention_bias(self.bias, pairs, layout)
+        mixed = attend(q, k, v, bias.to(q.dtype), self.dropout if self.training else 0.0)  # mol head n d_head
+        return self.out(layout.take_nodes(mixed.transpose(1, 2).flatten(2)))
+
+
+def attend(q, k, v, bias, dropout: float) -> Float[Tensor, "mol head n d_head"]:
+    """Softmax attention with an additive bias that learns."""
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+    # torch's own kernel for the CPU takes no bias with a gradient, and falls back to this with a slower dropout
+    weights = torch.softmax(torch.matmul(q * q.shape[-1] ** -0.5, k.mT) + bias, -1)
+    return torch.matmul(dropped(weights, dropout), v)
+
+
+def dropped(x: Tensor, p: float) -> Tensor:
+    """Dropout with masks that are cheap to draw."""
+    return torch.where(keep_mask(x.shape, p, x.device), x / (1 - p), 0) if p else x
 
 
 class Transition(nn.Module):
-    """Two linear layers with a GELU between."""
+    """Two linear layers with a GELU between (see `transition_update`)."""
 
     def __init__(self, d: int, d_inner: int):
         super().__init__()
         self.expand = nn.Linear(d, d_inner)
         self.contract = nn.Linear(d_inner, d)
 
-    def forward(self, x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows d"]:
-        return self.contract(F.gelu(self.expand(x)))
-
 
 class OuterProduct(nn.Module):
     """What two atoms tell the pair between them: z_ij = W vec(a_i ⊗ b_j) + β.
 
-    Reassociated: a_i is contracted with W once for each atom, so the h² numbers a pair that the equation names are
-    never formed (1/n + 1/h of the multiplications). `length` is the number of nodes N in the paper's normalisation
-    (a_i and b_j scaled by N^-½, the sum divided by 10^-3 + 1/N), which multiplies β by nearly N.
+    With N the number of nodes, a_i and b_j are scaled by N^-½ and the sum divided by 10^-3 + 1/N, which multiplies β
+    by nearly N.
     """
 
     def __init__(self, d_atom: int, d_pair: int, d_hidden: int):
@@ -72,48 +94,23 @@ class OuterProduct(nn.Module):
         self.project = nn.Linear(d_atom, 2 * d_hidden)
         self.out = nn.Linear(d_hidden**2, d_pair)
 
-    def forward(
-        self, atoms: Float[Tensor, "mol n_node d_atom"], length: Float[Tensor, "mol 1 1"]
-    ) -> Float[Tensor, "mol n_node n_node d_pair"]:
-        mol, n, _ = atoms.shape
-        h = self.d_hidden
-        norm = 1.0 / (1e-3 + 1.0 / length)  # mol 1 1
-        left, right = self.project(atoms).split(h, -1)
-        left = left * (norm / length).to(left.dtype)
-        weight = self.out.weight.view(-1, h, h).permute(1, 2, 0).reshape(h, -1)  # c, (d d_pair)
-        half = (left @ weight.to(left.dtype)).view(mol, n, h, -1)  # mol n_node d d_pair
-        bias = (norm * self.out.bias).to(left.dtype)  # mol 1 d_pair
-        return torch.matmul(right[:, None], half) + bias[:, :, None]
+    def factors(self, atoms: Float[Tensor, "node d_atom"], layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+        """a and b of each node, a with all normalisation; and for each molecule what multiplies β."""
+        scale = 1.0 / (1e-3 + 1.0 / layout.length)
+        left, right = self.project(atoms).split(self.d_hidden, -1)
+        return left * layout.per_node(scale / layout.length)[:, None].to(left.dtype), right, scale
 
 
 class TriangleUpdate(nn.Module):
-    """What a third atom tells a pair: y_ij = Σ_k a_ik b_jk + Σ_k a_ki b_kj, both directions in one sum.
-
-    The gate `linear_g` has no sigmoid, as in the reference and unlike AlphaFold 2. The four projections of the pair
-    track read the same input and are one product; the two sums over k are one product of doubled length.
-    """
+    """What a third atom tells a pair: y_ij = Σ_k a_ik b_jk + Σ_k a_ki b_kj, both directions in one sum."""
 
     def __init__(self, d_pair: int, d_hidden: int):
         super().__init__()
-        self.d_hidden = d_hidden
         self.project = nn.Linear(d_pair, 2 * d_hidden)
         self.gate = nn.Linear(d_pair, 2 * d_hidden)
         self.out_gate = nn.Linear(d_pair, d_pair)
         self.norm = nn.LayerNorm(d_hidden)
         self.out = nn.Linear(d_hidden, d_pair)
-
-    def forward(
-        self,
-        pairs: Float[Tensor, "mol n_node n_node d_pair"],
-        weight: Float[Tensor, "mol n_node n_node 1"],
-    ) -> Float[Tensor, "mol n_node n_node d_pair"]:
-        h = self.d_hidden
-        parts = (self.project, self.gate, self.out_gate)
-        joint = F.linear(pairs, torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts]))
-        value, gate, out_gate = joint.split([2 * h, 2 * h, joint.shape[-1] - 4 * h], -1)
-        a, b = (value * torch.sigmoid(gate) * weight.to(value.dtype)).permute(0, 3, 1, 2).split(h, 1)  # mol d i k
-        y = torch.cat([a, a.mT], -1) @ torch.cat([b.mT, b], -2)  # mol d i j
-        return out_gate * self.out(self.norm(y.permute(0, 2, 3, 1)))
 
 
 class Block(nn.Module):
@@ -131,21 +128,28 @@ class Block(nn.Module):
         self.triangle = TriangleUpdate(d_pair, d_hidden)
         self.pair_ffn_norm = nn.LayerNorm(d_pair)
         self.pair_ffn = Transition(d_pair, d_pair)
-        self.drop = nn.Dropout(dropout)
-        self.pair_dropout = pair_dropout
+        self.dropout, self.pair_dropout = dropout, pair_dropout
 
-    def _drop_rows(self, update: Float[Tensor, "mol i j d_pair"]) -> Float[Tensor, "mol i j d_pair"]:
-        """Dropout with one mask for all i (AlphaFold 2's row-wise dropout)."""
-        mask = update.new_ones(update.shape[0], 1, *update.shape[2:])
-        return update * F.dropout(mask, self.pair_dropout, self.training)
-
-    def forward(self, atoms, pairs, masked, length, triangle_weight, update_pairs=True):
-        atoms = atoms + self.drop(self.attention(self.attention_norm(atoms), pairs, masked))
-        atoms = atoms + self.drop(self.ffn(self.ffn_norm(atoms)))
+    def forward(
+        self,
+        atoms: Float[Tensor, "node d_atom"],
+        pairs: Float[Tensor, "pair d_pair"],
+        layout: Layout,
+        update_pairs: bool = True,
+    ) -> tuple[Float[Tensor, "node d_atom"], Float[Tensor, "pair d_pair"]]:
+        drop, drop_rows = (self.dropout, self.pair_dropout) if self.training else (0.0, 0.0)
+        atoms = atoms + dropped(self.attention(self.attention_norm(atoms), pairs, layout), drop)
+        atoms = transition_update(atoms, self.ffn_norm, self.ffn, drop)
         if update_pairs:
-            pairs = pairs + self.drop(self.outer(self.outer_norm(atoms), length))
-            pairs = pairs + self._drop_rows(self.triangle(self.triangle_norm(pairs), triangle_weight))
-            pairs = pairs + self.drop(self.pair_ffn(self.pair_ffn_norm(pairs)))
+            pairs = pair_update(
+                pairs,
+                *self.outer.factors(self.outer_norm(atoms), layout),
+                layout,
+                (drop, drop_rows),
+                (self.outer.out.weight, self.outer.out.bias),
+                triangle_weights(self.triangle_norm, self.triangle),
+                transition_weights(self.pair_ffn_norm, self.pair_ffn),
+            )
         return atoms, pairs
 
 
@@ -165,16 +169,19 @@ class DistanceKernel(nn.Module):
         self.register_buffer("mean", torch.linspace(0, 9, n_kernel))
         self.width = 9.0 / (n_kernel - 1)
 
-    def forward(
+    def stretch(
         self, distance: Float[Tensor, "mol n n"], left: Int[Tensor, "mol n"], right: Int[Tensor, "mol n"]
-    ) -> Float[Tensor, "mol n n d_pair"]:
-        with torch.autocast(distance.device.type, enabled=False):
-            mul = self.mul(left).abs() + self.mul(right).abs().mT  # mol n n
-            bias = self.bias(left) + self.bias(right).mT
-            stretched = mul * distance.detach().float() + bias
+    ) -> Float[Tensor, "mol n n"]:
+        """The affine map of distances (Å) by the types of both atoms."""
+        mul = self.mul(left).abs() + self.mul(right).abs().mT  # mol n n
+        # in the reference's order: a gradient that is all but cancelled depends on how the sum is rounded
+        return mul * distance.detach().float() + (self.bias(left) + self.bias(right).mT)
+
+    def forward(self, stretched: Float[Tensor, " pair"]) -> Float[Tensor, "pair d_pair"]:
+        with torch.autocast(stretched.device.type, enabled=False):
             # 3.14159 and not π: the reference's constant, visible at float32 precision
             height = 1.0 / ((2 * 3.14159) ** 0.5 * self.width)
-            scaled = (stretched[..., None] - self.mean) / self.width
+            scaled = (stretched[:, None] - self.mean) / self.width
             gaussians = torch.exp(-0.5 * scaled**2) * height
             return self.out(F.gelu(self.inner(gaussians)))
 
@@ -199,22 +206,22 @@ class MovementHead(nn.Module):
 
     def forward(
         self,
-        atoms: Float[Tensor, "mol n d_atom"],
-        pairs: Float[Tensor, "mol n n d_pair"],
+        atoms: Float[Tensor, "node d_atom"],
+        pairs: Float[Tensor, "pair d_pair"],
         coords: Float[Tensor, "mol n xyz"],
-        masked: Float[Tensor, "mol 1 1 n"],
+        layout: Layout,
     ) -> Float[Tensor, "mol n xyz"]:
-        mol, n, d = atoms.shape
+        d = atoms.shape[-1]
         x = self.norm(atoms)
-        q = self.query(x).view(mol, n, self.n_head, -1).transpose(1, 2)
-        k = self.key(x).view(mol, n, self.n_head, -1).transpose(1, 2)
         folded = (self.value.weight.view(self.n_head, -1, d) * self.force.weight.view(self.n_head, -1, 1)).sum(1)
-        strength = F.linear(x, folded).transpose(1, 2)  # mol head n
-        bias = self.bias(self.pair_norm(pairs)).permute(0, 3, 1, 2)
-        logits = (q * (d // self.n_head) ** -0.5) @ k.mT + bias
-        attention = torch.softmax(logits.float() + masked, -1)
-        attention = F.dropout(attention, self.dropout, self.training)  # mol head i j
+        joint = joint_product(x, self.query.weight, self.key.weight, folded)
+        q, k, strength = joint.split([d, d, self.n_head], -1)
+        scale, dropout = (d // self.n_head) ** -0.5, self.dropout if self.training else 0.0
+        q, k, strength = (layout.spread_nodes(t)[:, 1:].unflatten(-1, (self.n_head, -1)) for t in (q, k, strength))
+        bias = attention_bias(self.bias, self.pair_norm(pairs), layout)[:, :, 1:, 1:]
+        logits = (q.transpose(1, 2) * scale) @ k.permute(0, 2, 3, 1) + bias
+        attention = dropped(torch.softmax(logits.float(), -1), dropout)  # mol head i j
         with torch.autocast(coords.device.type, enabled=False):
-            pull = torch.einsum("bhij,bhj->bij", attention.float(), strength.float())
+            pull = (attention * strength.float().permute(0, 2, 3, 1)).sum(1)  # mol i j
             displacement = (coords[:, None] - coords[:, :, None]).detach()  # r_j - r_i
-            return coords + torch.einsum("bij,bijx->bix", pull, displacement)
+            return coords + torch.einsum("mij,mijx->mix", pull, displacement)

@@ -150,7 +150,7 @@ def reference_outputs(model: ReferenceModel, batch: ReferenceBatch) -> dict[str,
     if batch.target_token is not None:
         atoms = atoms[batch.target_token > 0]
     out = {
-        "x0": encoder.embed_atoms(batch.codes),
+        "x0": tracks.layout.spread_nodes(encoder.embed_atoms(batch.codes)),
         "x": tracks.atoms,
         "pair": tracks.pairs,
         "coord": tracks.coords,
@@ -175,11 +175,15 @@ def reference_losses(model: ReferenceModel, batch: ReferenceBatch) -> dict[str, 
 
 
 def reference_gradients(model: ReferenceModel, batch: ReferenceBatch) -> dict[str, Tensor]:
-    """Gradients of the summed pretraining loss under the reference's parameter names (dropout off)."""
+    """Gradients of the summed pretraining loss under the reference's parameter names (dropout off).
+
+    Those of `linear_bias.bias` are zero: they shift all logits of a softmax alike, and the encoder leaves them out.
+    """
     model.zero_grad(set_to_none=True)
     reference_losses(model, batch)["loss"].backward()
-    gradients = {n.removeprefix("encoder."): p.grad for n, p in model.named_parameters() if p.grad is not None}
-    return {name: gradients[ours] for name, ours in reference_names(model).items() if ours in gradients}
+    parameters = dict(model.encoder.named_parameters())
+    found = {name: parameters[ours] for name, ours in reference_names(model).items()}
+    return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in found.items()}
 
 
 def reference_names(model: ReferenceModel) -> dict[str, str]:

@@ -20,11 +20,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..batches import Padded
 from ..errors import Refused
 from ..shapes import Bool, Float, Int
-from .layers import Block, DistanceKernel, MovementHead, real_pairs
+from .layers import Block, DistanceKernel, MovementHead
+from .layout import Layout, exact_layout, padded_layout
 
 MASK_TOKEN = 127
 N_TOKEN, N_FEATURE, N_DEGREE, N_HOP, N_BOND_VALUE, N_PAIR_TYPE = 128, 512, 128, 512, 64, 512
@@ -91,17 +93,41 @@ class Codes(NamedTuple):
 
 
 class Tracks(NamedTuple):
-    """The encoder's answer: the virtual node comes first on both tracks; `coords` are the denoised ones, in Å."""
+    """The encoder's answer. Both tracks are flat, without padding; `coords` are the denoised ones, padded, in Å.
 
-    atoms: Float[Tensor, "mol n_node d_atom"]
-    pairs: Float[Tensor, "mol n_node n_node d_pair"]
+    `atoms`, `pairs` and `molecule` are views for reading: one row a molecule, in the order of the batch, the virtual
+    node first.
+    """
+
+    nodes: Float[Tensor, "node d_atom"]
+    pair_rows: Float[Tensor, "pair d_pair"]
     coords: Float[Tensor, "mol n xyz"]
     real: Bool[Tensor, "mol n"]
+    layout: Layout
 
     @property
     def molecule(self) -> Float[Tensor, "mol d_atom"]:
         """The virtual node, which stands for the molecule."""
-        return self.atoms[:, 0]
+        return self.nodes[self.layout.first_node]
+
+    @property
+    def atoms(self) -> Float[Tensor, "mol n_node d_atom"]:
+        """The atom track, padded with zeros."""
+        return self.layout.spread_nodes(self.nodes)
+
+    @property
+    def pairs(self) -> Float[Tensor, "mol n_node n_node d_pair"]:
+        """The pair track, padded with zeros."""
+        return self.layout.spread_pairs(self.pair_rows)
+
+    def atoms_at(self, mol: Int[Tensor, " k"], i: Int[Tensor, " k"]) -> Float[Tensor, "k d_atom"]:
+        """Rows of atoms, given as molecule and number of the atom in it."""
+        return self.nodes[self.layout.first_node[mol] + 1 + i]
+
+    def pairs_at(self, mol: Int[Tensor, " k"], i: Int[Tensor, " k"], j: Int[Tensor, " k"]) -> Float[Tensor, "k d_pair"]:
+        """Rows of pairs of atoms, given as molecule and the numbers of both atoms in it."""
+        row = self.layout.first_pair[mol] + (1 + i) * self.layout.stride[mol] + 1 + j
+        return self.pair_rows[row]
 
 
 def encode(
@@ -181,46 +207,66 @@ class TwoTrack(nn.Module):
         self.register_buffer("bond_rows", bond_kinds(), persistent=False)
         initialise(self, c.conventions)
 
-    def embed_atoms(self, codes: Codes) -> Float[Tensor, "mol n_node d_atom"]:
-        """Sum of the embeddings of token, features and degree; the virtual node first."""
-        x = self.features(codes.feats).sum(-2) + self.degrees(codes.degree) + self.tokens(codes.tokens)
-        return torch.cat([self.virtual_atom.weight.expand(len(x), 1, -1), x], 1)
+    def make_layout(self, codes: Codes) -> Layout:
+        """Exact runs on the CPU, where unpadded work is saved work; one padded run elsewhere, for few shapes."""
+        real = torch.cat([torch.ones_like(codes.real[:, :1]), codes.real], 1)  # mol n_node
+        padded_norm = self.config.conventions.length_norm == "padded"
+        return (exact_layout if real.device.type == "cpu" else padded_layout)(real, padded_norm)
 
-    def embed_pairs(self, codes: Codes) -> Float[Tensor, "mol n_node n_node d_pair"]:
+    def embed_atoms(self, codes: Codes, layout: Layout | None = None) -> Float[Tensor, "node d_atom"]:
+        """Sum of the embeddings of token, features and degree; the virtual node first."""
+        layout = layout or self.make_layout(codes)
+        tokens, feats, degree = (
+            layout.take_nodes(_after_virtual(c)) for c in (codes.tokens, codes.feats, codes.degree)
+        )
+        x = self.features(feats).sum(-2) + self.degrees(degree) + self.tokens(tokens)
+        virtual = layout.take_nodes(_is_virtual(codes.real))[:, None]
+        return torch.where(virtual, self.virtual_atom.weight, x)
+
+    def embed_pairs(self, codes: Codes, layout: Layout | None = None) -> Float[Tensor, "pair d_pair"]:
         """Shortest path, bond and distance of each pair; one learned row for pairs with the virtual node."""
-        mol, n = codes.real.shape
-        bond_table = self.bonds(self.bond_rows).mean(-2)  # 63 d_pair
+        layout = layout or self.make_layout(codes)
         distance = torch.linalg.vector_norm(codes.coords[:, None] - codes.coords[:, :, None], dim=-1)
+        stretched = self.kernel.stretch(distance, codes.pair_left, codes.pair_right)
+        wanted = (codes.hops, codes.bond_kind, stretched)
+        hops, bond_kind, stretched = (layout.take_pairs(_after_virtual(c, 2)) for c in wanted)
+        bond_table = self.bonds(self.bond_rows).mean(-2)  # 63 d_pair
         # an embedding and not an index: the backward of an index adds in any order, this one always in the same
-        inner = self.hops(codes.hops) + nn.functional.embedding(codes.bond_kind, bond_table)
-        inner = inner + self.kernel(distance, codes.pair_left, codes.pair_right)
-        column = self.virtual_pair.weight.view(1, 1, 1, -1).expand(mol, n, 1, -1).to(inner.dtype)
-        row = self.virtual_pair.weight.view(1, 1, 1, -1).expand(mol, 1, n + 1, -1).to(inner.dtype)
-        return torch.cat([row, torch.cat([column, inner], 2)], 1)
+        inner = self.hops(hops) + F.embedding(bond_kind, bond_table) + self.kernel(stretched)
+        virtual = _is_virtual(codes.real)
+        virtual = layout.take_pairs(virtual[:, :, None] | virtual[:, None, :])[:, None]
+        return torch.where(virtual, self.virtual_pair.weight, inner)
 
     def forward(self, codes: Codes, molecule_only: bool = False) -> Tracks:
         """Both tracks and the moved coordinates.
 
         `molecule_only` skips what only pairs and coordinates need: the last pair update and the movement head.
         """
-        real = torch.cat([torch.ones_like(codes.real[:, :1]), codes.real], 1)  # mol n_node
-        nodes = (
-            real.sum(1)
-            if self.config.conventions.length_norm == "molecule"
-            else torch.full_like(real[:, 0], real.shape[1], dtype=torch.int64)
-        )
-        length = nodes.float().view(-1, 1, 1)
-        masked = torch.zeros(real.shape, device=real.device).masked_fill(~real, float("-inf"))[:, None, None]
-        triangle_weight = real_pairs(real)[..., None] * length[..., None] ** -0.5
-        atoms = self.norm(self.embed_atoms(codes))
-        pairs = self.pair_norm(self.embed_pairs(codes))
+        layout = self.make_layout(codes)
+        atoms = self.norm(self.embed_atoms(codes, layout))
+        pairs = self.pair_norm(self.embed_pairs(codes, layout))
+        if torch.is_autocast_enabled(pairs.device.type):  # the kernel of distances is float32, the track is not
+            pairs = pairs.to(torch.get_autocast_dtype(pairs.device.type))
         for depth, block in enumerate(self.blocks):
-            update_pairs = not (molecule_only and depth == len(self.blocks) - 1)
-            atoms, pairs = block(atoms, pairs, masked, length, triangle_weight, update_pairs)
+            atoms, pairs = block(atoms, pairs, layout, not (molecule_only and depth == len(self.blocks) - 1))
         if molecule_only:
-            return Tracks(atoms, pairs, codes.coords, codes.real)
-        coords = self.movement_head(atoms[:, 1:], pairs[:, 1:, 1:], codes.coords, masked[..., 1:])
-        return Tracks(atoms, pairs, coords, codes.real)
+            return Tracks(atoms, pairs, codes.coords, codes.real, layout)
+        return Tracks(atoms, pairs, self.movement_head(atoms, pairs, codes.coords, layout), codes.real, layout)
+
+
+def real_pairs(real: Bool[Tensor, "mol n"]) -> Bool[Tensor, "mol n n"]:
+    """True where both atoms are real."""
+    return real[:, :, None] & real[:, None, :]
+
+
+def _after_virtual(values: Tensor, axes: int = 1) -> Tensor:
+    """Room for the virtual node in front of the atoms, on the first or the first two axes after the molecules."""
+    kept = values.ndim - 1 - axes
+    return F.pad(values, (0, 0) * kept + (1, 0) * axes)
+
+
+def _is_virtual(real: Bool[Tensor, "mol n"]) -> Bool[Tensor, "mol n_node"]:
+    return F.pad(torch.zeros_like(real), (1, 0), value=True)
 
 
 class TokenHead(nn.Module):
@@ -233,7 +279,7 @@ class TokenHead(nn.Module):
         self.out = nn.Linear(d_atom, N_TOKEN)
 
     def forward(self, atoms: Float[Tensor, "*rows d_atom"]) -> Float[Tensor, "*rows 128"]:
-        return self.out(nn.functional.gelu(self.dense(self.norm(atoms))))
+        return self.out(F.gelu(self.dense(self.norm(atoms))))
 
 
 def initialise(model: TwoTrack, conventions: Conventions) -> None:
