@@ -21,6 +21,7 @@ from rdkit import Chem
 from . import chemistry
 from .batches import Corpus, MolBatch, size_buckets
 from .errors import Refused
+from .memory import keep_freed_memory
 from .models.heads import every_index
 from .objectives import Question, Supervised, Task, run_encoder
 from .prepared import Given, Prepared, flat_batch, prepare, prepare_all, prepare_chunks
@@ -52,6 +53,7 @@ class TrainedModel:
 
     def __init__(self, run: Run, device: str = "auto"):
         self.run, self.config, self.device = run, run.config, choose_device(device)
+        keep_freed_memory()
         self.model = run.load_model().to(self.device)
         self.unseen = Unseen.named(run.unseen(), self.config.model.conventions.chirality == "parity")
 

@@ -24,6 +24,7 @@ from .batches import Corpus, batches, sample_ids
 from .crops import crop
 from .draws import hash64, integer_seed
 from .errors import Refused
+from .memory import keep_freed_memory
 from .objectives import Model, Question, Supervised, Task, Term
 from .optimisers import learning_rate, make_optimiser, restore, snapshot
 from .runs import (
@@ -89,6 +90,7 @@ class Session:
 
     def __init__(self, run: Run, device: str):
         self.run, self.config, self.device = run, run.config, choose_device(device)
+        keep_freed_memory()
         self.objective = self.config.objective
         self.corpus = Corpus([find_data(d) for d in self.config.data], self.config.model.hydrogens)
         self.train_ids, self.val_ids = training_rows(self.corpus, self.config)

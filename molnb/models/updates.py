@@ -77,7 +77,9 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _add_dropped(x: Tensor, update: Tensor, keep: Tensor | None, p: float) -> Tensor:
     """x + drop(update); overwrites `update`."""
-    return x + update if keep is None else torch.add(x, update.mul_(keep.view(torch.uint8)), alpha=1 / (1 - p))
+    if keep is not None:
+        update.mul_(keep.view(torch.uint8)).mul_(1 / (1 - p))
+    return update.add_(x)
 
 
 def _through_dropout(grad: Tensor, keep: Tensor | None, p: float) -> Tensor:
@@ -325,7 +327,7 @@ class _PairUpdate(torch.autograd.Function):
         joint, gate, y, *stats = _triangle(after_outer, triangle, layout)
         inner = _norm(y, triangle.inner_gain, triangle.inner_shift)[0]
         update = _drop_rows(_linear(inner, triangle.w_out, triangle.b_out).mul_(gate), rows, layout)
-        after_triangle = torch.add(after_outer, update, alpha=1 / (1 - p_rows))
+        after_triangle = update.mul_(1 / (1 - p_rows)).add_(after_outer) if rows else update.add_(after_outer)
         del after_outer, update
         update, expanded, last_stats = _transition(after_triangle, transition)
         ctx.save_for_backward(
@@ -348,7 +350,7 @@ class _PairUpdate(torch.autograd.Function):
         inner, *inner_stats = _norm(y, triangle.inner_gain, triangle.inner_shift)
         ungated = _linear(inner, triangle.w_out, triangle.b_out)
         update = _drop_rows(ungated * gate, rows, layout)
-        after_triangle = torch.add(after_outer, update, alpha=1 / (1 - p_rows))
+        after_triangle = update.mul_(1 / (1 - p_rows)).add_(after_outer) if rows else update.add_(after_outer)
         del update
 
         d_x, d_transition = _transition_backward(
