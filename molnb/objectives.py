@@ -22,7 +22,7 @@ from .batches import MolBatch, pad
 from .draws import normal, uniform
 from .errors import Refused
 from .models.heads import LabelHead
-from .models.two_track import Tracks, TwoTrack, encode
+from .models.two_track import Tracks, TwoTrack, encode, mark_shapes
 from .shapes import Bool, Float
 
 _MASK, _KEY, _NOISE, _VISIBLE = range(4)  # channels of the draws
@@ -62,10 +62,11 @@ def spread(flat: Tensor, batch: MolBatch, length: int) -> Tensor:
 def run_encoder(encoder: TwoTrack, question: Question, molecule_only: bool = False) -> Tracks:
     """Pad, withhold and encode: the forward pass that every objective shares."""
     batch = question.batch
-    view = pad(batch)
-    n = view.real.shape[1]
-    view = view._replace(coords=spread(question.noisy, batch, n))
+    n = encoder.padded_length(batch.longest, batch.numbers.device)
+    view = pad(batch, n)._replace(coords=spread(question.noisy, batch, n))
     codes = encode(view, encoder.config.conventions, spread(question.hidden, batch, n), question.visible)
+    if encoder.compiled:
+        mark_shapes(codes)
     return encoder(codes, molecule_only)
 
 

@@ -74,6 +74,7 @@ class RunConfig:
     checkpoint_every: int = 200
     log_every: int = 1
     precision: str = "auto"
+    compile: bool = False  # fuse the encoder with torch.compile: pays on a GPU, after a minute for each length
     start_from: str | None = None
     frozen_layers: int = 0
     head_learning_rate: float | None = None

@@ -99,6 +99,8 @@ class Session:
             start_from(self.model, find_run(self.config.start_from), self.config.frozen_layers)
         silence_unseen(self.model, run, self.corpus, self.train_ids)
         self.model.to(self.device)
+        if self.config.compile:
+            compile_encoder(self.model)
         self.optimiser = make_optimiser(self.config, self.model)
         self.step = self._resume()
 
@@ -137,6 +139,12 @@ class Session:
         if self.config.patience is not None and (self.run.path / "checkpoints" / "best.safetensors").exists():
             load_weights(self.model, self.run.path / "checkpoints" / "best.safetensors")
             write_weights(self.run, self.model)
+
+
+def compile_encoder(model: Model) -> None:
+    """Fuse the encoder into few kernels (torch.compile): one graph for each padded length, any number of molecules."""
+    torch._dynamo.config.recompile_limit = 64  # lengths go up in eights; dropout on and off are apart
+    model.encoder.compile(fullgraph=True, dynamic=None)
 
 
 def training_rows(corpus: Corpus, config: RunConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -17,9 +17,9 @@ PACKAGE = ROOT / "molnb"
 ORDER = (
     "shapes errors memory places draws progress recipes downloads records sources salts parents chemistry quantum "
     "features encodings shards curation curate molecules scaffolds cards batches crops models scales objectives "
-    "baselines runs unseen optimisers train presets convert prepared represent answers conformers denoise fingerprints assays "
-    "evaluate methods figures points tables viewers error_figures viewer_assets drawing scenes conformer_figures "
-    "explorer scaffold_viewers scaffold_figures parameters site notebooks __main__"
+    "baselines runs unseen optimisers train presets convert prepared represent answers conformers denoise "
+    "fingerprints assays evaluate methods figures points tables viewers error_figures viewer_assets drawing scenes "
+    "conformer_figures explorer scaffold_viewers scaffold_figures parameters site notebooks __main__"
 ).split()
 # What a machine that only trains can import, and what it need not have.
 TRAINING = (

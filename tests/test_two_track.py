@@ -105,3 +105,17 @@ def test_bond_kinds_average_the_rows_of_the_reference():
 def test_a_width_that_heads_do_not_divide_is_refused():
     with pytest.raises(Refused, match="d_atom 30 is not a multiple of n_head 4"):
         replace(SMALL, d_atom=30)
+
+
+def test_in_bfloat16_the_pair_track_is_narrow_and_the_geometry_is_not():
+    model = shaken().train()
+    codes = encode(pad(flat_batch([prepare(s) for s in MOLECULES], False)), MOLNB)
+    exact = model.eval()(codes)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = model(codes)
+    assert rough.pair_rows.dtype == torch.bfloat16 and rough.coords.dtype == torch.float32
+    (rough.coords.square().sum() + rough.molecule.float().square().sum()).backward()
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
+    assert all(p.grad is None or p.grad.dtype == torch.float32 for p in model.parameters())
+    moved = (exact.coords - codes.coords)[codes.real].detach()
+    assert float(((rough.coords - codes.coords)[codes.real] - moved).detach().norm() / moved.norm()) < 0.1

@@ -8,14 +8,8 @@ from torch.nn import functional as F
 
 from molnb.models.layers import Block, MovementHead, PairBiasAttention
 from molnb.models.layout import exact_layout, padded_layout
-from molnb.models.updates import (
-    joint_product,
-    keep_mask,
-    pair_update,
-    transition_update,
-    transition_weights,
-    triangle_weights,
-)
+from molnb.models.steps import transition_weights, triangle_weights
+from molnb.models.updates import joint_product, keep_mask, pair_update, transition_update
 
 D_ATOM, D_PAIR, D_HIDDEN, N_HEAD = 16, 12, 4, 4
 SIZES = (5, 7, 5, 3)  # nodes of each molecule

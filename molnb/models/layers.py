@@ -14,14 +14,8 @@ from torch.nn import functional as F
 
 from ..shapes import Float, Int
 from .layout import Layout
-from .updates import (
-    joint_product,
-    keep_mask,
-    pair_update,
-    transition_update,
-    transition_weights,
-    triangle_weights,
-)
+from .steps import transition_weights, triangle_weights
+from .updates import joint_product, keep_mask, pair_update, transition_update
 
 
 def attention_bias(layer: nn.Linear, pairs: Float[Tensor, "pair d_pair"], layout: Layout) -> Tensor:
@@ -61,7 +55,7 @@ class PairBiasAttention(nn.Module):
 def attend(q, k, v, bias, dropout: float) -> Float[Tensor, "mol head n d_head"]:
     """Softmax attention with an additive bias that learns."""
     if q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.contiguous(), dropout_p=dropout)
     # torch's own kernel for the CPU takes no bias with a gradient, and falls back to this with a slower dropout
     weights = torch.softmax(torch.matmul(q * q.shape[-1] ** -0.5, k.mT) + bias, -1)
     return torch.matmul(dropped(weights, dropout), v)

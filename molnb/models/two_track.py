@@ -2,15 +2,29 @@
 
 Source: Uni-Mol2 (arXiv 2406.14969), section 3, and the authors' released code where text and code disagree.
 
-Differs from the paper, under ``Conventions`` ``MOLNB`` (``REFERENCE`` restores each point):
+Differs from the paper and from its code, under ``Conventions`` ``MOLNB`` (``REFERENCE`` restores the first four):
 
-- Length normalisation: the paper's code divides by the padded length of the batch, so its answers change with the
-  company a molecule keeps. Here N is the molecule's own number of nodes.
+- Length normalisation: the code divides by the padded length of the batch, so its answers change with the company a
+  molecule keeps. Here N is the molecule's own number of nodes, and nothing needs to be padded.
 - Pair types: the code fills them from the chirality column. Here they are the two elements, and a hidden atom shows
   the mask's type, so the answer does not leak.
 - Chirality: RDKit's tag depends on the order of neighbours. Here it is the parity over canonical neighbour ranks.
 - Initialisation: the code overwrites its own with N(0, 0.02) everywhere, which multiplies distances by 0.03 at the
   start. Here it is the intended one: residual branches end in zero, the distance stretch starts at one.
+
+Under both:
+
+- Equation 4 shows no residual sum around attention and equation 5 feeds pairs to the outer product; the code, and this
+  module, add what was there and feed atoms. Hydrogens are not seen unless the configuration says so. The movement head
+  looks from an atom to the others (the paper's sign is the opposite one).
+- Losses are sums and counts, divided once: nothing masked is a term of zero, where the code's mean is NaN
+  (``objectives``). Noise is Gaussian on all atoms, as in the paper and unlike the code's defaults; depictions in 2D,
+  which the code mixes in and the paper does not mention, are not.
+- Large molecules are cropped with their graph, features and coordinates together; the code crops coordinates only
+  (``crops``). Fragments without a path between them have their own row, never that of hidden features. Chirality tags
+  and bond stereo that the code's lists lack (allenes, atropisomers) are "other" and "none", where it stops.
+- Features never seen in training contribute zero and are named (``unseen``), where the code adds a random vector.
+- What shifts all logits of a softmax alike (`attention.bias.bias`) is kept for the weights' sake and left out.
 """
 
 from __future__ import annotations
@@ -207,11 +221,26 @@ class TwoTrack(nn.Module):
         self.register_buffer("bond_rows", bond_kinds(), persistent=False)
         initialise(self, c.conventions)
 
+    @property
+    def compiled(self) -> bool:
+        """True after `compile()`."""
+        return self._compiled_call_impl is not None
+
+    def padded_length(self, longest: int, device: torch.device) -> int:
+        """Atoms that a batch is padded to: on a CPU its longest molecule, else up to full eights of nodes.
+
+        Compiled code is made for each length, and a GPU's attention wants a bias whose rows are aligned.
+        """
+        if device.type == "cpu" and not self.compiled:
+            return longest
+        return -(-(longest + 1) // 8) * 8 - 1
+
     def make_layout(self, codes: Codes) -> Layout:
-        """Exact runs on the CPU, where unpadded work is saved work; one padded run elsewhere, for few shapes."""
+        """Exact runs on the CPU, where all work saved counts; one padded run elsewhere, so that shapes are few."""
         real = torch.cat([torch.ones_like(codes.real[:, :1]), codes.real], 1)  # mol n_node
         padded_norm = self.config.conventions.length_norm == "padded"
-        return (exact_layout if real.device.type == "cpu" else padded_layout)(real, padded_norm)
+        exact = real.device.type == "cpu" and not torch.compiler.is_compiling()
+        return (exact_layout if exact else padded_layout)(real, padded_norm)
 
     def embed_atoms(self, codes: Codes, layout: Layout | None = None) -> Float[Tensor, "node d_atom"]:
         """Sum of the embeddings of token, features and degree; the virtual node first."""
@@ -252,6 +281,13 @@ class TwoTrack(nn.Module):
         if molecule_only:
             return Tracks(atoms, pairs, codes.coords, codes.real, layout)
         return Tracks(atoms, pairs, self.movement_head(atoms, pairs, codes.coords, layout), codes.real, layout)
+
+
+def mark_shapes(codes: Codes) -> None:
+    """Tell torch.compile that the number of molecules varies and that each padded length is worth code of its own."""
+    for part in codes:
+        torch._dynamo.maybe_mark_dynamic(part, 0)
+        torch._dynamo.mark_static(part, list(range(1, part.ndim)))
 
 
 def real_pairs(real: Bool[Tensor, "mol n"]) -> Bool[Tensor, "mol n n"]:
