@@ -44,9 +44,9 @@ from molnb.memory import keep_freed_memory
 from molnb.models.two_track import TwoTrack, TwoTrackConfig
 from molnb.objectives import Model, Pretrain, Question
 from molnb.runs import find_data
-from molnb.scales import PAPER
+from molnb.scales import LAPTOP, PAPER
 
-SIZES = PAPER | {"small": TwoTrackConfig(6, 256, 16, 256, 128, 32)}
+SIZES = PAPER | LAPTOP | {"small": TwoTrackConfig(6, 256, 16, 256, 128, 32)}
 HEAVY = (20, 28)
 TASKS = ("step", "forward", "mixture", "loader")
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}  # threads that wait must not count as work
@@ -66,9 +66,9 @@ def load_corpus(data: str | None) -> Corpus:
 
 
 def eight(corpus: Corpus) -> np.ndarray:
-    """Eight molecules whose sizes are spread evenly over 20 to 28 heavy atoms, both ends included."""
+    """Eight molecules whose sizes are spread evenly over 20 to 28 heavy atoms, both ends included (or the nearest)."""
     sizes = np.linspace(*HEAVY, 8).round().astype(int)
-    return np.array([np.flatnonzero(corpus.n_atoms == n)[0] for n in sizes])
+    return np.array([np.abs(corpus.n_atoms - n).argmin() for n in sizes])
 
 
 def questions(corpus: Corpus, task: str) -> list[list[Question]]:

@@ -5,6 +5,7 @@ Runs in a process of its own: the checks of shapes that tests put around every f
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -53,7 +54,10 @@ def compare() -> int:
         largest = max(float(g.abs().max()) for g in theirs_grad.values())
         for name, gradient in theirs_grad.items():
             assert torch.allclose(ours_grad[name], gradient, rtol=1e-3, atol=1e-5 * largest), name
-    return counter.frame_count
+    lengths = counter.frame_count
+    losses, _ = losses_and_gradients(compiled.train(), [prepare(s) for s in SHORT])  # with dropout
+    assert all(math.isfinite(v) for v in losses.values())
+    return lengths
 
 
 def test_compiled_and_plain_give_the_same_losses_and_gradients_in_one_graph_a_length():

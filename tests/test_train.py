@@ -216,6 +216,34 @@ def test_a_full_disk_names_the_file_and_keeps_the_last_checkpoint(nci, tmp_path,
     assert train(run).status()["state"] == "done"
 
 
+@pytest.mark.gpu
+def test_a_compiled_bfloat16_run_resumed_on_a_gpu_stays_within_what_seeds_differ_by(nci, tmp_path):
+    check_resumed_within_seeds(nci, tmp_path, steps=150, device="cuda", precision="bfloat16", compile=True)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_stays_within_what_seeds_differ_by(nci, tmp_path):
+    check_resumed_within_seeds(nci, tmp_path, steps=100, device="cpu")
+
+
+def check_resumed_within_seeds(nci, folder, steps, device, **settings):
+    """Stopped 50 steps before the end and resumed: the mean of those losses lies in the range of three seeds."""
+
+    def last_losses(run) -> float:
+        losses = [row["loss"] for row in run.metrics("train") if row["step"] > steps - 50]
+        assert len(losses) == 50
+        return sum(losses) / 50
+
+    def asked(seed):
+        return config(nci, steps=steps, seed=seed, checkpoint_every=steps - 50, eval_every=steps, **settings)
+
+    undisturbed = [last_losses(train(asked(seed), folder / str(seed), device=device)) for seed in range(3)]
+    run = train(asked(0), folder / "resumed", watch=lambda report: report.step < steps - 50, device=device)
+    assert run.status()["step"] == steps - 50
+    resumed = last_losses(train(run, device=device))
+    assert min(undisturbed) <= resumed <= max(undisturbed)
+
+
 def test_a_loss_that_is_no_number_stops_the_run(nci, tmp_path, monkeypatch):
     import molnb.objectives
 
