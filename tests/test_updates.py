@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from molnb.models.layers import Block, MovementHead, PairBiasAttention
-from molnb.models.layout import exact_layout, padded_layout
+from molnb.models.layout import packed_layout, padded_layout
 from molnb.models.steps import transition_weights, triangle_weights
 from molnb.models.updates import joint_product, keep_mask, pair_update, transition_update
 
@@ -17,13 +17,26 @@ SIZES = (5, 7, 5, 3)  # nodes of each molecule
 
 def make_layout(make, sizes):
     """A layout whose lengths are float64, like the rest of these tests."""
-    layout = make(torch.arange(max(sizes)) < torch.tensor(sizes)[:, None], padded_norm=False)
+    layout = make(torch.arange(max(sizes)) < torch.tensor(sizes)[:, None], False)
     return layout._replace(length=layout.length.double())
 
 
-@pytest.fixture(params=[exact_layout, padded_layout])
+def slack_layout(real, padded_norm):
+    """Runs of which some are padded."""
+    return packed_layout(real, padded_norm, slack=20)
+
+
+@pytest.fixture(params=[packed_layout, slack_layout, padded_layout])
 def layout(request):
     return make_layout(request.param, SIZES)
+
+
+def test_runs_are_padded_only_as_far_as_they_may_be():
+    sizes = [(run.n, run.m) for run in make_layout(packed_layout, SIZES).runs]
+    assert sizes == [(7, 1), (5, 2), (3, 1)]
+    loose = make_layout(slack_layout, SIZES)
+    assert [(run.n, run.m) for run in loose.runs] == [(7, 1), (5, 3)] and not loose.real_pairs.all()
+    assert int(loose.real_pairs.sum()) == sum(n * n for n in SIZES)
 
 
 def shaken(module):
@@ -111,7 +124,7 @@ def test_the_pair_half_of_a_block_equals_its_equations_in_value_and_gradient(lay
 
 def test_with_dropout_the_same_masks_give_the_same_values_and_gradients():
     block, n, p, p_rows = make_block(), 6, 0.3, 0.4
-    layout = make_layout(exact_layout, [n])
+    layout = make_layout(packed_layout, [n])
     atoms, pairs = torch.randn(n, D_ATOM).double(), torch.randn(n * n, D_PAIR).double().requires_grad_()
     torch.manual_seed(3)
     fast = fast_pairs(block, atoms, pairs, layout, (p, p_rows))
@@ -192,7 +205,7 @@ def _same(t):
 def test_a_step_keeps_less_than_half_of_what_plain_autograd_keeps():
     """Numbers kept for backward by the pair half of a block, beside its equations under plain autograd."""
     block, n = make_block(), 16
-    layout = make_layout(exact_layout, [n])
+    layout = make_layout(packed_layout, [n])
     atoms, pairs = torch.randn(n, D_ATOM).double(), torch.randn(n * n, D_PAIR).double().requires_grad_()
 
     def kept(run) -> int:

@@ -1,10 +1,10 @@
-"""Where each molecule lies in the flat tracks: nodes one after another, pairs one after another, no padding between.
+"""Where each molecule lies in the flat tracks: nodes one after another, pairs one after another, hardly any padding.
 
 Both tracks are flat, `[node, d_atom]` and `[pair, d_pair]`, so everything that works on one node or one pair is a plain
 matrix product over all of them. What couples nodes (attention, outer product, triangles) needs squares: molecules of
-equal size lie together in a *run*, and a run of m molecules with n nodes is a view `[m, n, n, ...]` of the flat array.
-On a CPU runs are exact and nothing is padded but the little that attention does; on a GPU one run holds the whole batch
-at one padded length, so that shapes are few. Nodes count the virtual node, which comes first in each molecule.
+about equal size lie together in a *run*, and a run of m molecules with n nodes is a view `[m, n, n, ...]` of the flat
+array. On a CPU a run is padded only where that costs less than a run more; on a GPU one run holds the whole batch at
+one padded length, so that shapes are few. Nodes count the virtual node, which comes first in each molecule.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Run(NamedTuple):
 class Layout(NamedTuple):
     """The runs of a batch, and for each molecule (in the order of the batch) where it starts.
 
-    `masked` is -inf for the padding of the padded view; `real` is None where no run is padded. `nodes_of` and
+    `masked` is -inf for the padding of the padded view; `real_pairs` is None where no run is padded. `nodes_of` and
     `pairs_of` say which cell of the padded view `[mol, node]` and `[mol, node, node]` each row of the tracks is; None
     if they are the same thing. `length` is the number of nodes of each molecule that the normalisations use, in the
     order of the runs.
@@ -50,7 +50,7 @@ class Layout(NamedTuple):
     first_pair: Int[Tensor, " mol"]
     stride: Int[Tensor, " mol"]
     masked: Float[Tensor, "mol 1 1 n_node"]
-    real: Bool[Tensor, "mol n_node"] | None
+    real_pairs: Bool[Tensor, " pair"] | None
     nodes_of: Int[Tensor, " node"] | None
     pairs_of: Int[Tensor, " pair"] | None
     length: Float[Tensor, " mol"]
@@ -72,10 +72,6 @@ class Layout(NamedTuple):
         """A number of each molecule, in the order of the runs, for each of its nodes."""
         parts = [values[mols].repeat_interleave(run.n, output_size=run.m * run.n) for run, mols in self.walk()]
         return torch.cat(parts)
-
-    def real_pairs(self) -> Bool[Tensor, " pair"]:
-        """True where both nodes of a pair are real, for a padded layout."""
-        return (self.real[:, :, None] & self.real[:, None, :]).flatten()
 
     def take_nodes(self, padded: Tensor) -> Tensor:
         """`[mol, node, ...]` of the batch as rows of the atom track."""
@@ -112,29 +108,48 @@ def padded_layout(real: Bool[Tensor, "mol n_node"], padded_norm: bool) -> Layout
     every = torch.arange(mol, device=real.device)
     run = Run(mol, n, 0, 0)
     length = torch.full((mol,), float(n), device=real.device) if padded_norm else real.sum(1).float()
-    return Layout(
-        (run,), every, every * n, every * n * n, torch.full_like(every, n), _masked(real), real, None, None, length
-    )
+    starts = every * n, every * n * n, torch.full_like(every, n)
+    both = (real[:, :, None] & real[:, None, :]).flatten()
+    return Layout((run,), every, *starts, _masked(real), both, None, None, length)
 
 
-def exact_layout(real: Bool[Tensor, "mol n_node"], padded_norm: bool) -> Layout:
-    """One run for each size that occurs, the largest first: nothing is padded. Reads the sizes, so for the CPU."""
+def packed_layout(real: Bool[Tensor, "mol n_node"], padded_norm: bool, slack: int = 0) -> Layout:
+    """Runs of about equal size, the largest first; 0 as `slack` pads nothing. Reads the sizes, so for the CPU.
+
+    Smaller molecules join a run while its padding stays below `slack` pairs: what a run of their own would cost.
+    """
     sizes = real.sum(1)
     order = torch.argsort(sizes, descending=True, stable=True)
     longest = real.shape[1]
     runs, nodes, pairs = [], [], []
     node = pair = taken = 0
-    first_node, first_pair = torch.empty_like(sizes), torch.empty_like(sizes)
-    for n, m in zip(*(found.tolist() for found in torch.unique_consecutive(sizes[order], return_counts=True))):
-        mols = order[taken : taken + m]
-        place = torch.arange(n)
+    first_node, first_pair, stride = (torch.empty_like(sizes) for _ in range(3))
+    for n, m in _group(sizes[order].tolist(), slack):
+        mols, place = order[taken : taken + m], torch.arange(n)
         first_node[mols] = node + n * torch.arange(m)
         first_pair[mols] = pair + n * n * torch.arange(m)
+        stride[mols] = n
         cell = (mols[:, None] * longest + place).flatten()
         nodes.append(cell)
-        pairs.append((cell[:, None] * longest + place).flatten())
+        pairs.append((cell.view(m, n, 1) * longest + place).flatten())
         runs.append(Run(m, n, node, pair))
         node, pair, taken = node + m * n, pair + m * n * n, taken + m
     length = torch.full((len(order),), float(longest)) if padded_norm else sizes[order].float()
     places = torch.cat(nodes), torch.cat(pairs)
-    return Layout(tuple(runs), order, first_node, first_pair, sizes, _masked(real), None, *places, length)
+    both = (real[:, :, None] & real[:, None, :]).flatten()[places[1]]
+    both = None if slack == 0 or bool(both.all()) else both
+    return Layout(tuple(runs), order, first_node, first_pair, stride, _masked(real), both, *places, length)
+
+
+def _group(sizes: list[int], slack: int) -> list[tuple[int, int]]:
+    """Descending sizes as runs: nodes, and how many molecules."""
+    runs: list[list[int]] = []
+    padding = 0
+    for size in sizes:
+        padding += runs[-1][0] ** 2 - size**2 if runs else 0
+        if runs and padding <= slack:
+            runs[-1][1] += 1
+        else:
+            runs.append([size, 1])
+            padding = 0
+    return [(n, m) for n, m in runs]

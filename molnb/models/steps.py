@@ -201,13 +201,13 @@ def _gated(joint: Float[Tensor, "h4 pair"], layout: Layout) -> Float[Tensor, "h2
     """a and b of the triangle sums: value times sigmoid of its gate; zero on padded pairs."""
     value, gate = joint.chunk(2)
     ab = value * torch.sigmoid(gate)
-    return ab if layout.real is None else ab * layout.real_pairs()
+    return ab if layout.real_pairs is None else ab * layout.real_pairs
 
 
 def _gated_backward(joint, d_ab, layout: Layout) -> Float[Tensor, "h4 pair"]:
     value, gate = joint.chunk(2)
-    if layout.real is not None:
-        d_ab = d_ab * layout.real_pairs()
+    if layout.real_pairs is not None:
+        d_ab = d_ab * layout.real_pairs
     gate = torch.sigmoid(gate)
     d_value = d_ab * gate
     return torch.cat([d_value, d_value * value * (1 - gate)])

@@ -40,10 +40,11 @@ from ..batches import Padded
 from ..errors import Refused
 from ..shapes import Bool, Float, Int
 from .layers import Block, DistanceKernel, MovementHead
-from .layout import Layout, exact_layout, padded_layout
+from .layout import Layout, packed_layout, padded_layout
 
 MASK_TOKEN = 127
 N_TOKEN, N_FEATURE, N_DEGREE, N_HOP, N_BOND_VALUE, N_PAIR_TYPE = 128, 512, 128, 512, 64, 512
+RUN_COST = 16_000  # what one run more costs on a CPU, in numbers of the pair track (flat from 4,000 to 64,000)
 _HIDDEN_FEATURE, _HIDDEN_HOP, _UNREACHABLE_HOP = 1, 511, 510
 _N_BOND_KIND = 63  # padding, hidden, no bond, and 5 x 6 x 2 combinations of type, stereo and conjugation
 
@@ -236,11 +237,12 @@ class TwoTrack(nn.Module):
         return -(-(longest + 1) // 8) * 8 - 1
 
     def make_layout(self, codes: Codes) -> Layout:
-        """Exact runs on the CPU, where all work saved counts; one padded run elsewhere, so that shapes are few."""
+        """Packed runs on the CPU, where all work saved counts; one padded run elsewhere, so that shapes are few."""
         real = torch.cat([torch.ones_like(codes.real[:, :1]), codes.real], 1)  # mol n_node
         padded_norm = self.config.conventions.length_norm == "padded"
-        exact = real.device.type == "cpu" and not torch.compiler.is_compiling()
-        return (exact_layout if exact else padded_layout)(real, padded_norm)
+        if real.device.type == "cpu" and not torch.compiler.is_compiling():
+            return packed_layout(real, padded_norm, slack=RUN_COST // self.config.d_pair)
+        return padded_layout(real, padded_norm)
 
     def embed_atoms(self, codes: Codes, layout: Layout | None = None) -> Float[Tensor, "node d_atom"]:
         """Sum of the embeddings of token, features and degree; the virtual node first."""
