@@ -19,7 +19,7 @@ ORDER = (
     "features encodings shards curation curate molecules scaffolds cards batches crops models scales objectives "
     "baselines runs unseen optimisers train presets convert prepared represent answers conformers denoise "
     "fingerprints assays evaluate methods figures points tables viewers error_figures viewer_assets drawing scenes "
-    "conformer_figures explorer scaffold_viewers scaffold_figures parameters site notebooks __main__"
+    "conformer_figures track_figures explorer scaffold_viewers scaffold_figures parameters site notebooks __main__"
 ).split()
 # What a machine that only trains can import, and what it need not have.
 TRAINING = (
