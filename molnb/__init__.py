@@ -23,12 +23,18 @@ import only points upstream. Units: energies eV, lengths Å, charges e, dipoles 
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
+
+# How long a thread of torch's waits at full speed for the next piece of work before it sleeps (GNU OpenMP, read when
+# torch loads). Its default makes a training step ten times slower on a machine that others use too; never to wait makes
+# small models half as fast on one that is free.
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 # Name -> module that defines it. Resolved on first use, so that `import molnb` costs nothing and a machine without
 # RDKit or plotly can still use the rest.
