@@ -283,7 +283,7 @@ def main() -> int:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--data", help="curated dataset to draw molecules from (default: a sample of wehi)")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each side, in turn")
-    parser.add_argument("--repeats", type=int, default=3, help="timed passes a process, after one that is not")
+    parser.add_argument("--repeats", type=int, default=5, help="timed passes a process, after one that is not")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--micro", type=int, default=128, help="molecules of a micro-batch of the reference (mixture)")
     parser.add_argument("--side", choices=("ours", "reference"), help=argparse.SUPPRESS)
