@@ -45,7 +45,6 @@ class Layout(NamedTuple):
     """
 
     runs: tuple[Run, ...]
-    order: Int[Tensor, " mol"]
     first_node: Int[Tensor, " mol"]
     first_pair: Int[Tensor, " mol"]
     stride: Int[Tensor, " mol"]
@@ -84,7 +83,7 @@ class Layout(NamedTuple):
         return flat if self.pairs_of is None else flat.index_select(0, self.pairs_of)
 
     def spread_nodes(self, rows: Tensor) -> Tensor:
-        """Rows of the atom track as `[mol, node, ...]` in the order of the batch; zeros where there is no node."""
+        """Rows of the atom track as `[mol, node, ...]` in the order of the batch; padding holds no meaning."""
         mol, n = self.masked.shape[0], self.masked.shape[-1]
         return _spread(rows, self.nodes_of, mol * n).unflatten(0, (mol, n))
 
@@ -110,7 +109,7 @@ def padded_layout(real: Bool[Tensor, "mol n_node"], padded_norm: bool) -> Layout
     length = torch.full((mol,), float(n), device=real.device) if padded_norm else real.sum(1).float()
     starts = every * n, every * n * n, torch.full_like(every, n)
     both = (real[:, :, None] & real[:, None, :]).flatten()
-    return Layout((run,), every, *starts, _masked(real), both, None, None, length)
+    return Layout((run,), *starts, _masked(real), both, None, None, length)
 
 
 def packed_layout(real: Bool[Tensor, "mol n_node"], padded_norm: bool, slack: int = 0) -> Layout:
@@ -138,7 +137,7 @@ def packed_layout(real: Bool[Tensor, "mol n_node"], padded_norm: bool, slack: in
     places = torch.cat(nodes), torch.cat(pairs)
     both = (real[:, :, None] & real[:, None, :]).flatten()[places[1]]
     both = None if slack == 0 or bool(both.all()) else both
-    return Layout(tuple(runs), order, first_node, first_pair, stride, _masked(real), both, *places, length)
+    return Layout(tuple(runs), first_node, first_pair, stride, _masked(real), both, *places, length)
 
 
 def _group(sizes: list[int], slack: int) -> list[tuple[int, int]]:

@@ -127,12 +127,12 @@ class Tracks(NamedTuple):
 
     @property
     def atoms(self) -> Float[Tensor, "mol n_node d_atom"]:
-        """The atom track, padded with zeros."""
+        """The atom track, padded; padding holds no meaning."""
         return self.layout.spread_nodes(self.nodes)
 
     @property
     def pairs(self) -> Float[Tensor, "mol n_node n_node d_pair"]:
-        """The pair track, padded with zeros."""
+        """The pair track, padded; padding holds no meaning."""
         return self.layout.spread_pairs(self.pair_rows)
 
     def atoms_at(self, mol: Int[Tensor, " k"], i: Int[Tensor, " k"]) -> Float[Tensor, "k d_atom"]:
