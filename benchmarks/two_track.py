@@ -252,6 +252,7 @@ def compare(args, size: str, task: str, corpus: Corpus, folder: Path) -> None:
 def time_loader(args, size: str, corpus: Corpus, folder: Path) -> None:
     """Molecules a second from shards to batches on one core, alone and with noise and masks."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # as training does
     objective, n_step = Pretrain(), 20
     made = {
         "batches": lambda ids, step: list(batches(corpus, ids, 131_072)),

@@ -13,14 +13,20 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    """Overwrites `x`."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x ^= x >> np.uint64(shift)
+        x *= np.uint64(factor)
+    x ^= x >> np.uint64(31)
+    return x
 
 
-def hash64(*coordinates) -> np.ndarray:
-    """A 64-bit hash of integer coordinates, which broadcast against each other like numpy arrays."""
-    state = np.zeros(1, np.uint64)
+def hash64(*coordinates, state: np.ndarray | None = None) -> np.ndarray:
+    """A 64-bit hash of integer coordinates, which broadcast against each other like numpy arrays.
+
+    From `state`, an earlier hash, it goes on: ``hash64(a, b) == hash64(b, state=hash64(a))``.
+    """
+    state = np.zeros(1, np.uint64) if state is None else state
     with np.errstate(over="ignore"):
         for coordinate in coordinates:
             absorbed = np.asarray(coordinate, np.int64).view(np.uint64) + np.uint64(1)
@@ -28,15 +34,16 @@ def hash64(*coordinates) -> np.ndarray:
     return state
 
 
-def uniform(*coordinates) -> np.ndarray:
-    """Uniform numbers in [0, 1), float64, one for each broadcast coordinate."""
-    return (hash64(*coordinates) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+def uniform(*coordinates, state: np.ndarray | None = None) -> np.ndarray:
+    """Uniform numbers in [0, 1), float64, one for each broadcast coordinate (`state` as in `hash64`)."""
+    return (hash64(*coordinates, state=state) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def normal(*coordinates) -> np.ndarray:
-    """Standard normal numbers (Box-Muller), float64, one for each broadcast coordinate."""
-    radius = np.sqrt(-2.0 * np.log1p(-uniform(*coordinates, 0)))
-    return radius * np.cos(2.0 * np.pi * uniform(*coordinates, 1))
+def normal(*coordinates, state: np.ndarray | None = None) -> np.ndarray:
+    """Standard normal numbers (Box-Muller), float64, one for each broadcast coordinate (`state` as in `hash64`)."""
+    state = hash64(*coordinates, state=state)
+    radius = np.sqrt(-2.0 * np.log1p(-uniform(0, state=state)))
+    return radius * np.cos(2.0 * np.pi * uniform(1, state=state))
 
 
 def integer_seed(*coordinates: int) -> int:
@@ -54,11 +61,12 @@ def shuffled(positions: np.ndarray, n: int, seed: int, epoch: np.ndarray | int) 
     mask = np.uint64((1 << int(half)) - 1)
     value = np.asarray(positions, np.int64).astype(np.uint64)
     epoch = np.broadcast_to(np.asarray(epoch, np.int64), value.shape)
-    todo = np.ones(value.shape, bool)
-    while todo.any():
+    keys = hash64(np.arange(4)[:, None], state=hash64(seed, epoch))  # turn position
+    todo = np.arange(len(value))
+    while len(todo):
         left, right = value[todo] >> half, value[todo] & mask
-        for turn in range(4):
-            left, right = right, left ^ (hash64(seed, epoch[todo], turn, right.view(np.int64)) & mask)
+        for key in keys[:, todo]:
+            left, right = right, left ^ (hash64(right.view(np.int64), state=key) & mask)
         value[todo] = (left << half) | right
-        todo &= value >= np.uint64(n)
+        todo = todo[value[todo] >= np.uint64(n)]
     return value.astype(np.int64)

@@ -108,6 +108,13 @@ def test_gradients_are_the_authors(name):
         assert float((ours[parameter] - gradient).abs().max()) <= allowed, parameter
 
 
+def test_weights_may_be_numpy_arrays():
+    tensors, config = stored("small")
+    given = {k: v.float().numpy() for k, v in below(tensors, "weights.").items()}
+    found = load_reference(given, config).state_dict()
+    assert all(torch.equal(v, found[k]) for k, v in loaded("small").state_dict().items())
+
+
 def test_weights_that_do_not_fit_are_refused_by_name():
     tensors, config = stored("small")
     weights = below(tensors, "weights.")

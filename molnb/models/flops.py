@@ -63,10 +63,11 @@ def _outer(nodes: int, p: int, h: int) -> int:
 def count_training(config: TwoTrackConfig, n: int, hidden_share: float = 0.15) -> dict[str, int]:
     """Multiplications of a training step on one molecule, by part: forward, backward, and what backward does again.
 
-    The backward pass of a matrix product is two of them. Done again are the outer product and the last product of the
-    triangle update, which cost less than keeping their results (see ``updates``).
+    The backward pass of a matrix product is two of them. Done again are the outer product, the last product of the
+    triangle update and the first of the distance kernel, which cost less than keeping their results (see ``updates``).
     """
-    nodes, p, h = n + 1, config.d_pair, config.d_hidden
-    again = {"outer product": _outer(nodes, p, h), "triangle update": nodes**2 * h * p}
+    nodes, p, h, n_layer = n + 1, config.d_pair, config.d_hidden, config.n_layer
+    again = {"outer product": n_layer * _outer(nodes, p, h), "triangle update": n_layer * nodes**2 * h * p}
+    again["distance kernel"] = nodes**2 * config.n_kernel**2
     forward = count_multiplications(config, n, hidden_share=hidden_share)
-    return {part: 3 * count + config.n_layer * again.get(part, 0) for part, count in forward.items()}
+    return {part: 3 * count + again.get(part, 0) for part, count in forward.items()}

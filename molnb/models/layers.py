@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ..shapes import Float, Int
 from .layout import Layout
-from .steps import transition_weights, triangle_weights
+from .steps import linear, transition_weights, triangle_weights
 from .updates import joint_product, keep_mask, pair_update, transition_update
 
 
@@ -147,27 +147,35 @@ class Block(nn.Module):
         return atoms, pairs
 
 
-class _Gaussians(torch.autograd.Function):
+def gaussians(u: Float[Tensor, " pair"], mean: Float[Tensor, " kernel"], width: float) -> Float[Tensor, "pair kernel"]:
+    """Normal densities of this width about each mean."""
+    # 3.14159 and not π: the reference's constant, visible at float32 precision
+    height = 1.0 / ((2 * 3.14159) ** 0.5 * width)
+    exponent = (u[:, None] - mean).div_(width).square_().mul_(-0.5)
+    # exp takes ten times as long where it underflows; below -87 the true value is less than 2e-38
+    return exponent.clamp_(min=-87.0).exp_().mul_(height)
+
+
+class _KernelNetwork(torch.autograd.Function):
+    """W₂ gelu(W₁ gaussians(u) + β₁) + β₂; keeps one number a pair, and does the rest again in backward."""
+
     @staticmethod
-    def forward(ctx, u, mean, width):
-        # 3.14159 and not π: the reference's constant, visible at float32 precision
-        height = 1.0 / ((2 * 3.14159) ** 0.5 * width)
-        exponent = (u[:, None] - mean).div_(width).square_().mul_(-0.5)
-        # exp takes ten times as long where it underflows; below -87 the true value is less than 2e-38
-        found = exponent.clamp_(min=-87.0).exp_().mul_(height)
-        ctx.save_for_backward(u, mean, found)
+    def forward(ctx, u, mean, width, w1, b1, w2, b2):
+        ctx.save_for_backward(u, mean, w1, b1, w2)
         ctx.width = width
-        return found
+        return linear(F.gelu(linear(gaussians(u, mean, width), w1, b1)), w2, b2)
 
     @staticmethod
     def backward(ctx, grad):
-        u, mean, found = ctx.saved_tensors
-        return (grad * found).mul_(u[:, None] - mean).sum(1) / -(ctx.width**2), None, None
-
-
-def gaussians(u: Float[Tensor, " pair"], mean: Float[Tensor, " kernel"], width: float) -> Float[Tensor, "pair kernel"]:
-    """Normal densities of this width about each mean; keeps one number of each for backward, not five."""
-    return _Gaussians.apply(u, mean, width)
+        u, mean, w1, b1, w2 = ctx.saved_tensors
+        density = gaussians(u, mean, ctx.width)
+        inner = linear(density, w1, b1)
+        d_w2, d_b2 = grad.t() @ F.gelu(inner), grad.sum(0)
+        d_inner = torch.ops.aten.gelu_backward(grad @ w2, inner)
+        del inner
+        d_w1, d_b1 = d_inner.t() @ density, d_inner.sum(0)
+        d_u = density.mul_(d_inner @ w1).mul_(u[:, None] - mean).sum(1) / -(ctx.width**2)
+        return d_u, None, None, d_w1, d_b1, d_w2, d_b2
 
 
 class DistanceKernel(nn.Module):
@@ -196,7 +204,9 @@ class DistanceKernel(nn.Module):
 
     def forward(self, stretched: Float[Tensor, " pair"]) -> Float[Tensor, "pair d_pair"]:
         with torch.autocast(stretched.device.type, enabled=False):
-            return self.out(F.gelu(self.inner(gaussians(stretched, self.mean, self.width))))
+            first, second = self.inner, self.out
+            of_network = first.weight, first.bias, second.weight, second.bias
+            return _KernelNetwork.apply(stretched, self.mean, self.width, *of_network)
 
 
 class MovementHead(nn.Module):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -85,8 +86,8 @@ def reference_config(config: dict) -> TwoTrackConfig:
     )
 
 
-def load_reference(state_dict: dict[str, Tensor], config: dict) -> ReferenceModel:
-    """The reference's weights in molnb's model, in evaluation mode.
+def load_reference(state_dict: dict[str, Tensor | np.ndarray], config: dict) -> ReferenceModel:
+    """The reference's weights (tensors or NumPy arrays) in molnb's model, in evaluation mode.
 
     Raises Refused for tensors that are missing, unknown or of another shape, naming the first of them.
     """
@@ -98,7 +99,8 @@ def load_reference(state_dict: dict[str, Tensor], config: dict) -> ReferenceMode
         ours = to_molnb_name(name)
         if ours is None and not name.startswith("classification_heads."):
             raise Refused(f"the reference's model has no tensor {name!r}: is this another model's checkpoint?")
-        renamed[f"encoder.{ours}" if ours else name.replace("classification_heads.", "heads.")] = tensor
+        own = f"encoder.{ours}" if ours else name.replace("classification_heads.", "heads.")
+        renamed[own] = torch.as_tensor(tensor)
     expected = model.state_dict()
     for name, tensor in expected.items():
         if name not in renamed:
