@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import importlib
@@ -293,12 +294,17 @@ def test_an_atomic_part_of_an_unfinished_sibling_is_taken_over(tmp_path: Path, m
 RUN = "import sys; from molnb.curate import curate; curate('wehi', n=60, workers=2, home=sys.argv[1], progress=False)"
 
 
-def _kill_and_restart(home: Path, kills: int, seed: int) -> tuple[Shards, int]:
-    draw, killed = np.random.default_rng(seed), 0
+def _start(home: Path) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", RUN, str(home)], start_new_session=True)
+
+
+def _kill_and_restart(home: Path, kills: int, seconds: float) -> tuple[Shards, int]:
+    """Kills at random moments of a run that takes this long undisturbed, however fast the machine is."""
+    draw, killed = np.random.default_rng(kills), 0
     for kill in range(kills):
-        with subprocess.Popen([sys.executable, "-c", RUN, str(home)], start_new_session=True) as process:
+        with _start(home) as process:
             try:
-                process.wait(timeout=float(draw.uniform(1, 5)))
+                process.wait(timeout=seconds * float(draw.uniform(0.3, 0.9)))
             except subprocess.TimeoutExpired:
                 killed += 1
                 # The parent alone, or everything at once: both happen to people.
@@ -308,10 +314,33 @@ def _kill_and_restart(home: Path, kills: int, seed: int) -> tuple[Shards, int]:
 
 @pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_curation_ends_in_the_same_files(tmp_path: Path, kills: int) -> None:
-    straight = curate("wehi", n=60, workers=2, home=tmp_path / "straight", progress=False)
-    resumed, killed = _kill_and_restart(tmp_path / "killed", kills, seed=kills)
+    began = time.monotonic()
+    with _start(tmp_path / "straight") as process:
+        assert process.wait() == 0
+    seconds = time.monotonic() - began
+    straight = curate("wehi", n=60, home=tmp_path / "straight", progress=False)
+    resumed, killed = _kill_and_restart(tmp_path / "killed", kills, seconds)
     assert killed > 0 and digests(resumed) == digests(straight)
     assert not [path for path in resumed.path.rglob("*") if path.name.endswith(".tmp")]
+
+
+AT_WORK = """
+import time
+from molnb.curation.workers import Pool
+print(Pool(2).submit(abs, -1).result(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_workers_do_not_outlive_a_killed_process() -> None:
+    with subprocess.Popen([sys.executable, "-c", AT_WORK], stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout.readline() == b"1\n"
+        process.kill()
+        try:
+            process.communicate(timeout=20)  # until the last one that could still write has ended
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 DEADLY = ("CCCCCl",)

@@ -8,6 +8,8 @@ and everything else is kept.
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from typing import Any, NamedTuple
@@ -15,6 +17,7 @@ from typing import Any, NamedTuple
 from ..errors import Refused
 
 SECONDS_IDLE = 600
+SECONDS_ORPHAN = 2  # how often a worker looks whether its parent is still there
 # A worker computes on one core; several slices at once use the others.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -34,6 +37,20 @@ Work = Callable[[Any, Slice, bool], Any]  # (job, slice, whether to write the re
 def count_cores() -> int:
     """Cores this process may use: what a batch system or container leaves it, not what the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def end_with_parent(parent: int) -> None:
+    """Let this worker end when the process `parent` has: one that is killed cannot tell its workers to go.
+
+    What a worker writes is whole or not there, so it may end at any moment. Windows does not tell of a lost parent.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(SECONDS_ORPHAN)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class Pool:
@@ -70,7 +87,8 @@ class Pool:
             return _Here()
         from loky import ProcessPoolExecutor
 
-        return ProcessPoolExecutor(max_workers=self.workers, timeout=SECONDS_IDLE, env=ENVIRONMENT)
+        watch = {"initializer": end_with_parent, "initargs": (os.getpid(),)}
+        return ProcessPoolExecutor(max_workers=self.workers, timeout=SECONDS_IDLE, env=ENVIRONMENT, **watch)
 
     def _stop(self, kill: bool) -> None:
         executor, self._executor = self._executor, None
