@@ -242,9 +242,11 @@ class MovementHead(nn.Module):
         scale, dropout = (d // self.n_head) ** -0.5, self.dropout if self.training else 0.0
         q, k, strength = (layout.spread_nodes(t)[:, 1:].unflatten(-1, (self.n_head, -1)) for t in (q, k, strength))
         bias = attention_bias(self.bias, self.pair_norm(pairs), layout)[:, :, 1:, 1:]
-        logits = (q.transpose(1, 2) * scale) @ k.permute(0, 2, 3, 1) + bias
-        attention = dropped(torch.softmax(logits.float(), -1), dropout)  # mol head i j
+        logits = (q.transpose(1, 2) * scale) @ k.permute(0, 2, 3, 1)
+        # gradients of what shifts all logits alike cancel over a row; float64 is free here on a CPU, and not elsewhere
+        wide = torch.float64 if coords.device.type == "cpu" else torch.float32
+        attention = dropped(torch.softmax(logits.to(wide) + bias.to(wide), -1), dropout)  # mol head i j
         with torch.autocast(coords.device.type, enabled=False):
-            pull = (attention * strength.float().permute(0, 2, 3, 1)).sum(1)  # mol i j
-            displacement = (coords[:, None] - coords[:, :, None]).detach()  # r_j - r_i
-            return coords + torch.einsum("mij,mijx->mix", pull, displacement)
+            pull = (attention * strength.to(wide).permute(0, 2, 3, 1)).sum(1)  # mol i j
+            displacement = (coords[:, None] - coords[:, :, None]).detach().to(wide)  # r_j - r_i
+            return coords + torch.einsum("mij,mijx->mix", pull, displacement).to(coords.dtype)
