@@ -102,13 +102,13 @@ class Pretrain:
         """Withhold part of each molecule. Drawn from (seed, step, sample), in float64 on the CPU."""
         drop = self.drop_features if drop_features is None else drop_features
         ids, owner, place = batch.ids.numpy(), batch.mol_of_atom().numpy(), batch.position().numpy()
-        hidden = hide_atoms(seed, step, ids, batch.n_atoms.numpy(), owner, place, self.mask_share)
-        sample = hash64(seed, step, ids)[owner][:, None]
-        noise = normal(place[:, None] * 3 + np.arange(3), _NOISE, state=sample)
+        sample = hash64(seed, step, ids)
+        hidden = hide_atoms(sample, batch.n_atoms.numpy(), owner, place, self.mask_share)
+        noise = normal(place[:, None] * 3 + np.arange(3), _NOISE, state=sample[owner][:, None])
         start = np.searchsorted(owner, np.arange(batch.n_mol))
         clean = _centred(batch.coords.numpy().astype(np.float64).T, owner, start).T
         noisy = align(clean + self.noise_angstrom * noise, clean, owner, batch.n_mol)
-        visible = uniform(seed, step, ids, 0, _VISIBLE) >= drop
+        visible = uniform(0, _VISIBLE, state=sample) >= drop
         counts = {"token_ce_nats": float(hidden.sum()), "token_accuracy": float(hidden.sum())}
         counts |= {"coord_l1_angstrom": float(batch.n_mol), "distance_l1_angstrom": float(batch.n_mol)}
         tensors = torch.from_numpy(hidden), torch.from_numpy(noisy.astype(np.float32)), torch.from_numpy(visible)
@@ -137,10 +137,13 @@ class Pretrain:
         }
 
 
-def hide_atoms(seed, step, ids, n_atoms, owner, place, share) -> np.ndarray:
-    """Which atoms are masked: ⌊share·n + u⌋ of each molecule, without replacement (bool, one an atom)."""
-    k = np.floor(share * n_atoms + uniform(seed, step, ids, 0, _MASK)).astype(np.int64)
-    key = hash64(place, _KEY, state=hash64(seed, step, ids)[owner])
+def hide_atoms(sample, n_atoms, owner, place, share) -> np.ndarray:
+    """Which atoms are masked: ⌊share·n + u⌋ of each molecule, without replacement (bool, one an atom).
+
+    `sample` is the hash of (seed, step, id) of each molecule.
+    """
+    k = np.floor(share * n_atoms + uniform(0, _MASK, state=sample)).astype(np.int64)
+    key = hash64(place, _KEY, state=sample[owner])
     # one key to sort by, 24 bits of molecule before 40 of the draw: many times faster than sorting by two
     order = np.argsort(owner.astype(np.uint64) << np.uint64(40) | key >> np.uint64(24))
     hidden = np.empty(len(owner), bool)

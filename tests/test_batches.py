@@ -8,7 +8,7 @@ import torch
 from rdkit import Chem
 
 from molnb.batches import Corpus, batches, pad, sample_ids, size_buckets
-from molnb.draws import normal, shuffled, uniform
+from molnb.draws import hash64, normal, shuffled, uniform
 from molnb.encodings import UNREACHABLE, shortest_paths
 from molnb.errors import Refused
 
@@ -34,6 +34,16 @@ def test_draws_depend_on_their_coordinates_and_are_spread_as_they_should_be():
     assert abs(u.mean() - 0.5) < 0.01 and abs(u.std() - 12**-0.5) < 0.01
     assert abs(z.mean()) < 0.03 and abs(z.std() - 1) < 0.03
     assert abs(np.corrcoef(u, uniform(1, 3, samples, 0))[0, 1]) < 0.03
+
+
+def test_draws_are_the_same_bits_in_every_version_and_a_hash_goes_on_from_another():
+    assert int(hash64(1, 2, 3)[0]) == 2869315087210772132
+    assert normal(1, 2, 3)[0] == pytest.approx(-1.072903920898752, rel=1e-12)
+    ids, items = np.arange(5), np.arange(3)
+    begun = hash64(7, ids)[:, None]
+    assert np.array_equal(hash64(items, 4, state=begun), hash64(7, ids[:, None], items, 4))
+    assert np.array_equal(normal(items, state=begun), normal(7, ids[:, None], items))
+    assert np.array_equal(begun[:, 0], hash64(7, ids))  # left as it was
 
 
 def test_size_buckets_hold_everything_once_and_stay_in_budget():

@@ -64,7 +64,7 @@ def count_training(config: TwoTrackConfig, n: int, hidden_share: float = 0.15) -
     """Multiplications of a training step on one molecule, by part: forward, backward, and what backward does again.
 
     The backward pass of a matrix product is two of them. Done again are the outer product, the last product of the
-    triangle update and the first of the distance kernel, which cost less than keeping their results (see ``updates``).
+    triangle update and the first of the distance kernel, which cost less than keeping their results.
     """
     nodes, p, h, n_layer = n + 1, config.d_pair, config.d_hidden, config.n_layer
     again = {"outer product": n_layer * _outer(nodes, p, h), "triangle update": n_layer * nodes**2 * h * p}

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ..shapes import Float, Int
 from .layout import Layout
-from .steps import linear, transition_weights, triangle_weights
+from .steps import transition_weights, triangle_weights
 from .updates import joint_product, keep_mask, pair_update, transition_update
 
 
@@ -163,13 +163,13 @@ class _KernelNetwork(torch.autograd.Function):
     def forward(ctx, u, mean, width, w1, b1, w2, b2):
         ctx.save_for_backward(u, mean, w1, b1, w2)
         ctx.width = width
-        return linear(F.gelu(linear(gaussians(u, mean, width), w1, b1)), w2, b2)
+        return F.linear(F.gelu(F.linear(gaussians(u, mean, width), w1, b1)), w2, b2)
 
     @staticmethod
     def backward(ctx, grad):
         u, mean, w1, b1, w2 = ctx.saved_tensors
         density = gaussians(u, mean, ctx.width)
-        inner = linear(density, w1, b1)
+        inner = F.linear(density, w1, b1)
         d_w2, d_b2 = grad.t() @ F.gelu(inner), grad.sum(0)
         d_inner = torch.ops.aten.gelu_backward(grad @ w2, inner)
         del inner

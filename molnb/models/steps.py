@@ -29,10 +29,6 @@ def norm_backward(grad, x, stats, weight, bias) -> tuple[Tensor, Tensor, Tensor]
     return torch.ops.aten.native_layer_norm_backward(grad, x, shape, *stats, weight, bias, [True, True, True])
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return torch.addmm(bias, x, weight.t())
-
-
 def add_dropped(x: Tensor, update: Tensor, keep: Tensor | None, p: float) -> Tensor:
     """x + drop(update); overwrites `update`."""
     if keep is not None:
@@ -63,9 +59,9 @@ class TransitionWeights(NamedTuple):
 def transition(x: Tensor, w: TransitionWeights) -> tuple[Tensor, Tensor, list[Tensor]]:
     """W₂ gelu(W₁ norm(x) + β₁) + β₂; also what GELU is applied to, and the statistics of the norm."""
     z, *stats = layer_norm(x, w.gain, w.shift)
-    inner = linear(z.to(w.w1.dtype), w.w1, w.b1)
+    inner = F.linear(z.to(w.w1.dtype), w.w1, w.b1)
     del z
-    return linear(F.gelu(inner), w.w2, w.b2), inner, stats
+    return F.linear(F.gelu(inner), w.w2, w.b2), inner, stats
 
 
 def transition_backward(d_update: Tensor, x: Tensor, inner: Tensor, stats, w: TransitionWeights):
@@ -172,8 +168,8 @@ def triangle(x: Tensor, w: TriangleWeights, layout: Layout) -> tuple[Tensor, ...
     """The values and gates of a and b `[4h, pair]`, the outer gate, y `[pair, h]`, and the statistics of the norm."""
     z, *stats = layer_norm(x, w.gain, w.shift)
     # channels first, as the sums over k want them; a product in that order takes longer than turning it round
-    joint = linear(z, w.w_ab, w.b_ab).t().contiguous()
-    gate = linear(z, w.w_gate, w.b_gate)
+    joint = F.linear(z, w.w_ab, w.b_ab).t().contiguous()
+    gate = F.linear(z, w.w_gate, w.b_gate)
     del z
     return joint, gate, _triangle_sums(_gated(joint, layout), layout), *stats
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..shapes import Bool, Float
 from .layout import Layout
@@ -23,7 +24,6 @@ from .steps import (
     drop_rows,
     half_outer,
     layer_norm,
-    linear,
     outer,
     outer_backward,
     through_dropout,
@@ -110,7 +110,7 @@ class _PairUpdate(torch.autograd.Function):
         after_outer = add_dropped(x, outer(half_outer(right, w_outer), left, b_outer, scale, layout), first, p)
         joint, gate, y, *stats = triangle(after_outer, of_triangle, layout)
         inner = layer_norm(y, of_triangle.inner_gain, of_triangle.inner_shift)[0]
-        update = drop_rows(linear(inner, of_triangle.w_out, of_triangle.b_out).mul_(gate), rows, layout)
+        update = drop_rows(F.linear(inner, of_triangle.w_out, of_triangle.b_out).mul_(gate), rows, layout)
         after_triangle = update.mul_(1 / (1 - p_rows)).add_(after_outer) if rows else update.add_(after_outer)
         del after_outer, update
         update, expanded, last_stats = transition(after_triangle, of_transition)
@@ -132,7 +132,7 @@ class _PairUpdate(torch.autograd.Function):
         half = half_outer(right, w_outer)
         after_outer = add_dropped(x, outer(half, left, b_outer, scale, layout), first, p)
         inner, *inner_stats = layer_norm(y, of_triangle.inner_gain, of_triangle.inner_shift)
-        ungated = linear(inner, of_triangle.w_out, of_triangle.b_out)
+        ungated = F.linear(inner, of_triangle.w_out, of_triangle.b_out)
         update = drop_rows(ungated * gate, rows, layout)
         after_triangle = update.mul_(1 / (1 - p_rows)).add_(after_outer) if rows else update.add_(after_outer)
         del update
