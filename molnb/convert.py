@@ -117,6 +117,7 @@ def _refusal(file: Path, error: Exception) -> Refused:
         )
     text = str(error).partition("WeightsUnpickler error:")[2] or str(error) or type(error).__name__
     first = text.strip().splitlines()[0][:160]
+    first = first if any(map(str.isalpha, first)) else "it was not written by torch.save"  # a stray byte of a pickle
     size = f"{file.stat().st_size:,} bytes"
     return Refused(f"{file} ({size}) is no readable checkpoint ({first}): fetch it again, it may have been cut short")
 

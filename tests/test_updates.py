@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from molnb.models.layers import Block, MovementHead, PairBiasAttention
+from molnb.models.layers import Block, DistanceKernel, MovementHead, PairBiasAttention
 from molnb.models.layout import packed_layout, padded_layout
 from molnb.models.steps import transition_weights, triangle_weights
 from molnb.models.updates import joint_product, keep_mask, pair_update, transition_update
@@ -190,6 +190,22 @@ def test_the_movement_of_atoms_equals_its_equation(layout):
     for m, n in enumerate(SIZES):  # the virtual node stays out of it
         expected = plain_movement(layer, atoms[m, 1:n], pairs[m, 1:n, 1:n], coords[m, : n - 1])
         same(fast[m, : n - 1] - coords[m, : n - 1], expected - coords[m, : n - 1], 1e-5)
+
+
+def plain_kernel(layer, u):
+    density = torch.exp(-0.5 * ((u[:, None] - layer.mean) / layer.width) ** 2) / ((2 * 3.14159) ** 0.5 * layer.width)
+    return layer.out(F.gelu(layer.inner(density)))
+
+
+def test_the_kernel_of_distances_equals_its_equation():
+    layer = shaken(DistanceKernel(16, 8, D_PAIR))
+    u = torch.linspace(-1, 11, 30).double().requires_grad_()  # some beyond all means
+    fast, plain = layer(u), plain_kernel(layer, u)
+    same(fast, plain)
+    inputs = (u, *layer.inner.parameters(), *layer.out.parameters())
+    ours, theirs = (torch.autograd.grad(found.square().sum(), inputs) for found in (fast, plain))
+    for mine, given in zip(ours, theirs):
+        assert torch.allclose(mine, given, rtol=1e-9, atol=1e-10)
 
 
 def test_masks_keep_the_share_they_should():
