@@ -1,9 +1,11 @@
-"""A small checkpoint written by the authors' own training code: arguments, optimiser and training state included.
+"""A small checkpoint written by the authors' own training code: arguments, optimiser and training
+state included.
 
     python benchmarks/checkpoint.py --reference Uni-Mol --core Uni-Core --out tests/fixtures/checkpoint.pt.gz
 
-Two steps of Uni-Core's `Trainer` on three molecules, then its `save_checkpoint`. `tests/test_convert.py` reads what it
-wrote. Uni-Core needs lmdb, tokenizers, ml_collections, iopath and tensorboardX here.
+Two steps of Uni-Core's `Trainer` on three molecules, then its `save_checkpoint`.
+`tests/test_convert.py` reads what it wrote. Uni-Core needs lmdb, tokenizers, ml_collections, iopath
+and tensorboardX here.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ def make_trainer(uni_mol: Path, uni_core: Path):
             return cls(args)
 
     tasks.register_task("pretrain_here")(Task)
-    given = OPTIONS.split() + [text for name, value in WIDTHS.items() for text in (f"--{name}", str(value))]
+    given = OPTIONS.split() + [
+        text for name, value in WIDTHS.items() for text in (f"--{name}", str(value))
+    ]
     args = options.parse_args_and_arch(options.get_training_parser("pretrain_here"), given)
     task = tasks.setup_task(args)
     torch.manual_seed(1)

@@ -2,9 +2,10 @@
 
     python benchmarks/curation.py [N]
 
-Profile: the work of a worker is done here, once as it is (its CPU time is the whole) and once with every call into
-RDKit and tblite timed (their sum is the share), in alternation slice by slice. Ratio: whole curations of N rows of nci
-by one and by two workers, three times each, in alternation; medians. Run it on an otherwise idle machine.
+Profile: the work of a worker is done here, once as it is (its CPU time is the whole) and once with
+every call into RDKit and tblite timed (their sum is the share), in alternation slice by slice.
+Ratio: whole curations of N rows of nci by one and by two workers, three times each, in alternation;
+medians. Run it on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from molnb import chemistry, features, parents
-from molnb.curate import curate, cut_slices
-from molnb.curation.merge import merge
-from molnb.curation.slices import Job, label_slice, read_slice
-from molnb.recipes import load_recipe
-from molnb.sources import find_source
+from molnb.chemistry import conformer as chemistry
+from molnb.chemistry import features
+from molnb.chemistry import standardization as parents
+from molnb.curation.chunks import Job, label_slice, read_slice
+from molnb.curation.deduplication import merge
+from molnb.curation.pipeline import curate, cut_slices
+from molnb.recipes.registry import load_recipe
+from molnb.recipes.sources import find_source
 
-curation = importlib.import_module("molnb.curate")
+curation = importlib.import_module("molnb.curation.pipeline")
 OURS = (parents, chemistry, features)
 
 
@@ -55,7 +58,9 @@ class Inside:
     def watch(self, owner: Any, name: str) -> None:
         """Replace an attribute by its timed self."""
         plain = getattr(owner, name)
-        with contextlib.suppress(AttributeError):  # some attributes of RDKit's classes cannot be replaced
+        with contextlib.suppress(
+            AttributeError
+        ):  # some attributes of RDKit's classes cannot be replaced
             setattr(owner, name, self.timed(plain))
             self.undo.append((owner, name, plain))
 
@@ -64,13 +69,23 @@ class Inside:
         from tblite.interface import Calculator, Result
 
         for library in {rdForceField} | {
-            v for m in OURS for v in vars(m).values() if getattr(v, "__name__", "").startswith("rdkit")
+            v
+            for m in OURS
+            for v in vars(m).values()
+            if getattr(v, "__name__", "").startswith("rdkit")
         }:
             if isinstance(library, ModuleType):
                 self._watch_all(library)
-                for kind in {v for v in vars(library).values() if isinstance(v, type) and not issubclass(v, int)}:
+                for kind in {
+                    v
+                    for v in vars(library).values()
+                    if isinstance(v, type) and not issubclass(v, int)
+                }:
                     self._watch_all(kind)
-        for kind, names in ((Calculator, ("__init__", "set", "add", "singlepoint")), (Result, ("get",))):
+        for kind, names in (
+            (Calculator, ("__init__", "set", "add", "singlepoint")),
+            (Result, ("get",)),
+        ):
             for name in names:
                 self.watch(kind, name)
         _forget_cached()
@@ -88,14 +103,18 @@ class Inside:
 
 
 def _forget_cached() -> None:
-    """Cached methods of RDKit's objects were looked up before they were timed, or while they were."""
+    """Cached methods of RDKit's objects were looked up before they were timed, or while they
+    were.
+    """
     for value in [value for module in OURS for value in vars(module).values()]:
         if hasattr(value, "cache_clear"):
             value.cache_clear()
 
 
 def profile(n: int, recipe_name: str) -> None:
-    """Print the share of a worker's CPU time inside RDKit and tblite, for the two passes that workers do."""
+    """Print the share of a worker's CPU time inside RDKit and tblite, for the two passes that
+    workers do.
+    """
     recipe = load_recipe(recipe_name)
     with tempfile.TemporaryDirectory() as folder:
         job = Job(Path(folder), recipe)
@@ -107,7 +126,9 @@ def profile(n: int, recipe_name: str) -> None:
         print(
             f"{recipe_name} {name}: {1e3 * whole / rows:.1f} ms CPU a row, {inside / whole:.1%} inside RDKit and tblite"
         )
-    print(f"{recipe_name} both: {(read[1] + label[1]) / (read[0] + label[0]):.1%} inside RDKit and tblite")
+    print(
+        f"{recipe_name} both: {(read[1] + label[1]) / (read[0] + label[0]):.1%} inside RDKit and tblite"
+    )
 
 
 def _both_ways(job: Job, work: Callable, n: int, least: int) -> tuple[float, float]:
@@ -133,7 +154,9 @@ def ratio(n: int) -> None:
                 curate("nci", n=n, workers=workers, home=home, progress=False)
                 seconds[workers].append(time.perf_counter() - start)
     one, two = (statistics.median(seconds[workers]) for workers in (1, 2))
-    print(f"nci n={n}: {one:.1f} s with 1 worker, {two:.1f} s with 2; ratio {two / one:.2f} (median of 3)")
+    print(
+        f"nci n={n}: {one:.1f} s with 1 worker, {two:.1f} s with 2; ratio {two / one:.2f} (median of 3)"
+    )
 
 
 if __name__ == "__main__":

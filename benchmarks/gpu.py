@@ -1,14 +1,16 @@
-r"""How well does a training step use a GPU? Molecules a second, share of the card's matrix rate, memory a molecule.
+r"""How well does a training step use a GPU? Molecules a second, share of the card's matrix rate,
+memory a molecule.
 
     python benchmarks/gpu.py --data wehi-c33f9634                                        every scale, bf16, compiled
     python benchmarks/gpu.py --data ... --size 84m --reference Uni-Mol --core Uni-Core   beside the authors' model
     python benchmarks/gpu.py --data ... --size 84m --batch 128                           does that batch fit?
 
-A step is forward, backward and AdamW on molecules of 23 heavy atoms (24 nodes, to which both sides pad), repeated where
-the data have too few. Batches double until one does not fit; the best rate is printed. Ours runs in bf16 (geometry and
-weights in fp32) through torch.compile; the reference in bf16 as its own `bfloat16()` makes it, plain PyTorch, at the
-largest batch that fits it. FLOPs are those of `count_training`, two a multiplication; the card's rate is measured by a
-product of matrices of 8,192 rows. Without a GPU, `--device cpu` runs the same code, slowly: for tests.
+A step is forward, backward and AdamW on molecules of 23 heavy atoms (24 nodes, to which both sides
+pad), repeated where the data have too few. Batches double until one does not fit; the best rate is
+printed. Ours runs in bf16 (geometry and weights in fp32) through torch.compile; the reference in
+bf16 as its own `bfloat16()` makes it, plain PyTorch, at the largest batch that fits it. FLOPs are
+those of `count_training`, two a multiplication; the card's rate is measured by a product of
+matrices of 8,192 rows. Without a GPU, `--device cpu` runs the same code, slowly: for tests.
 """
 
 from __future__ import annotations
@@ -25,14 +27,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from molnb.batches import Corpus
-from molnb.errors import Refused
-from molnb.models.flops import count_training
-from molnb.models.two_track import TwoTrack, TwoTrackConfig
-from molnb.objectives import Model, Pretrain, Question
-from molnb.runs import find_data
-from molnb.scales import LAPTOP, PAPER
-from molnb.train import choose_device, compile_encoder
+from molnb.data.dataset import Corpus
+from molnb.data.masked import MaskedBatch
+from molnb.errors import InputError
+from molnb.models.model import Model
+from molnb.models.unimol2.config import TwoTrackConfig
+from molnb.models.unimol2.encoder import TwoTrack
+from molnb.models.unimol2.flops import count_training
+from molnb.models.unimol2.sizes import LAPTOP, PAPER
+from molnb.objectives.pretraining import Pretrain
+from molnb.training.device import choose_device
+from molnb.training.loop import compile_encoder
+from molnb.training.runs import find_data
 
 SIZES = PAPER | LAPTOP | {"small": TwoTrackConfig(6, 256, 16, 256, 128, 32)}
 
@@ -61,7 +67,9 @@ def main() -> int:
     device = choose_device(args.device)
     rate = matrix_rate(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    print(f"{name}, torch {torch.__version__}: {rate / 1e12:.1f} TFLOP/s in a bf16 product of matrices")
+    print(
+        f"{name}, torch {torch.__version__}: {rate / 1e12:.1f} TFLOP/s in a bf16 product of matrices"
+    )
     corpus = Corpus([find_data(args.data)])
     for size in args.size:
         config = SIZES[size]
@@ -74,58 +82,70 @@ def main() -> int:
     return 0
 
 
-def ask(corpus: Corpus, n: int, n_atom: int) -> Question:
+def ask(corpus: Corpus, n: int, n_atom: int) -> MaskedBatch:
     """n molecules of one size, with noise and masks."""
     ids = np.flatnonzero(corpus.n_atoms == n_atom)
     if not len(ids):
         there = ", ".join(map(str, np.unique(corpus.n_atoms)))
-        raise Refused(f"the data have no molecule of {n_atom} heavy atoms: choose --atoms from {there}")
+        raise InputError(
+            f"the data have no molecule of {n_atom} heavy atoms: choose --atoms from {there}"
+        )
     return Pretrain().ask(corpus.batch(np.resize(ids, n)), 0, 0)
 
 
-def our_step(config: TwoTrackConfig, device: torch.device, compiled: bool, question: Question) -> Callable[[], None]:
+def our_step(
+    config: TwoTrackConfig, device: torch.device, compiled: bool, question: MaskedBatch
+) -> Callable[[], None]:
     """A training step of ours."""
     torch.manual_seed(0)
     objective = Pretrain()
     model = Model(TwoTrack(config), objective).to(device).train()
     if compiled:
         compile_encoder(model)
-    optimiser = make_optimiser(model, device)
-    counts, weights, question = question.counts, objective.weights(question.counts), question.to(device)
+    optimizer = make_optimizer(model, device)
+    counts, weights, question = (
+        question.counts,
+        objective.weights(question.counts),
+        question.to(device),
+    )
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16):
             terms = objective.terms(model, question)
         sum(weights[k] * t.total / counts[k] for k, t in terms.items() if weights.get(k)).backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
 
     return step
 
 
-def their_step(args, config: TwoTrackConfig, device: torch.device, question: Question) -> Callable[[], None]:
+def their_step(
+    args, config: TwoTrackConfig, device: torch.device, question: MaskedBatch
+) -> Callable[[], None]:
     """A training step of the reference in bf16."""
     import reference as theirs
     from two_track import widths
 
     loaded = theirs.load(args.reference, args.core)
     model = theirs.make_model(loaded, widths(config)).to(device).bfloat16().train()
-    optimiser = make_optimiser(model, device)
+    optimizer = make_optimizer(model, device)
     batch = {k: v.to(device) for k, v in theirs.make_batch(question).items()}
 
     def step() -> None:
         theirs.reference_losses(loaded, model, batch)["loss"].backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
 
     return step
 
 
-def make_optimiser(model: torch.nn.Module, device: torch.device) -> torch.optim.AdamW:
+def make_optimizer(model: torch.nn.Module, device: torch.device) -> torch.optim.AdamW:
     return torch.optim.AdamW(model.parameters(), lr=1e-4, fused=device.type == "cuda")
 
 
-def sweep(args, device: torch.device, make: Callable[[Question], Callable], corpus: Corpus) -> list[Measured]:
+def sweep(
+    args, device: torch.device, make: Callable[[MaskedBatch], Callable], corpus: Corpus
+) -> list[Measured]:
     """Batches of 8, 16, 32, ... until one does not fit, or only the one asked for."""
     found, n = [], args.batch or 8
     while n <= (args.batch or args.largest):
@@ -137,12 +157,14 @@ def sweep(args, device: torch.device, make: Callable[[Question], Callable], corp
             free(device)
         n *= 2
     if not found:
-        raise Refused(f"not even {n} molecules fit {device}: choose a smaller --size or --batch")
+        raise InputError(f"not even {n} molecules fit {device}: choose a smaller --size or --batch")
     return found
 
 
 def measure(step: Callable[[], None], n: int, repeats: int, device: torch.device) -> Measured:
-    """Median seconds of a step after three that are not counted, and the memory the card held at most."""
+    """Median seconds of a step after three that are not counted, and the memory the card held at
+    most.
+    """
     for _ in range(3):
         step()
     seconds = []
@@ -169,7 +191,9 @@ def free(device: torch.device) -> None:
 
 
 def flops(config: TwoTrackConfig, n_atom: int) -> int:
-    """FLOPs of a training step on one molecule as ours computes it, also for the reference: work done, not spent."""
+    """FLOPs of a training step on one molecule as ours computes it, also for the reference: work
+    done, not spent.
+    """
     return 2 * sum(count_training(config, n_atom).values())
 
 
@@ -205,6 +229,6 @@ def matrix_rate(device: torch.device) -> float:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except Refused as refused:
+    except InputError as refused:
         print(refused, file=sys.stderr)
         sys.exit(2)

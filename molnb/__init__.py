@@ -16,78 +16,61 @@ Every box a noun, every arrow a verb, both importable from here:
             | embed(), predict(), plot_*()
      tables and figures
 
-In a notebook: ``from molnb import load_recipe, curate, load_shards, make_preset, train, fit, load_run, load_runs``, and
-the ``plot_*`` functions of molnb.figures. Each stage is a module (molnb.recipes, molnb.curate, molnb.batches, ...); an
-import only points upstream. Units: energies eV, lengths Å, charges e, dipoles D.
+In a notebook: ``from molnb import load_recipe, curate, load_shards, make_preset, train, fit,
+load_run, load_runs``, and the ``plot_*`` functions of molnb.figures. Each stage is a module
+(molnb.recipes, molnb.curate, molnb.batches, ...); an import only points upstream. Units: energies
+eV, lengths Å, charges e, dipoles D.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
 
-# How long a thread of torch's waits at full speed for the next piece of work before it sleeps (GNU OpenMP, read when
-# torch loads). Its default makes a training step ten times slower on a machine that others use too; never to wait makes
-# small models half as fast on one that is free.
+# How long a thread of torch's waits at full speed for the next piece of work before it sleeps (GNU
+# OpenMP, read when torch loads). Its default makes a training step ten times slower on a machine
+# that others use too; never to wait makes small models half as fast on one that is free.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
-# Name -> module that defines it. Resolved on first use, so that `import molnb` costs nothing and a machine without
-# RDKit or plotly can still use the rest.
+# Name -> module that defines it. Resolved on first use, so that `import molnb` costs nothing and a
+# machine without RDKit or plotly can still use the rest.
 _WHERE = {
-    "Refused": "errors",
-    "Recipe": "recipes",
-    "load_recipe": "recipes",
-    "list_recipes": "recipes",
+    "InputError": "errors",
+    "Recipe": "recipes.schema",
+    "load_recipe": "recipes.registry",
+    "list_recipes": "recipes.registry",
     "Shards": "shards",
     "load_shards": "shards",
-    "curate": "curate",
-    "data_card": "cards",
-    "MolBatch": "batches",
-    "Run": "runs",
-    "load_runs": "runs",
-    "runs_table": "runs",
-    "PRESETS": "presets",
-    "train": "train",
-    "fit": "train",
-    "training_steps": "train",
-    "make_preset": "presets",
-    "load_run": "represent",
-    "write_embeddings": "answers",
-    "write_predictions": "answers",
-    "show_table": "tables",
-    "LiveCurve": "viewers",
-    "draw_molecules": "viewers",
-    "headline": "viewers",
-    "run_notebook": "notebooks",
-    "tour": "notebooks",
+    "curate": "curation.pipeline",
+    "data_card": "curation.datacard",
+    "MolBatch": "data.batch",
+    "Run": "training.runs",
+    "load_runs": "training.runs",
+    "runs_table": "training.runs",
+    "PRESETS": "training.presets",
+    "train": "training.loop",
+    "fit": "training.loop",
+    "training_steps": "training.loop",
+    "make_preset": "training.presets",
+    "load_run": "inference.predictor",
+    "write_embeddings": "inference.parquet_output",
+    "write_predictions": "inference.parquet_output",
+    "show_table": "figures.tables",
+    "LiveCurve": "figures.live_curve",
+    "draw_molecules": "figures.grid",
+    "headline": "notebooks.headlines",
+    "run_notebook": "notebooks.execution",
+    "tour": "notebooks.execution",
+    "plot_losses": "figures.curves",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("plot_"):
-        figures = import_module(".figures", __name__)
-        return getattr(figures if hasattr(figures, name) else import_module(".points", __name__), name)
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_WHERE[name]}", __name__), name)
     globals()[name] = value
     return value
-
-
-class _Package(ModuleType):
-    """`molnb.curate` and `molnb.train` are the functions, also after their modules of the same name were imported.
-
-    The import system would put the module there; `from molnb.train import ...` does not need that.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (isinstance(value, ModuleType) and _WHERE.get(name) == name):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -1,7 +1,7 @@
 """One progress display for shells and notebooks.
 
-In a notebook one cell output is updated in place; elsewhere a line is written to stderr, at most one every two
-seconds, so that a log file stays readable.
+In a notebook one cell output is updated in place; elsewhere a line is written to stderr, at most
+one every two seconds, so that a log file stays readable.
 """
 
 from __future__ import annotations
@@ -27,9 +27,15 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         # A shell that saw no line so far needs none for work that took a moment.
-        if self._handle is not None or (self._last > self._start and self._displayed < self.done) or error is not None:
+        if (
+            self._handle is not None
+            or (self._last > self._start and self._displayed < self.done)
+            or error is not None
+        ):
             self._show()
 
     def advance(self, amount: int = 1, note: str = "") -> None:
@@ -44,8 +50,14 @@ class Progress:
         """One line: done of total, per cent, time left, note."""
         elapsed = time.monotonic() - self._start
         share = self.done / self.total if self.total else 1.0
-        left = f", {_clock(elapsed * (1 - share) / share)} left" if 0 < share < 1 else f", {_clock(elapsed)}"
-        return f"{self.label}: {self.done:,} of {self.total:,} ({share:.0%}{left})" + (self.note and f" {self.note}")
+        left = (
+            f", {_clock(elapsed * (1 - share) / share)} left"
+            if 0 < share < 1
+            else f", {_clock(elapsed)}"
+        )
+        return f"{self.label}: {self.done:,} of {self.total:,} ({share:.0%}{left})" + (
+            self.note and f" {self.note}"
+        )
 
     def _show(self) -> None:
         if not self.shown:
@@ -58,10 +70,15 @@ class Progress:
 
     def _bundle(self) -> dict[str, str]:
         bar = f'<progress value="{self.done}" max="{max(self.total, 1)}" style="width:30ch"></progress>'
-        return {"text/plain": self.text(), "text/html": f"{bar} <code>{html.escape(self.text())}</code>"}
+        return {
+            "text/plain": self.text(),
+            "text/html": f"{bar} <code>{html.escape(self.text())}</code>",
+        }
 
     def _in_notebook(self):  # noqa: ANN202 (IPython's handle, where there is IPython)
-        """A display handle when this runs in a Jupyter kernel, else None; IPython is not imported to find out."""
+        """A display handle when this runs in a Jupyter kernel, else None; IPython is not
+        imported to find out.
+        """
         ipython = sys.modules.get("IPython")
         shell = ipython.get_ipython() if ipython is not None else None
         if shell is None or getattr(shell, "kernel", None) is None:

@@ -7,8 +7,9 @@
     head     attention heads                      xyz      three Cartesian components, in Å
     label    labels (columns) of a task           k        labelled molecules, atoms, bonds or pairs
 
-Signatures read ``Float[Tensor, "mol n d_atom"]``. Annotations are never evaluated at run time; the tests evaluate
-them, through jaxtyping and beartype. A GPU node without jaxtyping gets placeholders, so training needs neither.
+Signatures read ``Float[Tensor, "mol n d_atom"]``. Annotations are never evaluated at run time; the
+tests evaluate them, through jaxtyping and beartype. A GPU node without jaxtyping gets placeholders,
+so training needs neither.
 """
 
 from __future__ import annotations
@@ -23,5 +24,3 @@ except ImportError:  # a machine that only trains
             return Any
 
     Bool = Float = Int = Shaped = UInt8 = _Unchecked
-
-__all__ = ["Bool", "Float", "Int", "Shaped", "UInt8"]

@@ -1,4 +1,5 @@
-"""The format on disk: Parquet parts to share, flat memory-mapped arrays to train from, a manifest that counts all.
+"""The format on disk: Parquet parts to share, flat memory-mapped arrays to train from, a manifest
+that counts all.
 
 A folder of shards holds
     manifest.json            what it is, where it came from, every count, the size of every file; written last
@@ -12,8 +13,6 @@ Reading needs numpy and pyarrow alone.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -24,78 +23,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import Refused
+from .errors import InputError
 
 FORMAT = "molnb-shards-1"
 SPLIT_VALUES = ("train", "val", "test")
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-# ------------------------------------------------------------------------------------------------------ writing
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """Write to a temporary name beside ``path`` and rename at the end, so that a file is there whole or not at all.
-
-    A full disk becomes a refusal that names the path and what to do.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        # Arrow sometimes passes the system's error on as text only.
-        if error.errno in _FULL or os.strerror(errno.ENOSPC) in str(error):
-            raise Refused(
-                f"The disk is full: could not write {path} ({error.strerror or error}). Free space, or set MOLNB_HOME "
-                "to a folder on a larger disk; the same command then goes on, finished slices are kept."
-            ) from error
-        raise
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
-
-
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write a Parquet file, whole or not at all."""
-    with writing(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
-
-
-def write_json(content: Any, path: Path) -> None:
-    """Write a JSON file, whole or not at all."""
-    with writing(path) as partial:
-        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-@contextlib.contextmanager
-def writing_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> Iterator[Any]:
-    """Yield ``append(piece)``, which adds rows to a .npy file of a known shape.
-
-    Written in sequence, not through a memory map: on a full disk a memory map kills the process.
-    """
-    dtype = np.dtype(dtype)
-    with writing(path) as partial, partial.open("wb") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        done = 0
-
-        def append(piece: np.ndarray) -> None:
-            nonlocal done
-            file.write(np.ascontiguousarray(piece, dtype).tobytes())
-            done += len(piece)
-
-        yield append
-        file.flush()
-        if done != shape[0]:
-            raise ValueError(f"{path.name}: {done} rows written, {shape[0]} announced")
 
 
 # ------------------------------------------------------------------------------------------------------- schema
@@ -105,7 +36,11 @@ _PLAIN = [
     ("line", pa.int64(), "line of the source the row starts on, 1-based"),
     ("id", pa.string(), "identifier in the source"),
     ("input_smiles", pa.string(), "as in the source; null for a mol block"),
-    ("smiles", pa.string(), "canonical isomeric SMILES of the neutral parent; the order of all atoms below"),
+    (
+        "smiles",
+        pa.string(),
+        "canonical isomeric SMILES of the neutral parent; the order of all atoms below",
+    ),
     ("smiles_3d", pa.string(), "the isomer that the conformer is"),
     ("inchikey14", pa.string(), "first block of the InChIKey"),
     ("tautomer_key", pa.string(), "tautomer-insensitive key"),
@@ -116,7 +51,11 @@ _PLAIN = [
     ("undefined_stereo", pa.int32(), "centres and double bonds left open"),
     ("cleared_isotopes", pa.int32(), "atoms that lost an isotope label"),
     ("atom_order", pa.list_(pa.uint16()), "index in the input of each heavy atom"),
-    ("numbers", pa.list_(pa.uint8()), "atomic numbers: heavy atoms in SMILES order, then hydrogens"),
+    (
+        "numbers",
+        pa.list_(pa.uint8()),
+        "atomic numbers: heavy atoms in SMILES order, then hydrogens",
+    ),
     ("coords", pa.list_(pa.float32()), "Å, x y z of each atom, centred"),
     ("force_field", pa.string(), ""),
     ("converged", pa.bool_(), "whether the force field reached a minimum"),
@@ -131,11 +70,18 @@ COLUMNS = tuple(name for name, _, _ in _PLAIN)
 
 
 def part_schema(labels: list[dict], flags: list[str]) -> pa.Schema:
-    """Columns of a part: the fixed ones, the labels (a number, or a list an atom, bond or pair), the flags."""
-    fields = [pa.field(name, kind, metadata={"about": about} if about else None) for name, kind, about in _PLAIN]
+    """Columns of a part: the fixed ones, the labels (a number, or a list an atom, bond or pair),
+    the flags.
+    """
+    fields = [
+        pa.field(name, kind, metadata={"about": about} if about else None)
+        for name, kind, about in _PLAIN
+    ]
     for label in labels:
         kind = pa.float64() if label["level"] == "molecule" else pa.list_(pa.float32())
-        about = {key: str(label[key]) for key in ("unit", "quantity", "theory", "geometry", "level")}
+        about = {
+            key: str(label[key]) for key in ("unit", "quantity", "theory", "geometry", "level")
+        }
         fields.append(pa.field(label["name"], kind, metadata=about))
     return pa.schema(fields + [pa.field(name, pa.bool_()) for name in flags])
 
@@ -150,7 +96,9 @@ DROPPED_SCHEMA = pa.schema(
 
 
 class Shards:
-    """Curated molecules on disk: their manifest, tables read when asked for, and memory-mapped arrays."""
+    """Curated molecules on disk: their manifest, tables read when asked for, and memory-mapped
+    arrays.
+    """
 
     def __init__(self, path: Path, manifest: dict[str, Any]):
         self.path, self.manifest = path, manifest
@@ -187,15 +135,21 @@ class Shards:
         if name not in self._arrays:
             path = self.path / "arrays" / f"{name}.npy"
             if f"arrays/{name}.npy" not in self.manifest["files"]:
-                raise Refused(f"{self.path} has no array '{name}'; it has: {', '.join(self.arrays)}")
+                raise InputError(
+                    f"{self.path} has no array '{name}'; it has: {', '.join(self.arrays)}"
+                )
             empty = (
-                0 in np.load(path, allow_pickle=False, mmap_mode=None).shape if path.stat().st_size < 1024 else False
+                0 in np.load(path, allow_pickle=False, mmap_mode=None).shape
+                if path.stat().st_size < 1024
+                else False
             )
             self._arrays[name] = np.load(path, allow_pickle=False, mmap_mode=None if empty else "r")
         return self._arrays[name]
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
-        """The molecules as a table, in sample order: parts, derived labels and splits side by side."""
+        """The molecules as a table, in sample order: parts, derived labels and splits side by
+        side.
+        """
         extra = {}
         for name in ("derived", "splits"):
             if f"{name}.parquet" in self.manifest["files"]:
@@ -206,7 +160,9 @@ class Shards:
         wanted = [*known, *extra] if columns is None else columns
         for name in wanted:
             if name not in known and name not in extra:
-                raise Refused(f"{self.path.name} has no column '{name}'; it has: {', '.join([*known, *extra])}")
+                raise InputError(
+                    f"{self.path.name} has no column '{name}'; it has: {', '.join([*known, *extra])}"
+                )
         stored = [name for name in wanted if name in known] or ["row"]
         table = pa.concat_tables([pq.read_table(path, columns=stored) for path in self._parts()])
         for name in wanted:
@@ -228,7 +184,11 @@ class Shards:
         return "\n".join(_summary(self.manifest, self.path))
 
     def _parts(self) -> list[Path]:
-        return [self.path / name for name in sorted(self.manifest["files"]) if name.startswith("shards/")]
+        return [
+            self.path / name
+            for name in sorted(self.manifest["files"])
+            if name.startswith("shards/")
+        ]
 
     def _part_schema(self) -> pa.Schema:
         return pq.read_schema(self._parts()[0])
@@ -256,7 +216,7 @@ class _Arrays(Mapping):
 def load_shards(path: str | os.PathLike) -> Shards:
     """Open curated molecules; every file must be there in full length.
 
-    Raises Refused when the folder holds no finished shards, or a file is missing or cut short.
+    Raises InputError when the folder holds no finished shards, or a file is missing or cut short.
     """
     path = Path(path)
     try:
@@ -267,18 +227,22 @@ def load_shards(path: str | os.PathLike) -> Shards:
             if (path / "work").exists()
             else "no shards"
         )
-        raise Refused(f"{path} has no manifest.json: it holds {what}.") from None
+        raise InputError(f"{path} has no manifest.json: it holds {what}.") from None
     except ValueError as error:
-        raise Refused(f"{path / 'manifest.json'} is damaged ({error}). Delete it and curate again.") from None
+        raise InputError(
+            f"{path / 'manifest.json'} is damaged ({error}). Delete it and curate again."
+        ) from None
     if manifest.get("format") != FORMAT:
-        raise Refused(f"{path} has format {manifest.get('format')}, this molnb reads {FORMAT}: curate again.")
+        raise InputError(
+            f"{path} has format {manifest.get('format')}, this molnb reads {FORMAT}: curate again."
+        )
     for name, size in manifest["files"].items():
         try:
             there = (path / name).stat().st_size
         except FileNotFoundError:
-            raise Refused(f"{path / name} is missing. Delete {path} and curate again.") from None
+            raise InputError(f"{path / name} is missing. Delete {path} and curate again.") from None
         if there != size:
-            raise Refused(
+            raise InputError(
                 f"{path / name} has {there:,} bytes, its manifest says {size:,}: it was cut short or changed. "
                 f"Delete {path} and curate again."
             )
@@ -290,7 +254,9 @@ def _summary(m: dict[str, Any], path: Path) -> Iterator[str]:
     yield f"{m['title']} [{path.name}]"
     yield f"  {m['n_sampled']:,} rows{of} = {m['n_kept']:,} molecules + {m['n_dropped']:,} dropped"
     for step, reasons in m["dropped"].items():
-        yield f"    {step}: " + ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+        yield f"    {step}: " + ", ".join(
+            f"{reason} {count:,}" for reason, count in reasons.items()
+        )
     counts = m["counts"]
     fields = ", ".join(f"{name} {n:,}" for name, n in counts["force_field"].items())
     yield (
@@ -303,7 +269,11 @@ def _summary(m: dict[str, Any], path: Path) -> Iterator[str]:
     for name, split in m["splits"].items():
         sizes = "/".join(f"{split[part]:,}" for part in SPLIT_VALUES)
         near = split["nn_similarity_median"]
-        similar = "" if near is None else f", test to nearest training molecule: median Tanimoto {near:.2f}"
+        similar = (
+            ""
+            if near is None
+            else f", test to nearest training molecule: median Tanimoto {near:.2f}"
+        )
         yield f"  split {name}: {sizes} train/val/test{similar}"
     if m["adopted_from"]:
         yield f"  {m['seconds']['finish']:.1f} s; conformers and labels taken over from {m['adopted_from']}"

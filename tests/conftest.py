@@ -1,4 +1,6 @@
-"""What all tests share: shapes are checked, results go to a temporary home, what a machine lacks is skipped."""
+"""What all tests share: shapes are checked, results go to a temporary home, what a machine lacks
+is skipped.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,15 @@ import os
 import shutil
 from pathlib import Path
 
-# The models here are tiny: a second thread gains nothing, and waits while other processes compute. Before torch loads.
+# The models here are tiny: a second thread gains nothing, and waits while other processes compute.
+# Before torch loads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 
-# Signatures say shapes; here, and only here, they are checked. This must precede the first import of these modules.
+# Signatures say shapes; here, and only here, they are checked. This must precede the first import
+# of these modules.
 try:
     import beartype  # noqa: F401
     from jaxtyping import install_import_hook
@@ -20,10 +24,12 @@ except ImportError:
     pass
 else:
     install_import_hook(
-        ["molnb.batches", "molnb.encodings", "molnb.models", "molnb.objectives"], typechecker="beartype.beartype"
+        ["molnb.data", "molnb.models", "molnb.objectives"], typechecker="beartype.beartype"
     )
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +48,10 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def nci(shared_home: Path):
-    """A hundred rows of nci with all labels (`Shards`): real molecules for models, objectives and the loop."""
-    from molnb.curate import curate
+    """A hundred rows of nci with all labels (`Shards`): real molecules for models, objectives
+    and the loop.
+    """
+    from molnb.curation.pipeline import curate
 
     return curate("nci", n=100, workers=2, home=shared_home, progress=False)
 
@@ -55,7 +63,9 @@ def checkout() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    marked = {mark: [item for item in items if item.get_closest_marker(mark)] for mark in ("gpu", "ui")}
+    marked = {
+        mark: [item for item in items if item.get_closest_marker(mark)] for mark in ("gpu", "ui")
+    }
     if marked["gpu"] and not _cuda():
         _skip(marked["gpu"], "needs a CUDA device")
     if marked["ui"] and CHROMIUM is None:

@@ -1,7 +1,8 @@
-"""Physical laws that every model obeys: a test class inherits them and says how to answer for molecules.
+"""Physical laws that every model obeys: a test class inherits them and says how to answer for
+molecules.
 
-`answer(prepared, length)` maps molecules to a list of (molecule vector, atom vectors, moved coordinates), one entry a
-molecule, without padding.
+`answer(prepared, length)` maps molecules to a list of (molecule vector, atom vectors, moved
+coordinates), one entry a molecule, without padding.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from molnb.represent import Prepared, prepare
+from molnb.inference.featurizer import FeaturizedMolecule, featurize
 
 MOLECULES = ("CC(=O)Oc1ccccc1C(=O)O", "CN1CCC[C@H]1c1cccnc1", "CCO", "C", "F/C=C/Cl")
 
@@ -22,11 +23,13 @@ def rotation(seed: int) -> np.ndarray:
     return (q * np.sign(np.linalg.det(q))).astype(np.float32)
 
 
-def renumbered(molecule: Prepared, order: np.ndarray) -> Prepared:
+def renumbered(molecule: FeaturizedMolecule, order: np.ndarray) -> FeaturizedMolecule:
     """The same heavy atoms in another order (hydrogens left out)."""
     n = molecule.arrays["n_heavy"]
     rank = np.argsort(order)
-    bonds = np.sort(rank[molecule.arrays["bonds"][: molecule.arrays["n_heavy_bonds"]].astype(int)], 1)
+    bonds = np.sort(
+        rank[molecule.arrays["bonds"][: molecule.arrays["n_heavy_bonds"]].astype(int)], 1
+    )
     arrays = dict(molecule.arrays) | {
         "numbers": molecule.arrays["numbers"][:n][order],
         "atom_feats": molecule.arrays["atom_feats"][:n][order],
@@ -41,7 +44,9 @@ class Laws:
 
     tolerance = 2e-5
 
-    def answer(self, molecules: Sequence[Prepared], length: int | None = None) -> list[tuple[torch.Tensor, ...]]:
+    def answer(
+        self, molecules: Sequence[FeaturizedMolecule], length: int | None = None
+    ) -> list[tuple[torch.Tensor, ...]]:
         raise NotImplementedError
 
     def close(self, a: torch.Tensor, b: torch.Tensor) -> None:
@@ -49,27 +54,29 @@ class Laws:
         assert float((a - b).abs().max()) < self.tolerance * scale
 
     def test_padding_changes_nothing(self):
-        molecule = [prepare(MOLECULES[0])]
+        molecule = [featurize(MOLECULES[0])]
         for tight, wide in zip(self.answer(molecule)[0], self.answer(molecule, length=40)[0]):
             self.close(tight, wide)
 
     def test_company_in_the_batch_changes_nothing(self):
-        molecules = [prepare(s) for s in MOLECULES]
+        molecules = [featurize(s) for s in MOLECULES]
         together = self.answer(molecules)
         for molecule, crowd in zip(molecules, together):
             for alone, beside in zip(self.answer([molecule])[0], crowd):
                 self.close(alone, beside)
 
     def test_renumbering_the_atoms_renumbers_the_answer(self):
-        molecule = prepare(MOLECULES[1])
+        molecule = featurize(MOLECULES[1])
         order = np.random.default_rng(3).permutation(molecule.arrays["n_heavy"])
-        (vector, atoms, coords), (other, permuted, moved) = self.answer([molecule, renumbered(molecule, order)])
+        (vector, atoms, coords), (other, permuted, moved) = self.answer(
+            [molecule, renumbered(molecule, order)]
+        )
         self.close(vector, other)
         self.close(atoms[order], permuted)
         self.close(coords[order], moved)
 
     def test_rigid_motion_moves_coordinates_and_nothing_else(self):
-        molecule, turn = prepare(MOLECULES[0]), rotation(1)
+        molecule, turn = featurize(MOLECULES[0]), rotation(1)
         shift = np.array([3.0, -2.0, 5.0], np.float32)
         turned = molecule._replace(coords=molecule.coords @ turn + shift)
         (vector, atoms, coords), (other, beside, moved) = self.answer([molecule, turned])
@@ -78,6 +85,13 @@ class Laws:
         self.close(coords @ torch.from_numpy(turn) + torch.from_numpy(shift), moved)
 
     def test_the_laws_are_not_kept_by_a_constant(self):
-        first, second = self.answer([prepare(MOLECULES[0]), prepare(MOLECULES[1])])
+        first, second = self.answer([featurize(MOLECULES[0]), featurize(MOLECULES[1])])
         assert float((first[0] - second[0]).abs().max()) > 1e-3
-        assert float((first[2] - torch.from_numpy(prepare(MOLECULES[0]).coords[: len(first[2])])).abs().max()) > 1e-3
+        assert (
+            float(
+                (first[2] - torch.from_numpy(featurize(MOLECULES[0]).coords[: len(first[2])]))
+                .abs()
+                .max()
+            )
+            > 1e-3
+        )

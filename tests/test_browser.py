@@ -20,12 +20,14 @@ from typing import Any, NamedTuple
 import pytest
 from conftest import CHROMIUM
 
-from molnb.viewer_assets import HOW_TO, find_viewer
+from molnb.figures.threedmol import HOW_TO, find_viewer
 
 pytestmark = pytest.mark.ui
 
 # Settings that keep JupyterLab from asking a server for news, and from asking the user about it.
-QUIET = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+QUIET = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}
+}
 # WebGL without a GPU; no name but that of this machine can be resolved.
 OPTIONS = [
     *("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
@@ -45,7 +47,9 @@ class Lab(NamedTuple):
         return f"{self.address}/lab/tree/{name}?token={self.token}&reset"
 
     def end_kernels(self) -> None:
-        """Widgets of a kernel that still lives would be restored on the next page, half of them dead."""
+        """Widgets of a kernel that still lives would be restored on the next page, half of them
+        dead.
+        """
         for session in json.loads(self._call("GET", "/api/sessions")):
             self._call("DELETE", f"/api/sessions/{session['id']}")
 
@@ -58,21 +62,41 @@ class Lab(NamedTuple):
 
 @contextmanager
 def jupyterlab(folder: Path, home: Path, base: str = "/") -> Iterator[Lab]:
-    """A JupyterLab whose settings, kernels and files all lie in a folder; `home` is MOLNB_HOME of its kernels."""
+    """A JupyterLab whose settings, kernels and files all lie in a folder; `home` is MOLNB_HOME
+    of its kernels.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    lab, own = Lab(folder, f"http://127.0.0.1:{port}{base.rstrip('/')}", secrets.token_hex(16)), folder / "jupyter"
+    lab, own = (
+        Lab(folder, f"http://127.0.0.1:{port}{base.rstrip('/')}", secrets.token_hex(16)),
+        folder / "jupyter",
+    )
     (own / "config" / "labconfig").mkdir(parents=True)
     (own / "config" / "labconfig" / "default_setting_overrides.json").write_text(json.dumps(QUIET))
     names = {"CONFIG": "config", "DATA": "data", "RUNTIME": "runtime"}
     environment = {f"JUPYTER_{name}_DIR": str(own / place) for name, place in names.items()}
-    environment |= {"JUPYTERLAB_WORKSPACES_DIR": str(own / "ws"), "JUPYTERLAB_SETTINGS_DIR": str(own / "settings")}
+    environment |= {
+        "JUPYTERLAB_WORKSPACES_DIR": str(own / "ws"),
+        "JUPYTERLAB_SETTINGS_DIR": str(own / "settings"),
+    }
     environment |= {"IPYTHONDIR": str(own / "ipython"), "MOLNB_HOME": str(home)}
     package = str(Path(__file__).resolve().parent.parent)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    options = ["--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root", f"--ServerApp.root_dir={folder}"]
-    options += [f"--IdentityProvider.token={lab.token}", "--LabApp.news_url=None", f"--ServerApp.base_url={base}"]
+    environment["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [package, os.environ.get("PYTHONPATH")])
+    )
+    options = [
+        "--no-browser",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--allow-root",
+        f"--ServerApp.root_dir={folder}",
+    ]
+    options += [
+        f"--IdentityProvider.token={lab.token}",
+        "--LabApp.news_url=None",
+        f"--ServerApp.base_url={base}",
+    ]
     options += ["--LabApp.expose_app_in_browser=True", "--ServerApp.port_retries=0"]
     with open(folder / "lab.log", "w") as log:
         server = subprocess.Popen(
@@ -114,14 +138,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory, shared_home: Path) -> Iterator
 
 @contextmanager
 def page(height: int = 1000) -> Iterator[Any]:
-    """A page in Chromium without a network; `page.wrong` collects console errors and failed requests."""
+    """A page in Chromium without a network; `page.wrong` collects console errors and failed
+    requests.
+    """
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         one = browser.new_page(viewport={"width": 1300, "height": height})
         one.wrong = []
         one.on("pageerror", lambda error: one.wrong.append(str(error)))
-        one.on("console", lambda said: one.wrong.append(said.text) if said.type == "error" else None)
+        one.on(
+            "console", lambda said: one.wrong.append(said.text) if said.type == "error" else None
+        )
         one.on("requestfailed", lambda request: one.wrong.append(request.url))
         try:
             yield one
@@ -148,7 +176,9 @@ def run_all(one: Any) -> None:
 
 
 def picture(element: Any) -> bytes:
-    """PNG of what a person would see where an element is; unlike its own screenshot it waits for nothing."""
+    """PNG of what a person would see where an element is; unlike its own screenshot it waits for
+    nothing.
+    """
     element.evaluate("e => e.scrollIntoView({ block: 'center' })")
     return element.page.screenshot(clip=element.bounding_box())
 
@@ -181,15 +211,20 @@ needs_viewer = pytest.mark.skipif(find_viewer() is None, reason=f"needs 3Dmol.js
 def test_the_conformer_lesson_turns_slides_and_answers_buttons(lab: Lab, checkout: Path) -> None:
     text = (checkout / "notebooks" / "03_conformers.ipynb").read_text(encoding="utf-8")
     assert 'size: str = \\"tour\\"' in text
-    (lab.folder / "03.ipynb").write_text(text.replace('size: str = \\"tour\\"', 'size: str = \\"test\\"'))
+    (lab.folder / "03.ipynb").write_text(
+        text.replace('size: str = \\"tour\\"', 'size: str = \\"test\\"')
+    )
     with page() as one:
         open_notebook(one, lab, "03.ipynb")
         run_all(one)
-        one.locator(".jp-OutputArea-output", has_text="stored conformer within 1 kcal/mol").last.wait_for(
-            timeout=240 * SECONDS, state="attached"
-        )
+        one.locator(
+            ".jp-OutputArea-output", has_text="stored conformer within 1 kcal/mol"
+        ).last.wait_for(timeout=240 * SECONDS, state="attached")
         one.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60 * SECONDS)
-        assert one.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+        assert (
+            one.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count()
+            == 0
+        )
         until_coloured(one.locator("[id^='3dmolviewer'] canvas").first)
 
         panel = one.locator(".jp-OutputArea-output:has(.widget-slider)").first
@@ -227,12 +262,18 @@ print("ENDED AFTER", run.status()["step"])
 """
 
 
-def test_a_training_cell_shows_a_growing_curve_and_stop_leaves_a_usable_run(lab: Lab, nci: Any) -> None:
+def test_a_training_cell_shows_a_growing_curve_and_stop_leaves_a_usable_run(
+    lab: Lab, nci: Any
+) -> None:
     nbformat = pytest.importorskip("nbformat")
     from molnb import load_run
 
-    write_cells(lab.folder / "train.ipynb", TRAINING.format(data=str(nci.path), out=str(lab.folder / "run")))
-    last_step = "Math.max(0, ...(document.querySelector('.js-plotly-plot')?._fullData?.[0]?.x || []))"
+    write_cells(
+        lab.folder / "train.ipynb", TRAINING.format(data=str(nci.path), out=str(lab.folder / "run"))
+    )
+    last_step = (
+        "Math.max(0, ...(document.querySelector('.js-plotly-plot')?._fullData?.[0]?.x || []))"
+    )
     with page() as one:
         open_notebook(one, lab, "train.ipynb")
         run_all(one)
@@ -241,7 +282,9 @@ def test_a_training_cell_shows_a_growing_curve_and_stop_leaves_a_usable_run(lab:
         one.wait_for_function(f"{last_step} > {one.evaluate(last_step)}", timeout=60 * SECONDS)
         keep_picture(one, "train.png")
         one.locator(".jp-OutputArea-output button", has_text="Stop").click()
-        one.locator(".jp-OutputArea-output", has_text="ENDED AFTER").first.wait_for(timeout=60 * SECONDS)
+        one.locator(".jp-OutputArea-output", has_text="ENDED AFTER").first.wait_for(
+            timeout=60 * SECONDS
+        )
         one.locator(".jp-RenderedPlotly .main-svg").first.wait_for(timeout=30 * SECONDS)
         assert one.locator(".jp-OutputArea-output button", has_text="Stop").count() == 0
         one.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
@@ -283,7 +326,7 @@ def test_pages_of_the_tour_show_everything_from_the_file_system(
     tmp_path: Path, shared_home: Path, checkout: Path
 ) -> None:
     pytest.importorskip("latex2mathml")
-    from molnb.notebooks import export, tour
+    from molnb.notebooks.execution import export, tour
 
     lesson = checkout / "notebooks" / "03_conformers.ipynb"
     (tmp_path / "data").symlink_to(shared_home / "data")
@@ -292,7 +335,12 @@ def test_pages_of_the_tour_show_everything_from_the_file_system(
     folder = tmp_path / "runs" / "tour"
     alone = export(folder / "03_conformers.ipynb", tmp_path / "alone" / "03.html", single=True)
     assert [file.name for file in alone.parent.iterdir()] == ["03.html"]
-    assert max((folder / name).stat().st_size for name in ("03_conformers.html", "03_conformers.ipynb")) < 1_000_000
+    assert (
+        max(
+            (folder / name).stat().st_size for name in ("03_conformers.html", "03_conformers.ipynb")
+        )
+        < 1_000_000
+    )
     for path in (folder / "index.html", folder / "03_conformers.html", alone):
         with page() as one:
             one.goto(path.as_uri())
@@ -303,7 +351,9 @@ def test_pages_of_the_tour_show_everything_from_the_file_system(
 
 
 def _everything_is_drawn(one: Any) -> None:
-    """Scroll through a page: each 3D view gets a canvas with something on it, each plot its picture."""
+    """Scroll through a page: each 3D view gets a canvas with something on it, each plot its
+    picture.
+    """
     scenes, plots = one.locator(".molnb-scene, [id^='3dmolviewer']"), one.locator(".js-plotly-plot")
     assert scenes.count() >= 10 and plots.count() >= 5
     for scene in scenes.all():

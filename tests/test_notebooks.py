@@ -1,4 +1,6 @@
-"""Notebooks run headlessly with checked parameters, end in exit codes, and become pages that need no network."""
+"""Notebooks run headlessly with checked parameters, end in exit codes, and become pages that
+need no network.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from molnb.errors import Refused
-from molnb.notebooks import list_notebooks, run_notebook, tour
-from molnb.parameters import check_parameters, read_parameters
+from molnb.errors import InputError
+from molnb.notebooks.execution import list_notebooks, run_notebook, tour
+from molnb.notebooks.parameters import check_parameters, read_parameters
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("papermill")
@@ -29,11 +31,15 @@ untyped = 4
 
 
 def write_notebook(path: Path, *cells: str | tuple[str, str], parameters: str = PARAMETERS) -> Path:
-    """A notebook of code cells; a cell given as (source, tag) carries that tag, one that begins with # is text."""
+    """A notebook of code cells; a cell given as (source, tag) carries that tag, one that begins
+    with # is text.
+    """
     made = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})]
     for cell in cells:
         source, *tags = (cell,) if isinstance(cell, str) else cell
-        make = nbformat.v4.new_markdown_cell if source.startswith("# ") else nbformat.v4.new_code_cell
+        make = (
+            nbformat.v4.new_markdown_cell if source.startswith("# ") else nbformat.v4.new_code_cell
+        )
         made.append(make(source, metadata={"tags": tags}))
     metadata = {"kernelspec": {"name": "somebody-elses", "display_name": "x", "language": "python"}}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,9 +85,17 @@ def test_text_becomes_the_declared_type(tmp_path: Path, name: str, given: Any, v
 @pytest.mark.parametrize(
     ("name", "given", "message"),
     [
-        ("learning_rat", 1.0, "a.ipynb has no parameter 'learning_rat': did you mean 'learning_rate'?"),
+        (
+            "learning_rat",
+            1.0,
+            "a.ipynb has no parameter 'learning_rat': did you mean 'learning_rate'?",
+        ),
         ("zzz", 1.0, "it has size, seed"),
-        ("learning_rate", "fast", "'fast' is not of type float (peak): give a value like the default, 0.001"),
+        (
+            "learning_rate",
+            "fast",
+            "'fast' is not of type float (peak): give a value like the default, 0.001",
+        ),
         ("seed", 1.5, "not of type int"),
         ("seed", "1.5", "not of type int"),
         ("seed", True, "not of type int"),
@@ -93,9 +107,11 @@ def test_text_becomes_the_declared_type(tmp_path: Path, name: str, given: Any, v
         ("untyped", "four", "not of type int"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_runs(tmp_path: Path, name: str, given: Any, message: str) -> None:
+def test_what_does_not_fit_is_refused_before_anything_runs(
+    tmp_path: Path, name: str, given: Any, message: str
+) -> None:
     path = write_notebook(tmp_path / "a.ipynb")
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InputError) as refused:
         run_notebook(path, tmp_path / "out.ipynb", {name: given})
     assert message in str(refused.value)
     assert not (tmp_path / "out.ipynb").exists()
@@ -103,9 +119,9 @@ def test_what_does_not_fit_is_refused_before_anything_runs(tmp_path: Path, name:
 
 def test_a_file_that_is_no_notebook_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.ipynb").write_text("SMILES\nCCO\n")
-    with pytest.raises(Refused, match="is not a notebook"):
+    with pytest.raises(InputError, match="is not a notebook"):
         run_notebook(tmp_path / "a.ipynb", tmp_path / "out.ipynb")
-    with pytest.raises(Refused, match="there is no notebook"):
+    with pytest.raises(InputError, match="there is no notebook"):
         run_notebook(tmp_path / "b.ipynb", tmp_path / "out.ipynb")
 
 
@@ -114,7 +130,9 @@ def test_a_notebook_runs_in_this_python_headlessly_with_its_parameters(
 ) -> None:
     foreign = tmp_path / "jupyter" / "kernels" / "python3"
     foreign.mkdir(parents=True)
-    (foreign / "kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))
+    (foreign / "kernel.json").write_text(
+        json.dumps({"argv": ["false"], "display_name": "x", "language": "python"})
+    )
     monkeypatch.setenv("JUPYTER_PATH", str(foreign.parent.parent))
     path = write_notebook(
         tmp_path / "a.ipynb",
@@ -129,8 +147,12 @@ def test_a_notebook_runs_in_this_python_headlessly_with_its_parameters(
     assert f"7 0.001 {sys.executable}\n" in texts(done.path)
     assert f"1 {tmp_path / 'home'}\n" in texts(done.path)
     notebook = nbformat.read(done.path, 4)
-    assert not any("papermill-error-cell-tag" in cell.metadata.get("tags", []) for cell in notebook.cells)
-    assert all(len(cell.get("outputs", [])) <= 1 for cell in notebook.cells), "prints stand in one output"
+    assert not any(
+        "papermill-error-cell-tag" in cell.metadata.get("tags", []) for cell in notebook.cells
+    )
+    assert all(len(cell.get("outputs", [])) <= 1 for cell in notebook.cells), (
+        "prints stand in one output"
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +164,9 @@ def test_a_notebook_runs_in_this_python_headlessly_with_its_parameters(
         ("input('name?')", 3, "StdinNotImplementedError"),
     ],
 )
-def test_failures_have_exit_codes_and_leave_the_copy(tmp_path: Path, cell: str, code: int, error: str) -> None:
+def test_failures_have_exit_codes_and_leave_the_copy(
+    tmp_path: Path, cell: str, code: int, error: str
+) -> None:
     path = write_notebook(tmp_path / "a.ipynb", cell, "print('after')")
     done = run_notebook(path, tmp_path / "out.ipynb", timeout=2)
     assert done.code == code and error in done.error
@@ -156,7 +180,9 @@ def test_widget_sources_stay_out_of_the_copy_and_sockets_out_of_the_folder(
     empty.mkdir()
     monkeypatch.chdir(empty)
     pytest.importorskip("anywidget")
-    path = write_notebook(tmp_path / "a.ipynb", "import plotly.graph_objects as go\ngo.FigureWidget()")
+    path = write_notebook(
+        tmp_path / "a.ipynb", "import plotly.graph_objects as go\ngo.FigureWidget()"
+    )
     done = run_notebook(path, tmp_path / "out.ipynb")
     assert done.code == 0 and done.path.stat().st_size < 100_000
     assert not list(empty.iterdir()), "the kernel left its sockets in the working directory"
@@ -180,7 +206,10 @@ def test_a_live_curve_leaves_a_line_and_a_plain_figure(tmp_path: Path) -> None:
     assert [sorted(output.data) for output in outputs][0] == ["text/html", "text/plain"]
     assert "1,000 of 1,000" in outputs[0].data["text/plain"]
     figure = outputs[1].data["application/vnd.plotly.v1+json"]
-    assert [trace["name"] for trace in figure["data"]] == ["training", "validation, features hidden"]
+    assert [trace["name"] for trace in figure["data"]] == [
+        "training",
+        "validation, features hidden",
+    ]
     assert done.path.stat().st_size < 60_000
 
 
@@ -205,7 +234,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "ipywidgets.IntSlider()",
         "molnb.headline('3 of 3 <drawn>', n=3)",
     )
-    bad = write_notebook(folder / "in" / "01_bad.ipynb", "# 01 · Bad", "raise ValueError('on purpose')")
+    bad = write_notebook(
+        folder / "in" / "01_bad.ipynb", "# 01 · Bad", "raise ValueError('on purpose')"
+    )
     done = tour(folder, notebooks=[good, bad], parameters={"seed": 5, "unknown": 1})
     assert [one.code for one in done] == [0, 3]
     return folder / "runs" / "tour"
@@ -238,13 +269,18 @@ def test_pages_open_from_the_file_system_with_the_network_off(site: Path) -> Non
     from conftest import CHROMIUM
 
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
         page = browser.new_context(offline=True).new_page()
         wrong, asked = [], []
         page.on("request", lambda request: asked.append(request.url))
         page.on("requestfailed", lambda request: wrong.append(request.url))
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: wrong.append(message.text) if message.type == "error" else None,
+        )
         for name in ("index", "00_trial", "01_bad"):
             page.goto((site / f"{name}.html").as_uri())
             if name == "00_trial":
@@ -262,7 +298,9 @@ def test_every_lesson_runs_at_size_test(path: Path, tmp_path: Path, shared_home:
     assert done.path.stat().st_size < 1_000_000
 
 
-@pytest.mark.parametrize("path", sorted((list_notebooks() or [Path()])[0].parent.glob("solutions/*.ipynb")), ids=str)
+@pytest.mark.parametrize(
+    "path", sorted((list_notebooks() or [Path()])[0].parent.glob("solutions/*.ipynb")), ids=str
+)
 def test_every_solution_runs(path: Path, tmp_path: Path, shared_home: Path) -> None:
     done = run_notebook(path, tmp_path / path.name, home=shared_home)
     assert done.code == 0, done.error

@@ -13,13 +13,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from molnb.curate import curate
-from molnb.errors import Refused
-from molnb.features import molecule_arrays
-from molnb.shards import Shards, load_shards, write_json, write_table, writing_array
-from molnb.sources import recipe_for_file
+from molnb.chemistry.features import molecule_arrays
+from molnb.curation.pipeline import curate
+from molnb.errors import InputError
+from molnb.files import write_json, write_table, writing_array
+from molnb.recipes.sources import recipe_for_file
+from molnb.shards import Shards, load_shards
 
-SMILES = ["CC(=O)Oc1ccccc1C(=O)O", "C[C@H](N)C(=O)O", "C", "CCN(CC)CC", "c1ccc2ccccc2c1", "OCC(O)CO"]
+SMILES = [
+    "CC(=O)Oc1ccccc1C(=O)O",
+    "C[C@H](N)C(=O)O",
+    "C",
+    "CCN(CC)CC",
+    "c1ccc2ccccc2c1",
+    "OCC(O)CO",
+]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +45,13 @@ def test_arrays_hold_what_the_stored_smiles_says_in_its_order(shards: Shards) ->
     for i, smiles in enumerate(shards.smiles()):
         expected = molecule_arrays(smiles)
         a, b = slice(atoms[i], atoms[i + 1]), slice(bonds[i], bonds[i + 1])
-        for name, part in (("numbers", a), ("atom_feats", a), ("parent", a), ("bonds", b), ("bond_feats", b)):
+        for name, part in (
+            ("numbers", a),
+            ("atom_feats", a),
+            ("parent", a),
+            ("bonds", b),
+            ("bond_feats", b),
+        ):
             np.testing.assert_array_equal(shards.array(name)[part], expected[name])
         assert shards.array("n_heavy")[i] == expected["n_heavy"]
         assert shards.array("n_heavy_bond")[i] == expected["n_heavy_bonds"]
@@ -46,13 +60,20 @@ def test_arrays_hold_what_the_stored_smiles_says_in_its_order(shards: Shards) ->
         np.testing.assert_array_equal(coords.ravel(), shards.table(["coords"]).column(0)[i].as_py())
 
 
-def test_a_task_holds_labelled_molecules_only_and_nan_for_a_label_that_is_unknown(shards: Shards) -> None:
+def test_a_task_holds_labelled_molecules_only_and_nan_for_a_label_that_is_unknown(
+    shards: Shards,
+) -> None:
     np.testing.assert_array_equal(shards.array("mine.index"), np.arange(6))
     np.testing.assert_array_equal(shards.array("mine.offset"), np.arange(7))
     expected = np.array([[i or np.nan, i * i] for i in range(6)], np.float32)
     np.testing.assert_array_equal(shards.array("mine.values"), expected)
-    assert shards.table(["a"]).column(0).null_count == 1  # null in Parquet, NaN only in training arrays
-    known = {label["name"]: (label["known"], label["missing"]) for label in shards.tasks["mine"]["labels"]}
+    assert (
+        shards.table(["a"]).column(0).null_count == 1
+    )  # null in Parquet, NaN only in training arrays
+    known = {
+        label["name"]: (label["known"], label["missing"])
+        for label in shards.tasks["mine"]["labels"]
+    }
     assert known == {"a": (5, {"not in the source": 1}), "b": (6, {})}
 
 
@@ -61,13 +82,17 @@ def test_units_stand_in_the_metadata_of_a_column(shards: Shards) -> None:
     assert about[b"unit"] == b"eV" and about[b"geometry"] == b"none"
 
 
-def test_the_table_has_splits_beside_the_molecules_and_refuses_unknown_columns(shards: Shards) -> None:
+def test_the_table_has_splits_beside_the_molecules_and_refuses_unknown_columns(
+    shards: Shards,
+) -> None:
     table = shards.table(["smiles", "split_random", "group"])
     assert table.column_names == ["smiles", "split_random", "group"] and len(table) == 6
-    np.testing.assert_array_equal(table.column("split_random").to_numpy(), shards.array("split_random"))
-    with pytest.raises(Refused, match="no column 'smile'; it has: row, line"):
+    np.testing.assert_array_equal(
+        table.column("split_random").to_numpy(), shards.array("split_random")
+    )
+    with pytest.raises(InputError, match="no column 'smile'; it has: row, line"):
         shards.table(["smile"])
-    with pytest.raises(Refused, match="no array 'coord'"):
+    with pytest.raises(InputError, match="no array 'coord'"):
         shards.array("coord")
     assert "mine.values" in shards.arrays and len(shards.arrays) == len(list(shards.arrays))
 
@@ -83,26 +108,31 @@ def test_shards_are_read_where_rdkit_is_absent(shards: Shards) -> None:
 
 
 @pytest.mark.parametrize("name", ["shards/part-00000.parquet", "arrays/coords.npy"])
-def test_a_truncated_file_is_refused_with_its_bytes(shards: Shards, tmp_path: Path, name: str) -> None:
+def test_a_truncated_file_is_refused_with_its_bytes(
+    shards: Shards, tmp_path: Path, name: str
+) -> None:
     copy = tmp_path / "copy"
     subprocess.run(["cp", "-r", str(shards.path), str(copy)], check=True)
     size = (copy / name).stat().st_size
     os.truncate(copy / name, size // 2)
-    with pytest.raises(Refused, match=rf"{name} has {size // 2:,} bytes, its manifest says {size:,}.*curate again"):
+    with pytest.raises(
+        InputError,
+        match=rf"{name} has {size // 2:,} bytes, its manifest says {size:,}.*curate again",
+    ):
         load_shards(copy)
     (copy / name).unlink()
-    with pytest.raises(Refused, match=f"{name} is missing"):
+    with pytest.raises(InputError, match=f"{name} is missing"):
         load_shards(copy)
 
 
 def test_a_folder_without_finished_shards_says_so(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="holds no shards"):
+    with pytest.raises(InputError, match="holds no shards"):
         load_shards(tmp_path)
     (tmp_path / "work").mkdir()
-    with pytest.raises(Refused, match="unfinished curation; run the same curate again"):
+    with pytest.raises(InputError, match="unfinished curation; run the same curate again"):
         load_shards(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": "molnb-')
-    with pytest.raises(Refused, match="manifest.json is damaged"):
+    with pytest.raises(InputError, match="manifest.json is damaged"):
         load_shards(tmp_path)
 
 
@@ -115,7 +145,9 @@ def test_a_full_disk_is_refused_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(Refused, match=f"The disk is full: could not write {tmp_path}/x.*MOLNB_HOME"):
+    with pytest.raises(
+        InputError, match=f"The disk is full: could not write {tmp_path}/x.*MOLNB_HOME"
+    ):
         if what == "json":
             write_json({}, tmp_path / "x")
         elif what == "table":

@@ -1,7 +1,7 @@
 """Parts to train from: flat arrays with offsets, and labels that depend on the training rows.
 
-All atoms lie one after another, all bonds likewise; a task keeps the molecules that have a label and nothing else.
-Parts are read one at a time, so memory stays small however many there are.
+All atoms lie one after another, all bonds likewise; a task keeps the molecules that have a label
+and nothing else. Parts are read one at a time, so memory stays small however many there are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..shards import write_table, writing_array
+from ..files import write_table, writing_array
 
 # name -> (column of the part, dtype, values an item); items are atoms or bonds
 _OF_ATOMS = {
@@ -48,8 +48,12 @@ def _lengths(table: pa.Table, column: str) -> np.ndarray:
 # ------------------------------------------------------------------------------------------------ derived labels
 
 
-def write_derived(parts: list[Path], labels: list[dict], train: np.ndarray, folder: Path) -> dict[str, dict]:
-    """Write ``derived.parquet``, one column a residual label; returns the coefficients of each fit, eV an atom."""
+def write_derived(
+    parts: list[Path], labels: list[dict], train: np.ndarray, folder: Path
+) -> dict[str, dict]:
+    """Write ``derived.parquet``, one column a residual label; returns the coefficients of each
+    fit, eV an atom.
+    """
     if not labels:
         return {}
     rows = np.concatenate([table.column("row").to_numpy() for table in _read(parts, ["row"])])
@@ -63,13 +67,17 @@ def write_derived(parts: list[Path], labels: list[dict], train: np.ndarray, fold
         fits[label["name"]] = {
             "of": label["residual_of"],
             "unit": label["unit"],
-            "per_element": {str(z): float(c) for z, c, s in zip(elements, coefficients, seen, strict=True) if s},
+            "per_element": {
+                str(z): float(c) for z, c, s in zip(elements, coefficients, seen, strict=True) if s
+            },
         }
     fields = [
-        pa.field(x["name"], pa.float64(), metadata={"unit": x["unit"], "quantity": x["quantity"]}) for x in labels
+        pa.field(x["name"], pa.float64(), metadata={"unit": x["unit"], "quantity": x["quantity"]})
+        for x in labels
     ]
     write_table(
-        pa.Table.from_arrays(columns, schema=pa.schema([("row", pa.int64()), *fields])), folder / "derived.parquet"
+        pa.Table.from_arrays(columns, schema=pa.schema([("row", pa.int64()), *fields])),
+        folder / "derived.parquet",
     )
     return fits
 
@@ -77,7 +85,9 @@ def write_derived(parts: list[Path], labels: list[dict], train: np.ndarray, fold
 def _fit_elements(
     parts: list[Path], column: str, train: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Callable]:
-    """Least squares of a label on element counts over the training rows, by normal equations, part by part."""
+    """Least squares of a label on element counts over the training rows, by normal equations,
+    part by part.
+    """
     size = 128
     squares, products, start = np.zeros((size, size)), np.zeros(size), 0
     present, fitted = np.zeros(size, bool), np.zeros(size, bool)
@@ -87,7 +97,10 @@ def _fit_elements(
             molecule = np.repeat(np.arange(len(table)), _lengths(table, "numbers"))
             count = np.zeros((len(table), size))
             np.add.at(count, (molecule, _flat(table, "numbers")), 1)
-            yield count[:, elements], table.column(column).to_numpy(zero_copy_only=False).astype(float)
+            yield (
+                count[:, elements],
+                table.column(column).to_numpy(zero_copy_only=False).astype(float),
+            )
 
     for count, y in counts(np.arange(size)):
         use = train[start : start + len(y)] & ~np.isnan(y)
@@ -97,14 +110,18 @@ def _fit_elements(
         present |= count.any(axis=0)
         fitted |= count[use].any(axis=0)
     elements = np.flatnonzero(present)
-    coefficients = np.linalg.lstsq(squares[np.ix_(elements, elements)], products[elements], rcond=1e-12)[0]
+    coefficients = np.linalg.lstsq(
+        squares[np.ix_(elements, elements)], products[elements], rcond=1e-12
+    )[0]
     return elements, coefficients, fitted[elements], counts
 
 
 # -------------------------------------------------------------------------------------------------------- arrays
 
 
-def write_arrays(parts: list[Path], tasks: list[dict], derived: set[str], splits: list[str], folder: Path) -> None:
+def write_arrays(
+    parts: list[Path], tasks: list[dict], derived: set[str], splits: list[str], folder: Path
+) -> None:
     """Write every array of the folder; ``tasks`` are name, level, labels."""
     out = folder / "arrays"
     small = list(_read(parts, ["row", "n_heavy", "n_atoms", "charge", "bonds"]))
@@ -149,22 +166,32 @@ def _write_ragged(parts: list[Path], out: Path, arrays: dict[str, tuple], total:
                 append[name](_flat(table, column).reshape(-1, *width))
 
 
-def _write_task(parts: list[Path], out: Path, task: dict, items: np.ndarray, residuals: pa.Table | None) -> None:
-    """Molecules with at least one known label, their offsets, and values (NaN where this label is unknown)."""
+def _write_task(
+    parts: list[Path], out: Path, task: dict, items: np.ndarray, residuals: pa.Table | None
+) -> None:
+    """Molecules with at least one known label, their offsets, and values (NaN where this label
+    is unknown).
+    """
     name, labels = task["name"], task["labels"]
-    known = np.concatenate([_known(t, labels).any(axis=1) for t in _with_residuals(parts, labels, residuals)])
+    known = np.concatenate(
+        [_known(t, labels).any(axis=1) for t in _with_residuals(parts, labels, residuals)]
+    )
     index = np.flatnonzero(known)
     offset = _offsets(items[index])
     _save(out, f"{name}.index", index, np.int64)
     _save(out, f"{name}.offset", offset, np.int64)
     start = 0
-    with writing_array(out / f"{name}.values.npy", np.float32, (int(offset[-1]), len(labels))) as append:
+    with writing_array(
+        out / f"{name}.values.npy", np.float32, (int(offset[-1]), len(labels))
+    ) as append:
         for table in _with_residuals(parts, labels, residuals):
             append(_values(table, labels, items[start : start + len(table)]))
             start += len(table)
 
 
-def _with_residuals(parts: list[Path], labels: list[str], residuals: pa.Table | None) -> Iterator[pa.Table]:
+def _with_residuals(
+    parts: list[Path], labels: list[str], residuals: pa.Table | None
+) -> Iterator[pa.Table]:
     extra = [label for label in labels if residuals is not None and label in residuals.column_names]
     start = 0
     for table in _read(parts, ["row", *(label for label in labels if label not in extra)]):
@@ -200,12 +227,17 @@ def count_molecules(parts: list[Path]) -> dict[str, Any]:
     total: Counter = Counter()
     fields: Counter = Counter()
     for table in _read(
-        parts, ["undefined_stereo", "cleared_isotopes", "converged", "force_field", "smiles", "smiles_3d"]
+        parts,
+        ["undefined_stereo", "cleared_isotopes", "converged", "force_field", "smiles", "smiles_3d"],
     ):
         fields.update(table.column("force_field").to_pylist())
         total["n"] += len(table)
-        total["undefined_stereo"] += int(np.count_nonzero(table.column("undefined_stereo").to_numpy()))
-        total["cleared_isotopes"] += int(np.count_nonzero(table.column("cleared_isotopes").to_numpy()))
+        total["undefined_stereo"] += int(
+            np.count_nonzero(table.column("undefined_stereo").to_numpy())
+        )
+        total["cleared_isotopes"] += int(
+            np.count_nonzero(table.column("cleared_isotopes").to_numpy())
+        )
         total["unconverged"] += table.column("converged").to_pylist().count(False)
         total["isomer_chosen"] += int(
             pc.sum(pc.not_equal(table.column("smiles"), table.column("smiles_3d"))).as_py() or 0

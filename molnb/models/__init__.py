@@ -1,1 +1,3 @@
-"""Models: the two-track transformer over atoms and pairs, and the heads that answer questions about its tracks."""
+"""From a batch to an encoding: families of encoders, the interface they share, and heads beside
+them.
+"""

@@ -1,4 +1,6 @@
-"""Heads: one question each, read from the track that knows the answer, answered with one matrix product a task."""
+"""Heads: one question each, read from the track that knows the answer, answered with one matrix
+product a task.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..batches import MolBatch
-from ..errors import Refused
+from ..data.batch import MolBatch
+from ..errors import InputError
 from ..shapes import Float, Int
-from .two_track import Tracks
+from .unimol2.encoder import TwoTrackEncoding
 
 LEVELS = ("molecule", "atom", "bond", "pair")
 
@@ -17,14 +19,25 @@ LEVELS = ("molecule", "atom", "bond", "pair")
 class LabelHead(nn.Module):
     """Predicts the labels of one task, in units of their standard deviation over training rows.
 
-    Molecules are read from the virtual node, atoms from the atom track, bonds and pairs from the pair track, where the
-    two directions of a pair are averaged. The encoder ends without a norm, so the head starts with one.
+    Molecules are read from the virtual node, atoms from the atom track, bonds and pairs from the
+    pair track, where the two directions of a pair are averaged. The encoder ends without a norm, so
+    the head starts with one.
     """
 
-    def __init__(self, level: str, n_label: int, d_atom: int, d_pair: int, depth: int = 2, dropout: float = 0.0):
+    def __init__(
+        self,
+        level: str,
+        n_label: int,
+        d_atom: int,
+        d_pair: int,
+        depth: int = 2,
+        dropout: float = 0.0,
+    ):
         super().__init__()
         if level not in LEVELS:
-            raise Refused(f"unknown level {level!r} of a task: choose one of {', '.join(LEVELS)}")
+            raise InputError(
+                f"unknown level {level!r} of a task: choose one of {', '.join(LEVELS)}"
+            )
         self.level = level
         d = d_pair if level in ("bond", "pair") else d_atom
         self.norm = nn.LayerNorm(d)
@@ -34,8 +47,12 @@ class LabelHead(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def rows(self, tracks: Tracks, batch: MolBatch, index: Int[Tensor, " k *pair"]) -> Float[Tensor, "k d"]:
-        """The part of a track that belongs to each molecule, atom, bond or pair of `index` (see `batches.Known`)."""
+    def rows(
+        self, tracks: TwoTrackEncoding, batch: MolBatch, index: Int[Tensor, " k *pair"]
+    ) -> Float[Tensor, "k d"]:
+        """The part of a track that belongs to each molecule, atom, bond or pair of `index` (see
+        `batches.Known`).
+        """
         if self.level == "molecule":
             return tracks.molecule[index]
         if self.level == "atom":
@@ -46,7 +63,9 @@ class LabelHead(nn.Module):
             mol, i, j = index.unbind(-1)
         return 0.5 * (tracks.pairs_at(mol, i, j) + tracks.pairs_at(mol, j, i))
 
-    def forward(self, tracks: Tracks, batch: MolBatch, index: Int[Tensor, " k *pair"]) -> Float[Tensor, "k label"]:
+    def forward(
+        self, tracks: TwoTrackEncoding, batch: MolBatch, index: Int[Tensor, " k *pair"]
+    ) -> Float[Tensor, "k label"]:
         x = self.norm(self.rows(tracks, batch, index).float())
         for layer in self.inner:
             x = self.dropout(F.gelu(layer(x)))

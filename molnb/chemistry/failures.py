@@ -1,0 +1,67 @@
+"""Why a molecule cannot be used: one exception, with a reason from a short fixed list."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from rdkit import rdBase
+
+REASONS = {  # reason -> the step it belongs to
+    "empty structure": "parse",
+    "unreadable structure": "parse",
+    "impossible valence": "parse",
+    "no Kekulé form": "parse",
+    "sanitisation failed": "parse",
+    "dummy atom": "standardise",
+    "no heavy atoms": "standardise",
+    "no parent fragment": "standardise",
+    "two organic parents": "standardise",
+    "over the size limit": "standardise",
+    "hydrogen that cannot be implicit": "standardise",
+    "standardisation failed": "standardise",
+    "no stable SMILES": "standardise",
+    "embedding failed": "conformer",
+    "embedding timed out (machine-dependent)": "conformer",
+    "stereo not kept": "conformer",
+    "no 3D coordinates": "conformer",
+    "no force field parameters": "conformer",
+    "force field failed": "conformer",
+}
+
+
+class MoleculeError(Exception):
+    """A molecule that cannot be used: the step, the reason (one of REASONS) and a detail with
+    the numbers.
+    """
+
+    def __init__(self, reason: str, detail: str = ""):
+        super().__init__(reason, detail)  # these arguments make it picklable
+        self.step, self.reason, self.detail = REASONS[reason], reason, detail
+
+    def __str__(self) -> str:
+        return f"{self.step}: {self.reason}" + (f" ({self.detail})" if self.detail else "")
+
+
+def guarded(reason: str) -> Callable:
+    """Keep RDKit quiet during a call, and turn whatever it raises into a Failure of this reason."""
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def call(*args, **kwargs):
+            silence = rdBase.BlockLogs()
+            try:
+                return function(*args, **kwargs)
+            except MoleculeError:
+                raise
+            except (
+                Exception
+            ) as error:  # RDKit raises RuntimeError ("Invariant Violation"), ValueError and its own
+                text = " ".join(str(error).split())
+                raise MoleculeError(reason, f"{type(error).__name__}: {text[:200]}") from error
+            finally:
+                del silence
+
+        return call
+
+    return decorate

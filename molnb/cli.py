@@ -1,0 +1,397 @@
+"""The command line: a thin layer over functions of the same name. `molnb COMMAND --help` lists the
+options of one.
+
+Exit codes: 0 done, 1 unexpected, 2 refused input or parameters, 3 a notebook cell failed, 4 kernel
+died or timed out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .errors import InputError
+
+_LAYOUT = """
+The result is Parquet: row, input_smiles, smiles, embedding, unseen, error. The embedding of a molecule is a list of
+d_atom numbers; at level atom one such list a heavy atom; at level pair all n_atoms * n_atoms * d_pair numbers in one
+list, row by row, to be read with numpy.reshape(embedding, (n_atoms, n_atoms, -1)). Atoms are in the order of the input.
+"""
+
+_RELEASE = """
+Weights are published at https://huggingface.co/dptech/Uni-Mol2, as modelzoo/84M/checkpoint.pt, 164M, 310M, 570M, 1.1B.
+Nothing in a file is run: one that holds more than tensors, plain values and argparse.Namespace is refused.
+"""
+
+# Modules that work lies in are imported inside the commands: `molnb --help` answers at once, and a
+# machine that only trains needs no RDKit to do so.
+
+
+def run_tour(args: argparse.Namespace) -> int:
+    """run all lessons in order; leaves pages in runs/tour/index.html"""
+    from .notebooks.execution import tour
+
+    done = tour(args.out, size=args.size, parameters=_shared(args))
+    return next((one.code for one in done if one.code), 0)
+
+
+def run_one(args: argparse.Namespace) -> int:
+    """run one notebook with other parameters and keep the executed copy"""
+    from .notebooks.execution import find_notebook, run_notebook
+    from .paths import home
+
+    path = find_notebook(args.notebook)
+    given = {**_shared(args), **dict(args.parameter)}
+    out = (
+        args.out or home() / "runs" / "notebooks" / f"{datetime.now():%Y-%m-%d_%H%M%S}_{path.name}"
+    )
+    done = run_notebook(path, out, given, timeout=args.timeout)
+    print(
+        f"{done.line()}\nexecuted copy: {done.path}", file=sys.stderr if done.code else sys.stdout
+    )
+    return done.code
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """write a notebook as a web page that works without a network; runs it first if it has no
+    outputs
+    """
+    from .notebooks.execution import export
+
+    page = export(args.notebook, args.out, args.single)
+    print(f"{page} ({page.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+def run_setup_viewer(args: argparse.Namespace) -> int:
+    """get 3Dmol.js once, so that molecules can be turned in 3D without a network (`make` has
+    done this)
+    """
+    from .figures.threedmol import install_viewer
+
+    print(f"molecules can be turned in 3D: {install_viewer()}")
+    return 0
+
+
+def run_curate(args: argparse.Namespace) -> int:
+    """make shards from a recipe, or from your own table (CSV, SMI, SDF, Parquet)"""
+    from .curation.pipeline import curate
+    from .recipes.registry import list_recipes
+    from .recipes.sources import recipe_for_file
+
+    _refuse_given(
+        args,
+        seed="the seeds of conformers and splits stand in the recipe",
+        device="curation uses CPUs",
+    )
+    recipe = args.recipe
+    if recipe not in list_recipes() and Path(recipe).suffix not in (".yaml", ".yml"):
+        if not Path(recipe).is_file():
+            raise InputError(
+                f"{recipe!r} is neither a recipe ({', '.join(list_recipes())}) nor a file: name one of them"
+            )
+        recipe = recipe_for_file(recipe, smiles=args.smiles, labels=dict(map(_label, args.label)))
+    elif args.smiles or args.label:
+        raise InputError(
+            "--smiles and --label describe your own file; a recipe says this itself: leave them out"
+        )
+    shards = curate(recipe, n=args.n, workers=args.workers, cluster=args.cluster, home=args.out)
+    print(shards.path)
+    return 0
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """train a preset on curated data; a run's folder instead of a preset goes on where that run
+    stopped
+    """
+    from .progress import Progress
+    from .training.config import data_names
+    from .training.device import choose_device
+    from .training.loop import prepare_run, train
+    from .training.presets import make_preset
+
+    _refuse_given(args, workers="training prepares its batches itself")
+    choose_device(args.device or "auto")  # refused before anything is curated
+    changes = {**({} if args.seed is None else {"seed": args.seed}), **dict(args.set)}
+    if Path(args.preset, "config.json").is_file():
+        if changes or args.out:
+            raise InputError(
+                f"{args.preset} is a run, which keeps its settings: leave out --out, --seed, --set"
+            )
+        run = prepare_run(args.preset)
+    else:
+        config = make_preset(args.preset, args.data, **changes)
+        run = prepare_run(
+            replace(config, data=data_names([_curated(name) for name in args.data])), args.out
+        )
+    with Progress(run.name, run.config.steps) as progress:
+
+        def watch(report: Any) -> None:
+            progress.advance(report.step - progress.done, f"loss {report.loss:.4f}")
+
+        train(run, watch=watch, device=args.device or "auto")
+    print(run.path)
+    return 0
+
+
+def _curated(name: str) -> Path:
+    """A folder of shards; the name of a recipe is curated, which only loads what is there."""
+    from .training.runs import find_data
+
+    try:
+        return find_data(name)
+    except InputError:
+        from .curation.pipeline import curate
+        from .recipes.registry import list_recipes
+
+        if name not in list_recipes():
+            raise
+        return curate(name).path
+
+
+def run_embed(args: argparse.Namespace) -> int:
+    """write embeddings of molecules, atoms or pairs of a file, or of curated molecules, in their
+    order
+    """
+    from .inference.parquet_output import write_embeddings
+
+    return _write_answers(args, write_embeddings, level=args.level)
+
+
+def run_predict(args: argparse.Namespace) -> int:
+    """write predicted labels of the molecules of a file, in its order"""
+    from .inference.parquet_output import write_predictions
+
+    return _write_answers(args, write_predictions)
+
+
+def _write_answers(args: argparse.Namespace, write: Any, **level: str) -> int:
+    _refuse_given(args, seed="nothing here is random: equal molecules get equal answers")
+    from .paths import home
+
+    out = args.out or home() / f"{Path(args.file).name.split('.')[0]}_{args.command}.parquet"
+    rest = {"smiles": args.smiles, "workers": args.workers, "device": args.device or "auto"}
+    counts = write(args.file, args.run, out, **level, **rest, conformer=args.conformer)
+    print(f"{out}: {counts['rows']:,} rows, {counts['errors']:,} errors")
+    if counts["unseen"]:
+        told = "have features that training never saw; these contribute nothing (column unseen names them)"
+        print(f"{counts['unseen']:,} rows {told}", file=sys.stderr)
+    return 0
+
+
+def _refuse_given(args: argparse.Namespace, **reasons: str) -> None:
+    """Refuse shared options that mean nothing to a command, instead of ignoring them."""
+    for name, reason in reasons.items():
+        if getattr(args, name) is not None:
+            raise InputError(f"--{name}: {reason}; leave it out")
+
+
+def run_convert(args: argparse.Namespace) -> int:
+    """official Uni-Mol2 weights (checkpoint.pt) as a run, or such a run as a checkpoint again"""
+    from .training.conversion import convert
+
+    done = convert(args.source, args.target)
+    print("\n".join([*done.notes, str(done.path)]))
+    return 0
+
+
+def show_recipes(args: argparse.Namespace) -> int:
+    """list what can be curated"""
+    from .recipes.registry import list_recipes, load_recipe
+
+    for name, path in list_recipes().items():
+        recipe = load_recipe(path)
+        print(f"{name:<16}{recipe.title}")
+    return 0
+
+
+def show_presets(args: argparse.Namespace) -> int:
+    """list what can be trained, with the parameters of each encoder: N (no tables, kernel,
+    heads) and all of them
+    """
+    from .training.presets import presets_table
+
+    _print_table(presets_table())
+    return 0
+
+
+def show_runs(args: argparse.Namespace) -> int:
+    """list what was trained, oldest first"""
+    from .paths import home
+    from .training.runs import runs_table
+
+    rows = runs_table()
+    if not rows:
+        print(f"no runs in {home() / 'runs'}: start one with `molnb train PRESET`", file=sys.stderr)
+    _print_table(rows)
+    return 0
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = [columns, *([_cell(row.get(name)) for name in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    for row in table if rows else []:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else f"{value:,}" if type(value) is int else str(value)
+
+
+def _label(text: str) -> tuple[str, str]:
+    """COLUMN:UNIT; the unit may hold colons, the column may not."""
+    column, colon, unit = text.partition(":")
+    if not (column and colon and unit):
+        raise InputError(
+            f"--label {text!r} has no unit: write COLUMN:UNIT, as in --label 'logS:log(mol/L)'"
+        )
+    return column, unit
+
+
+def _shared(args: argparse.Namespace) -> dict[str, Any]:
+    """The shared options that were given, as parameters of a notebook."""
+    return {
+        name: getattr(args, name)
+        for name in ("seed", "workers", "device")
+        if getattr(args, name) is not None
+    }
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="molnb",
+        description="Molecular pretraining: from SMILES to shards, a pretrained model, embeddings and predictions.",
+        epilog=__doc__.partition("\n\n")[2],
+    )
+    parser.add_argument("--version", action="version", version=f"molnb {__version__}")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--out",
+        type=Path,
+        help="where the result goes (default: below MOLNB_HOME, by default here)",
+    )
+    shared.add_argument(
+        "--seed", type=int, help="of everything random (default: that of preset or notebook)"
+    )
+    shared.add_argument("--workers", type=int, help="processes (default: one a core)")
+    shared.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, function: Any, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name, help=function.__doc__, description=function.__doc__, parents=parents
+        )
+        command.set_defaults(function=function)
+        return command
+
+    _add_notebook_commands(add, shared)
+    _add_data_commands(add, shared)
+    command = add("convert", run_convert)
+    command.epilog = _RELEASE
+    command.add_argument(
+        "source", metavar="CHECKPOINT_OR_RUN", help="checkpoint.pt of the authors' code, or a run"
+    )
+    command.add_argument(
+        "target", metavar="OUT", help="a new folder for the run, or a new file for the checkpoint"
+    )
+    add("recipes", show_recipes)
+    add("presets", show_presets)
+    add("runs", show_runs)
+    return parser
+
+
+def _add_notebook_commands(add: Any, shared: argparse.ArgumentParser) -> None:
+    command = add("tour", run_tour, shared)
+    command.add_argument(
+        "--size", default="tour", choices=("test", "tour", "full"), help="of every lesson"
+    )
+    command = add("export", run_export)
+    command.add_argument("notebook", help="path of an executed copy, or the name of a lesson")
+    command.add_argument(
+        "--single", action="store_true", help="one file to mail, with all scripts inside"
+    )
+    command.add_argument("--out", type=Path, help="the page, or a folder for it (default: here)")
+    add("setup-viewer", run_setup_viewer)
+    command = add("run", run_one, shared)
+    command.add_argument("notebook", help="path, or the name of a lesson such as 05_pretrain")
+    pair = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
+    command.add_argument("-p", "--parameter", help="one of the notebook's parameters", **pair)
+    command.add_argument(
+        "--timeout", type=int, metavar="SECONDS", help="give up when one cell takes longer"
+    )
+
+
+def _add_data_commands(add: Any, shared: argparse.ArgumentParser) -> None:
+    command = add("curate", run_curate, shared)
+    command.add_argument(
+        "recipe", metavar="NAME_OR_FILE", help="a recipe's name or YAML file, or a table of yours"
+    )
+    command.add_argument(
+        "--smiles", metavar="COLUMN", help="column of your table that holds SMILES"
+    )
+    command.add_argument(
+        "--label", metavar="COLUMN:UNIT", action="append", default=[], help="a label and its unit"
+    )
+    command.add_argument("--n", type=int, help="a sample of this many rows instead of all")
+    command.add_argument(
+        "--cluster", metavar="ADDRESS", help="of a Dask scheduler, as tcp://host:8786"
+    )
+    command = add("train", run_train, shared)
+    command.add_argument(
+        "preset", metavar="PRESET", help="name of a preset, or the folder of a run to go on with"
+    )
+    command.add_argument(
+        "--data", nargs="+", default=["nci"], help="curated folders or recipes (default: nci)"
+    )
+    pair = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
+    command.add_argument(
+        "--set", help="change a field of the preset; dots reach inside, as model.layers", **pair
+    )
+    for name, function in (("embed", run_embed), ("predict", run_predict)):
+        command = add(name, function, shared)
+        curated = "; or a curated folder or its name" if name == "embed" else ""
+        command.add_argument("file", help=f"CSV, SMI, SDF or Parquet with molecules{curated}")
+        command.add_argument("--run", required=True, metavar="DIR", help="folder of a trained run")
+        command.add_argument("--smiles", metavar="COLUMN", help="column that holds SMILES")
+        own = "3D coordinates: a new conformer, or those given in an SDF (default: new)"
+        command.add_argument("--conformer", default="new", choices=("new", "given"), help=own)
+        if name == "embed":
+            command.add_argument(
+                "--level", default="molecule", choices=("molecule", "atom", "pair"), help="of what"
+            )
+            command.epilog = _LAYOUT
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    args = make_parser().parse_args(arguments)
+    try:
+        return args.function(args)
+    except InputError as error:
+        print(f"molnb {args.command}: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("molnb"):
+            raise
+        print(
+            f"molnb {args.command}: needs the package {error.name}: see Set-up in README.md",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        print(f"molnb {args.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

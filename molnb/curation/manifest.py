@@ -1,0 +1,91 @@
+"""The end of a curation: splits, residual labels, arrays and the manifest, from the parts alone."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from ..files import write_json
+from ..recipes.sources import LocatedSource, source_path
+from ..shards import FORMAT, Shards, load_shards
+from .arrays import count_known, count_molecules, write_arrays, write_derived
+from .chunks import Job
+from .splits import read_default, write_splits
+
+
+def finish(job: Job, found: LocatedSource, plan: dict[str, Any]) -> Shards:
+    """Write everything that follows from the parts, the manifest last, and tidy up."""
+    start = time.monotonic()
+    molecules = json.loads((job.work / "molecules.json").read_text(encoding="utf-8"))
+    parts = sorted((job.folder / "shards").glob("part-*.parquet"))
+    splits, loose_duplicates = write_splits(parts, job.recipe, job.folder)
+    labels = {label.name: label.model_dump() for label in job.recipe.labels}
+    residuals = [label for label in labels.values() if label["residual_of"] is not None]
+    fits = write_derived(parts, residuals, read_default(job.folder, job.recipe) == 0, job.folder)
+    tasks = [task.model_dump() for task in job.recipe.tasks]
+    write_arrays(parts, tasks, set(fits), list(job.recipe.splits), job.folder)
+    known = {name: count_known(parts, label, job.folder) for name, label in labels.items()}
+    counts = count_molecules(parts) | {
+        "loose_duplicates": loose_duplicates,
+        "duplicates": molecules["duplicates"],
+    }
+    manifest = _identity(job, found, plan) | {
+        **{key: molecules[key] for key in ("n_source", "n_sampled", "n_kept")},
+        "n_dropped": molecules["n_sampled"] - molecules["n_kept"],
+        "dropped": molecules["dropped"],
+        "counts": counts,
+        "labels": {name: _about(label) | known[name] for name, label in labels.items()},
+        "tasks": {task["name"]: _task(task, labels, known) for task in tasks},
+        "splits": splits,
+        "default_split": job.recipe.default_split,
+        "fits": fits,
+        "versions": molecules["versions"],
+        "workers": molecules["workers"],
+        "molecules": molecules,
+        "seconds": molecules["seconds"] | {"finish": round(time.monotonic() - start, 3)},
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    manifest["files"] = _files(job.folder)
+    write_json(manifest, job.folder / "manifest.json")
+    shutil.rmtree(job.work, ignore_errors=True)
+    return load_shards(job.folder)
+
+
+def _identity(job: Job, found: LocatedSource, plan: dict[str, Any]) -> dict[str, Any]:
+    path = source_path(found.source, found.folder)
+    return {
+        "format": FORMAT,
+        "name": job.recipe.name,
+        "title": job.recipe.title,
+        "recipe_id": plan["recipe_id"],
+        "molecules_id": plan["molecules_id"],
+        "adopted_from": plan.get("adopted_from"),
+        "n_asked": plan["n"],
+        "recipe": job.recipe.model_dump(mode="json"),
+        "source": {"file": path.name, "bytes": path.stat().st_size, "sha256": found.sha256},
+    }
+
+
+def _about(label: dict[str, Any]) -> dict[str, Any]:
+    return {key: label[key] for key in ("name", "unit", "quantity", "theory", "geometry", "level")}
+
+
+def _task(task: dict[str, Any], labels: dict[str, dict], known: dict[str, dict]) -> dict[str, Any]:
+    described = [_about(labels[name]) | known[name] for name in task["labels"]]
+    return {key: task[key] for key in ("level", "kind", "loss", "fold")} | {"labels": described}
+
+
+def _files(folder: Path) -> dict[str, int]:
+    """Size of every file by its name in the folder."""
+    for stray in folder.glob("*/.*.tmp"):  # of a worker that was killed while writing
+        stray.unlink(missing_ok=True)
+    paths = [
+        *folder.glob("*.parquet"),
+        *folder.glob("shards/*.parquet"),
+        *folder.glob("arrays/*.npy"),
+    ]
+    return {str(path.relative_to(folder).as_posix()): path.stat().st_size for path in sorted(paths)}

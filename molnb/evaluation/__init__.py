@@ -1,0 +1,1 @@
+"""Honest tables: benchmark tasks, folds, methods, intervals, reports."""

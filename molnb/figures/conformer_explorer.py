@@ -1,0 +1,112 @@
+"""Conformers explored with a mouse in JupyterLab: slider, buttons, a view to turn and a figure that
+follows.
+
+Only for looking: the same view, with a slider of its own that needs no kernel, is what is saved and
+exported, and what stands there when nobody can click.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from ..chemistry.ensembles import Ensemble, distinct, overlaid, rmsd_matrix
+from ..kernel import headless
+from .conformers import plot_landscape
+from .view3d import LOOK, MAX_GHOSTS, Scene, script, show_conformers, why
+
+_MODULE = """
+function render({ model, el }) {
+  el.innerHTML = model.get('body');
+  const root = el.firstElementChild, scene = molnbScene(root, model.get('spec'));
+  scene.show(model.get('frame'));
+  model.on('change:frame', () => scene.show(model.get('frame')));
+}
+export default { render };
+"""
+
+
+@cache
+def _widget_class() -> type:
+    import anywidget
+    import traitlets
+
+    class SceneWidget(anywidget.AnyWidget):
+        """A scene whose frame the kernel and other widgets can set."""
+
+        _esm = script() + _MODULE
+        body = traitlets.Unicode().tag(sync=True)
+        spec = traitlets.Dict().tag(sync=True)
+        frame = traitlets.Int(0).tag(sync=True)
+
+    return SceneWidget
+
+
+def make_widget(scene: Scene) -> Any:
+    """A scene as a widget with a `frame` to set."""
+    turned = scene.turned()
+    body = (
+        f'<div class="molnb-scene" style="{LOOK};width:{scene.width}px">{turned.body(why())}</div>'
+    )
+    return _widget_class()(body=body, spec=turned.spec(slider=False))
+
+
+def explore_conformers(ensemble: Ensemble, limit: int = MAX_GHOSTS) -> None:
+    """Show conformers of one molecule, with a slider and an energy figure that follows it.
+
+    Where a machine runs the notebook, and in what is saved, the view with its own slider stands
+    instead. The lowest `limit` conformers can be chosen.
+    """
+    from IPython.display import display
+
+    scene = show_conformers(ensemble, limit, width=400, height=300)
+    if headless():
+        display(scene)
+        return
+    panel = _Panel(ensemble, scene, min(limit, len(ensemble)))
+    # The saved notebook holds both; JupyterLab takes the widget, a page the HTML.
+    display({**panel.box._repr_mimebundle_(), **scene._repr_mimebundle_()}, raw=True)
+
+
+class _Panel:
+    """Slider, buttons, view and figure, and who tells whom."""
+
+    def __init__(self, ensemble: Ensemble, scene: Scene, n: int):
+        import ipywidgets
+        import plotly.graph_objects as go
+
+        matrix = rmsd_matrix(ensemble)
+        self.ensemble, self.rmsds = ensemble, overlaid(ensemble)[1]
+        self.different = sorted({one for one in distinct(matrix) if one < n})
+        self.view = make_widget(scene)
+        self.slider = ipywidgets.IntSlider(
+            min=0, max=max(n - 1, 1), description="conformer", readout=False
+        )
+        self.slider.layout.width = "300px"
+        self.figure = go.FigureWidget(plot_landscape(ensemble, self.rmsds, chosen=0))
+        self.figure.update_layout(
+            width=400, height=360, legend={"font": {"size": 13}, "y": 1.25}, margin={"t": 75}
+        )
+        lowest = ipywidgets.Button(description="lowest", tooltip="the one of lowest energy")
+        other = ipywidgets.Button(
+            description="next different", tooltip="the next one of another shape"
+        )
+        lowest.on_click(lambda _: self.go_to(0))
+        other.on_click(lambda _: self.go_to(self._next()))
+        ipywidgets.jslink((self.slider, "value"), (self.view, "frame"))
+        self.slider.observe(lambda change: self._follow(change["new"]), "value")
+        bar = ipywidgets.HBox([self.slider, lowest, other])
+        views = ipywidgets.HBox([self.view, self.figure], layout={"flex_flow": "row wrap"})
+        self.box = ipywidgets.VBox([bar, views])
+
+    def go_to(self, index: int) -> None:
+        self.slider.value = index
+
+    def _next(self) -> int:
+        later = [one for one in self.different if one > self.slider.value]
+        return later[0] if later else self.different[0]
+
+    def _follow(self, index: int) -> None:
+        ring = self.figure.data[-1]
+        with self.figure.batch_update():
+            ring.x, ring.y = [float(self.rmsds[index])], [float(self.ensemble.energies[index])]

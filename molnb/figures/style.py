@@ -1,0 +1,91 @@
+"""One look for all figures: colours, fonts, axes, names of terms with their units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+import plotly.io as pio
+from plotly.subplots import make_subplots
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    pass
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+POINTS = 300  # of a curve that is averaged for display
+BINS = 40
+X_AXES = {"step": "step", "molecules": "molecules seen", "seconds": "time (s)"}
+TERMS = {
+    "loss": "loss (weighted sum)",
+    "token_ce_nats": "masked atoms: cross entropy (nats)",
+    "token_accuracy": "masked atoms: share named right",
+    "coord_l1_angstrom": "coordinates: L1 (Å)",
+    "distance_l1_angstrom": "distances: L1 (Å)",
+}
+
+_GLOW = ", ".join(["0 0 3px white"] * 4)  # behind words that lie on a curve
+
+_axis = {
+    "showline": True,
+    "linecolor": "#444",
+    "gridcolor": "#e6e9ed",
+    "zeroline": False,
+    "ticks": "outside",
+    "automargin": True,
+    "title": {"standoff": 8},
+}
+pio.templates["molnb"] = go.layout.Template(
+    layout={
+        "colorway": COLOURS,
+        "font": {"family": "Arial, Helvetica, sans-serif", "size": 16, "color": "#1c2430"},
+        "title": {"font": {"size": 19}, "x": 0.01, "xanchor": "left"},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "xaxis": _axis,
+        "yaxis": _axis,
+        "legend": {"bgcolor": "rgba(255,255,255,0.8)"},
+        "margin": {"l": 70, "r": 25, "t": 60, "b": 60},
+        "hoverlabel": {"font": {"size": 14}},
+        "bargap": 0.04,
+    },
+    data={"scatter": [{"line": {"width": 2.5}, "marker": {"size": 7}}]},
+)
+
+
+def term_label(name: str) -> str:
+    """What a logged term is called on an axis, with its unit."""
+    label, mae, unit = name.partition("_mae_")
+    if mae:
+        return f"{label.replace('_', ' ')}: mean absolute error ({unit})"
+    return TERMS.get(name, name.replace("_", " "))
+
+
+def _baseline_label(term: str, kind: str) -> str:
+    if kind in ("mean", "lookup"):
+        return {"mean": "training mean", "lookup": "lookup table"}[kind]
+    if term.startswith("token"):
+        return "element frequency" if kind == "hidden" else "feature lookup"
+    return "identity"
+
+
+def _panels(
+    titles: Sequence[str], columns: int, height: int
+) -> tuple[go.Figure, list[dict[str, int]]]:
+    """An empty figure of small multiples, and the row and column of each."""
+    if not titles:
+        raise InputError("there is nothing to plot: the table has no column of this kind")
+    columns = min(columns, len(titles))
+    rows = -(-len(titles) // columns)
+    figure = make_subplots(
+        rows,
+        columns,
+        subplot_titles=list(titles),
+        horizontal_spacing=0.24 / columns,
+        vertical_spacing=0.36 / rows,
+    )
+    figure.update_layout(template="molnb", height=height * rows + 70)
+    figure.update_annotations(font_size=15)
+    return figure, [{"row": i // columns + 1, "col": i % columns + 1} for i in range(len(titles))]

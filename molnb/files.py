@@ -1,0 +1,95 @@
+"""Files that are there whole or not at all: tables, JSON and arrays are written beside and
+renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import InputError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+# ------------------------------------------------------------------------------------------------------ writing
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Write to a temporary name beside ``path`` and rename at the end, so that a file is there
+    whole or not at all.
+
+    A full disk becomes a refusal that names the path and what to do.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        # Arrow sometimes passes the system's error on as text only.
+        if error.errno in _FULL or os.strerror(errno.ENOSPC) in str(error):
+            raise InputError(
+                f"The disk is full: could not write {path} ({error.strerror or error}). Free space, or set MOLNB_HOME "
+                "to a folder on a larger disk; the same command then goes on, finished slices are kept."
+            ) from error
+        raise
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a Parquet file, whole or not at all."""
+    with writing(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Write a JSON file, whole or not at all."""
+    with writing(path) as partial:
+        partial.write_text(
+            json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+
+
+@contextlib.contextmanager
+def writing_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> Iterator[Any]:
+    """Yield ``append(piece)``, which adds rows to a .npy file of a known shape.
+
+    Written in sequence, not through a memory map: on a full disk a memory map kills the process.
+    """
+    dtype = np.dtype(dtype)
+    with writing(path) as partial, partial.open("wb") as file:
+        header = {
+            "descr": np.lib.format.dtype_to_descr(dtype),
+            "fortran_order": False,
+            "shape": shape,
+        }
+        np.lib.format.write_array_header_1_0(file, header)
+        done = 0
+
+        def append(piece: np.ndarray) -> None:
+            nonlocal done
+            file.write(np.ascontiguousarray(piece, dtype).tobytes())
+            done += len(piece)
+
+        yield append
+        file.flush()
+        if done != shape[0]:
+            raise ValueError(f"{path.name}: {done} rows written, {shape[0]} announced")

@@ -1,0 +1,1 @@
+"""Embeddings and predictions of a trained run for any molecule."""

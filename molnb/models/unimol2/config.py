@@ -1,0 +1,59 @@
+"""Widths, depth and conventions of a two-track encoder."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from ...errors import InputError
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """Where the paper, its code and good sense disagree: which side a set of weights was trained
+    on.
+    """
+
+    name: str
+    length_norm: str  # "molecule": own number of nodes; "padded": length of the padded batch
+    pair_types: str  # "elements", or "chirality" as in the reference
+    chirality: str  # "parity" over canonical neighbour ranks, or RDKit's "tag"
+    init: str  # "intended" (AlphaFold 2 style), or "normal": N(0, 0.02) everywhere
+
+
+MOLNB = Conventions(
+    "molnb", length_norm="molecule", pair_types="elements", chirality="parity", init="intended"
+)
+REFERENCE = Conventions(
+    "reference", length_norm="padded", pair_types="chirality", chirality="tag", init="normal"
+)
+
+
+@dataclass(frozen=True)
+class TwoTrackConfig:
+    """Widths, depth and conventions of a two-track encoder."""
+
+    n_layer: int
+    d_atom: int
+    n_head: int
+    d_ffn: int
+    d_pair: int
+    d_hidden: int
+    n_kernel: int = 128
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    pair_dropout: float = 0.25
+    hydrogens: bool = False
+    conventions: Conventions = MOLNB
+
+    def __post_init__(self):
+        if self.d_atom % self.n_head:
+            raise InputError(
+                f"d_atom {self.d_atom} is not a multiple of n_head {self.n_head}: change one of them"
+            )
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, stored: dict) -> TwoTrackConfig:
+        return cls(**{**stored, "conventions": Conventions(**stored["conventions"])})

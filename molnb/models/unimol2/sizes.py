@@ -1,0 +1,115 @@
+"""How large a model is: the paper's six sizes, a family for laptops, and how parameters are
+counted.
+
+N, the size that scaling laws speak of, leaves out what does not grow with the work of the model:
+embedding tables (tokens, features, degrees, bonds, shortest paths, virtual atom and pair), the
+distance kernel and the heads. The total counts them, as the authors do.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from .config import TwoTrackConfig
+from .encoder import TwoTrack
+
+_COUNTED = ("blocks", "norm", "pair_norm")
+
+
+class Counts(NamedTuple):
+    """Parameters of an encoder: `n` without tables, distance kernel and heads; `total` with
+    them.
+    """
+
+    n: int
+    total: int
+
+
+def count_parameters(config: TwoTrackConfig) -> Counts:
+    """Parameters of a configuration, without allocating any; `total` has the two pretraining
+    heads, no label heads.
+    """
+    with torch.device("meta"):
+        sizes = [
+            (name.partition(".")[0], p.numel()) for name, p in TwoTrack(config).named_parameters()
+        ]
+    return Counts(
+        sum(size for part, size in sizes if part in _COUNTED), sum(size for _, size in sizes)
+    )
+
+
+def _paper(n_layer: int, d_atom: int) -> TwoTrackConfig:
+    """Pair track 512 wide whatever the atoms are, heads 16 wide, a feed-forward as wide as the
+    atoms.
+    """
+    return TwoTrackConfig(
+        n_layer, d_atom, n_head=d_atom // 16, d_ffn=d_atom, d_pair=512, d_hidden=64
+    )
+
+
+# Table 2 of arXiv 2406.14969; its name is the total. There are no released weights of 42m.
+PAPER: dict[str, TwoTrackConfig] = {
+    "42m": _paper(6, 768),
+    "84m": _paper(12, 768),
+    "164m": _paper(24, 768),
+    "310m": _paper(32, 1024),
+    "570m": _paper(32, 1536),
+    "1100m": _paper(64, 1536),
+}
+
+
+def make_laptop(n_layer: int) -> TwoTrackConfig:
+    """A model that is one number: as many heads as layers, each 16 wide, so that depth and width
+    grow together.
+
+    Pairs are half as wide as atoms and their hidden width is an eighth, so the pair track grows
+    too. (In the paper it is 512 at every size, so that the smallest model costs almost what the
+    largest costs a layer.) N grows as the third power of the depth and a little faster. No dropout:
+    these models see their data a few times at most.
+    """
+    d = 16 * n_layer
+    return TwoTrackConfig(
+        n_layer,
+        d_atom=d,
+        n_head=n_layer,
+        d_ffn=d,
+        d_pair=d // 2,
+        d_hidden=d // 8,
+        n_kernel=64,
+        dropout=0.0,
+        attention_dropout=0.0,
+        pair_dropout=0.0,
+    )
+
+
+# The name is N; the number of layers says all.
+LAPTOP: dict[str, TwoTrackConfig] = {
+    "0m1": make_laptop(4),
+    "0m25": make_laptop(5),
+    "0m5": make_laptop(6),
+    "1m": make_laptop(8),
+    "2m": make_laptop(10),
+    "5m": make_laptop(13),
+    "10m": make_laptop(16),
+}
+
+
+def spoken(size: str) -> str:
+    """A size as people write it: 0.25M for 0m25, 84M for 84m, 1.1B for 1100m."""
+    whole, _, rest = size.partition("m")
+    if rest:
+        return f"{whole}.{rest}M"
+    return f"{int(whole) / 1000:g}B" if int(whole) >= 1000 else f"{whole}M"
+
+
+def find_scale(config: TwoTrackConfig) -> str | None:
+    """The paper's name (42m to 1100m) of these widths and this depth; None for another size."""
+    widths = ("n_layer", "d_atom", "n_head", "d_ffn", "d_pair", "d_hidden", "n_kernel")
+    same = (
+        n
+        for n, known in PAPER.items()
+        if all(getattr(known, w) == getattr(config, w) for w in widths)
+    )
+    return next(same, None)

@@ -1,0 +1,132 @@
+"""Everything that decides what a run computes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from ..errors import InputError
+from ..models.unimol2.config import TwoTrackConfig
+from ..objectives.pretraining import Pretrain
+from ..objectives.stored import describe, make_objective
+from ..objectives.supervised import Supervised
+from ..paths import home
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides what a run computes.
+
+    `data` names folders of curated datasets (paths, or names below ``MOLNB_HOME/data``). The global
+    batch is worked through in groups of at most `pair_budget` padded pairs. The learning rate rises
+    linearly over `warmup_steps`, then falls linearly to zero at `steps`; heads may have one of
+    their own, and each block below the last has `layer_decay` times the rate of the one above it.
+    With `patience`, training stops after that many validations without a better loss, and the best
+    weights are kept. `start_from` is a run folder whose encoder is taken over; its first
+    `frozen_layers` blocks (and the embeddings, if any block is) then stay as they are.
+
+    Rows are those of the split's parts, or `train_ids` and `val_ids` (positions in the corpus);
+    `n_train` and `n_val` take a fixed hash sample of them. Molecules that a dataset in `exclude`
+    also has, by the loose keys that ignore stereo, charge and tautomer, are left out. Molecules
+    above `max_atoms` are cropped to it in pretraining (None: never), another piece at every step;
+    validation sees them whole.
+    """
+
+    name: str
+    data: tuple[str, ...]
+    model: TwoTrackConfig
+    objective: Pretrain | Supervised = field(default_factory=Pretrain)
+    steps: int = 1000
+    global_batch: int = 64
+    learning_rate: float = 1e-4
+    warmup_steps: int = 100
+    weight_decay: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    epsilon: float = 1e-6
+    clip_norm: float = 1.0
+    seed: int = 0
+    split: str | None = None
+    train_ids: tuple[int, ...] | None = None
+    val_ids: tuple[int, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    n_train: int | None = None
+    n_val: int = 256
+    pair_budget: int = 16_384
+    eval_every: int = 200
+    checkpoint_every: int = 200
+    log_every: int = 1
+    precision: str = "auto"
+    compile: bool = (
+        False  # fuse the encoder with torch.compile: pays on a GPU, after a minute for each length
+    )
+    start_from: str | None = None
+    frozen_layers: int = 0
+    head_learning_rate: float | None = None
+    layer_decay: float = 1.0
+    patience: int | None = None
+    max_atoms: int | None = None
+
+    def __post_init__(self):
+        for name in (
+            "steps",
+            "global_batch",
+            "pair_budget",
+            "eval_every",
+            "checkpoint_every",
+            "log_every",
+        ):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: give 1 or more")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise InputError(
+                f"unknown precision {self.precision!r}: choose auto, float32 or bfloat16"
+            )
+        if self.max_atoms is not None and (
+            self.max_atoms < 2 or isinstance(self.objective, Supervised)
+        ):
+            raise InputError(
+                f"max_atoms is {self.max_atoms}: give 2 or more, and only in pretraining. A label belongs to the whole "
+                "molecule and not to a piece of it; curate leaves out what is too large (structure.max_heavy_atoms)"
+            )
+        if not self.data:
+            raise InputError("a run needs data: name at least one folder that curate() returned")
+
+    def to_dict(self) -> dict:
+        return asdict(replace(self, objective=Pretrain())) | {"objective": describe(self.objective)}
+
+    @classmethod
+    def from_dict(cls, stored: dict) -> RunConfig:
+        """A configuration from its stored form; unknown keys are refused."""
+        unknown = set(stored) - set(cls.__dataclass_fields__)
+        if unknown:
+            raise InputError(f"unknown keys in a run's configuration: {', '.join(sorted(unknown))}")
+        return cls(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+            | {
+                "model": TwoTrackConfig.from_dict(stored["model"]),
+                "objective": make_objective(stored["objective"]),
+            }
+        )
+
+    @property
+    def id(self) -> str:
+        """Six hexadecimal digits of the configuration."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=3).hexdigest()
+
+
+def data_names(datasets: Sequence) -> tuple[str, ...]:
+    """How a configuration refers to datasets: by name where they lie below ``MOLNB_HOME/data``,
+    else by path.
+
+    Accepts folders, names and `Shards`.
+    """
+    found = []
+    for d in datasets:
+        path = Path(getattr(d, "path", d))
+        inside = path.is_dir() and path.resolve().parent == (home() / "data").resolve()
+        found.append(path.name if inside else str(path))
+    return tuple(found)

@@ -1,0 +1,159 @@
+"""Features: OGB's value lists, RDKit's atom order, and a handedness that does not depend on
+numbering.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+Chem = pytest.importorskip("rdkit.Chem")
+from molnb.chemistry.conformer import mirror
+from molnb.chemistry.features import (
+    ATOM_FEATURE_SIZES,
+    ATOM_FEATURES,
+    BOND_FEATURE_SIZES,
+    atom_features,
+    bond_features,
+    molecule_arrays,
+)
+from molnb.chemistry.parsing import parse_smiles
+from molnb.chemistry.standardization import standardize
+
+MOLECULES = (
+    "C",
+    "CCO",
+    "C[C@H](N)C(=O)O",
+    "C/C=C/c1ccc[nH]1",
+    "C[N+](=O)[O-]",
+    "N#Cc1ccncc1",
+    "FS(F)(F)(F)(F)F",
+    "[CH3]",
+)
+CHIRAL = (
+    "C[C@H](N)C(=O)O",
+    "C[C@@H](O)[C@H](N)C(=O)O",
+    "OC[C@H]1O[C@@H](O)[C@H](O)[C@@H](O)[C@@H]1O",
+    "CC[S@](C)=O",
+)
+PARITY = ATOM_FEATURES.index("parity")
+
+
+def ogb_index(values: list, value: object) -> int:
+    return values.index(value) if value in values else len(values) - 1
+
+
+def plain_atom(atom: Chem.Atom) -> list[int]:
+    """OGB's atom_to_feature_vector without the atomic number, as published."""
+    chirality = ["CHI_UNSPECIFIED", "CHI_TETRAHEDRAL_CW", "CHI_TETRAHEDRAL_CCW", "CHI_TRIGONALBIPYRAMIDAL",
+                 "CHI_OCTAHEDRAL", "CHI_SQUAREPLANAR", "CHI_OTHER"]  # fmt: skip
+    return [
+        ogb_index(chirality, str(atom.GetChiralTag())),
+        ogb_index([*range(11), "misc"], atom.GetTotalDegree()),
+        ogb_index([*range(-5, 6), "misc"], atom.GetFormalCharge()),
+        ogb_index([*range(9), "misc"], atom.GetTotalNumHs()),
+        ogb_index([*range(5), "misc"], atom.GetNumRadicalElectrons()),
+        ogb_index(["SP", "SP2", "SP3", "SP3D", "SP3D2", "misc"], str(atom.GetHybridization())),
+        int(atom.GetIsAromatic()),
+        int(atom.IsInRing()),
+    ]
+
+
+def plain_bond(bond: Chem.Bond) -> list[int]:
+    stereo = ["STEREONONE", "STEREOZ", "STEREOE", "STEREOCIS", "STEREOTRANS", "STEREOANY"]
+    return [
+        ogb_index(["SINGLE", "DOUBLE", "TRIPLE", "AROMATIC", "misc"], str(bond.GetBondType())),
+        stereo.index(str(bond.GetStereo())),
+        int(bond.GetIsConjugated()),
+    ]
+
+
+@pytest.mark.parametrize("smiles", MOLECULES)
+def test_features_are_those_of_ogb(smiles: str) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    assert atom_features(mol)[:, :PARITY].tolist() == [plain_atom(atom) for atom in mol.GetAtoms()]
+    ends, feats = bond_features(mol)
+    assert feats.tolist() == [plain_bond(bond) for bond in mol.GetBonds()]
+    assert (ends[:, 0] < ends[:, 1]).all()
+
+
+@pytest.mark.parametrize("smiles", MOLECULES)
+def test_arrays_follow_the_order_of_addhs(smiles: str) -> None:
+    arrays, full = molecule_arrays(smiles), Chem.AddHs(Chem.MolFromSmiles(smiles))
+    n_heavy, n_atoms = arrays["n_heavy"], full.GetNumAtoms()
+    assert arrays["numbers"].tolist() == [atom.GetAtomicNum() for atom in full.GetAtoms()]
+    owners = [
+        atom.GetNeighbors()[0].GetIdx() for atom in full.GetAtoms() if atom.GetIdx() >= n_heavy
+    ]
+    assert arrays["parent"].tolist() == [*range(n_heavy), *owners]
+    assert arrays["atom_feats"].shape == (n_atoms, len(ATOM_FEATURE_SIZES))
+    assert arrays["bonds"].shape == (full.GetNumBonds(), 2) and arrays["bond_feats"].shape == (
+        full.GetNumBonds(),
+        3,
+    )
+    joined = {tuple(sorted((b.GetBeginAtomIdx(), b.GetEndAtomIdx()))) for b in full.GetBonds()}
+    assert {tuple(pair) for pair in arrays["bonds"].tolist()} == joined
+    assert (arrays["bonds"][: arrays["n_heavy_bonds"]] < n_heavy).all()
+    assert arrays["bonds"][arrays["n_heavy_bonds"] :, 1].tolist() == list(range(n_heavy, n_atoms))
+
+
+@pytest.mark.parametrize("smiles", MOLECULES)
+def test_hydrogens_are_described_as_rdkit_describes_them(smiles: str) -> None:
+    arrays, full = molecule_arrays(smiles), Chem.AddHs(Chem.MolFromSmiles(smiles))
+    Chem.SanitizeMol(full)
+    hydrogens = atom_features(full)[arrays["n_heavy"] :]
+    unset = ATOM_FEATURES.index("hybridisation")  # S in RDKit, which OGB's list does not hold
+    assert np.array_equal(
+        np.delete(arrays["atom_feats"][arrays["n_heavy"] :], unset, 1),
+        np.delete(hydrogens, unset, 1),
+    )
+
+
+def test_every_value_lies_in_its_list() -> None:
+    for smiles in (*MOLECULES, *CHIRAL, "F[P-](F)(F)(F)(F)F", "[U]", "[Fe+6]", "C->[Fe]"):
+        mol = Chem.MolFromSmiles(smiles)
+        atoms, bonds = atom_features(mol), bond_features(mol)[1]
+        assert (atoms < ATOM_FEATURE_SIZES).all() and (bonds < BOND_FEATURE_SIZES).all()
+
+
+def test_values_newer_than_ogb_go_to_misc() -> None:
+    mol = Chem.MolFromSmiles("CC(F)(Cl)C=CC")
+    for tag in (Chem.ChiralType.CHI_TETRAHEDRAL, Chem.ChiralType.CHI_ALLENE):
+        mol.GetAtomWithIdx(1).SetChiralTag(tag)
+        assert atom_features(mol)[1, 0] == 6
+    mol.GetBondWithIdx(3).SetStereo(Chem.BondStereo.STEREOATROPCW)
+    assert bond_features(mol)[1][3, 1] == 0
+
+
+@pytest.mark.parametrize("smiles", CHIRAL)
+def test_parity_does_not_depend_on_the_order_of_atoms(smiles: str) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    parity = atom_features(mol)[:, PARITY]
+    assert parity.any()
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(mol.GetNumAtoms())
+        again = Chem.RenumberAtoms(mol, [int(i) for i in order])
+        assert np.array_equal(atom_features(again)[:, PARITY], parity[order])
+        other = Chem.MolFromSmiles(Chem.MolToSmiles(again, canonical=False))
+        written = [int(i) for i in again.GetProp("_smilesAtomOutputOrder").strip("[],").split(",")]
+        assert np.array_equal(atom_features(other)[:, PARITY], parity[order][written])
+
+
+@pytest.mark.parametrize("smiles", CHIRAL)
+def test_enantiomers_differ_only_in_chirality(smiles: str) -> None:
+    one = Chem.MolFromSmiles(standardize(parse_smiles(smiles)).smiles)
+    other = Chem.MolFromSmiles(mirror(Chem.MolToSmiles(one)))
+    match = list(other.GetSubstructMatch(one, useChirality=False))
+    a, b = atom_features(one), atom_features(other)[match]
+    assert np.array_equal(a[:, 1:PARITY], b[:, 1:PARITY])
+    handed = a[:, PARITY] > 0
+    assert handed.any() and np.array_equal(
+        a[handed, PARITY] + b[handed, PARITY], np.full(handed.sum(), 3)
+    )
+    assert not b[~handed, PARITY].any()
+
+
+def test_a_centre_with_neighbours_that_tie_has_no_parity() -> None:
+    mol = Chem.MolFromSmiles("CC(C)(F)Cl")
+    mol.GetAtomWithIdx(1).SetChiralTag(Chem.ChiralType.CHI_TETRAHEDRAL_CW)
+    assert not atom_features(mol)[:, PARITY].any()

@@ -1,0 +1,344 @@
+"""Scaffolds: counts agree with a slow plain version, keys find what two corpora share, weights
+are the paper's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rdkit import Chem
+from rdkit.Chem.Scaffolds import MurckoScaffold
+
+from molnb.curation.scaffolds import (
+    ACYCLIC,
+    corpora_table,
+    count_scaffolds,
+    coverage,
+    describe_scaffolds,
+    draw_by_scaffold,
+    effective_number,
+    entropy,
+    expected_scaffolds,
+    generic_scaffold,
+    molecules_on,
+    overlap,
+    scaffold_weights,
+    shared_molecules,
+    shared_scaffolds,
+    top_scaffolds,
+)
+from molnb.curation.smiles_corpus import Molecules, load_molecules
+from molnb.errors import InputError
+
+FEW = [
+    "c1ccccc1C",
+    "Cc1ccccc1",
+    "c1ccccc1O",
+    "c1ccncc1C",
+    "CCO",
+    "CCN",
+    "O=C(c1ccccc1)c1ccccc1",
+    "C1CCCCC1C",
+]
+OTHERS = [
+    "Oc1ccccn1",
+    "c1ccccc1[N+](=O)[O-]",
+    "C[C@H](N)C(=O)O",
+    "c1ccsc1C",
+    "c1ccccc1CC(=O)[O-].[Na+]",
+]
+
+
+@pytest.fixture(scope="module")
+def few() -> Molecules:
+    return load_molecules(FEW, name="few")
+
+
+@pytest.fixture(scope="module")
+def others() -> Molecules:
+    return load_molecules(OTHERS, name="others")
+
+
+@pytest.fixture(scope="module")
+def sample(shared_home: Path) -> Molecules:
+    """Three hundred rows of nci, without conformers."""
+    return load_molecules("nci", n=300, workers=2, home=shared_home, progress=False)
+
+
+# ------------------------------------------------------------------------------------------------------------ molecules
+
+
+def test_a_list_loses_copies_and_unreadable_rows_with_their_reasons() -> None:
+    found = load_molecules(["CCO", "OCC", None, float("nan"), "c1cccc1", "C1CC1"])
+    assert (found.n, found.n_sampled, found.n_source) == (2, 6, 6)
+    assert found.n + sum(sum(reasons.values()) for reasons in found.dropped.values()) == 6
+    assert "2 molecules from 6 rows" in found.summary() and "empty structure 2" in found.summary()
+
+
+def test_reading_a_recipe_needs_no_conformers_and_is_done_once(
+    sample: Molecules, shared_home: Path
+) -> None:
+    folder = sample.held[0].parent
+    assert sample.n_sampled == 300 and sample.n_source == 4999
+    assert sorted(path.name for path in folder.iterdir() if path.name[0] != ".") == [
+        "dropped.parquet",
+        "molecules.json",
+        "molecules.parquet",
+    ]
+    before = sample.held[0].stat().st_mtime_ns
+    again = load_molecules("nci", n=300, home=shared_home, progress=False)
+    assert again == sample and again.held[0].stat().st_mtime_ns == before
+
+
+def test_a_sample_as_large_as_the_source_is_the_source(tmp_path: Path) -> None:
+    (tmp_path / "mine.smi").write_text("\n".join(FEW) + "\n")
+    first = load_molecules(tmp_path / "mine.smi", n=1000, workers=0, home=tmp_path, progress=False)
+    second = load_molecules(tmp_path / "mine.smi", home=tmp_path, progress=False)
+    assert first == second and first.n == 7
+
+
+def test_shards_and_their_recipe_have_the_same_scaffolds_where_no_conformer_failed(
+    nci, shared_home: Path
+) -> None:
+    read = count_scaffolds(
+        load_molecules("nci", n=100, workers=0, home=shared_home, progress=False)
+    )
+    curated = count_scaffolds(nci)
+    assert nci.n == curated.corpus.n <= read.corpus.n
+    lost = nci.manifest["dropped"].get("conformer", {})
+    assert read.corpus.n - nci.n == sum(lost.values())
+    assert curated.n_molecule <= read.n_molecule
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("ncj", "There is no recipe 'ncj' .did you mean 'nci'"),
+        ([], "list is empty: 0 SMILES"),
+        (["xx", "c1cccc1"], "0 of 2 rows of list became molecules"),
+        ([3], "entry 0 is 3 .int., not a SMILES"),
+        (["CCO", "CC"], "all 2 molecules are acyclic"),
+    ],
+)
+def test_what_holds_no_scaffold_is_refused_with_one_clear_message(what, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        count_scaffolds(what)
+
+
+# --------------------------------------------------------------------------------------------------------------- counts
+
+
+def test_counts_agree_with_rdkit_molecule_by_molecule(sample: Molecules) -> None:
+    counted = count_scaffolds(sample)
+    slow: Counter[str] = Counter()
+    for smiles in (row["smiles"] for row in molecules_of(sample)):
+        core = MurckoScaffold.GetScaffoldForMol(Chem.MolFromSmiles(smiles))
+        slow[Chem.MolToSmiles(core, isomericSmiles=False)] += 1
+    assert slow.pop("") == counted.n_acyclic
+    assert sorted(slow.values(), reverse=True) == counted.counts.tolist()
+    assert counted.table["rank"].to_pylist() == list(range(1, len(counted) + 1))
+    assert counted.n_molecule + counted.n_acyclic == sample.n
+
+
+def molecules_of(found: Molecules) -> list[dict]:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(found.held[0]).to_pylist()
+
+
+def test_acyclic_molecules_are_a_named_class_only_where_asked_for(few: Molecules) -> None:
+    without, counted = count_scaffolds(few), count_scaffolds(few, acyclic=True)
+    assert without.n_acyclic == counted.n_acyclic == 2
+    assert ACYCLIC not in without.table["scaffold"].to_pylist()
+    assert len(counted) == len(without) + 1 and counted.n_molecule == few.n
+    assert [row["smiles"] for row in molecules_on(counted, ACYCLIC).to_pylist()] == ["CCO", "CCN"]
+    assert without.table["share"][0].as_py() == pytest.approx(2 / 5)
+    assert counted.table["share"][0].as_py() == pytest.approx(2 / 7)
+
+
+def test_generic_scaffolds_forget_elements_and_bond_orders(few: Molecules) -> None:
+    counted = count_scaffolds(few, kind="generic")
+    assert counted.table["scaffold"].to_pylist() == ["C1CCCCC1", "C1CCC(CC2CCCCC2)CC1"]
+    assert counted.counts.tolist() == [4, 1]
+    assert len(molecules_on(counted, "C1CCCCC1")) == 4
+    assert len(molecules_on(counted, "C1CCCCC1", 3)) == 3
+    assert set(draw_by_scaffold(counted, 200, tau=10).tolist()) <= {0, 1, 2, 5, 6}
+
+
+@pytest.mark.parametrize("smiles", ["O=[n+]1[c-]cccc1", "O=S1(=O)c2ccccc2CN1", "c1ccc2[nH]ccc2c1"])
+def test_a_scaffold_that_is_no_valid_structure_still_has_a_skeleton(smiles: str) -> None:
+    assert set(generic_scaffold(smiles)) <= set("C()123")
+
+
+def test_diversity_is_what_the_formulas_say(few: Molecules) -> None:
+    counted = count_scaffolds(few)
+    assert counted.counts.tolist() == [2, 1, 1, 1]
+    about = describe_scaffolds(counted)
+    assert about["entropy (nats)"] == pytest.approx(-0.4 * math.log(0.4) - 0.6 * math.log(0.2))
+    assert about["seen once"] == 3 and about["for half the molecules"] == 2
+    assert coverage(counted).tolist() == pytest.approx([0.4, 0.6, 0.8, 1.0])
+    assert coverage(counted, 2) == pytest.approx(0.6) and coverage(counted, 99) == pytest.approx(
+        1.0
+    )
+    assert (
+        effective_number(np.full(7, 1 / 7)) == pytest.approx(7)
+        and entropy(np.array([1.0, 0.0])) == 0
+    )
+    assert corpora_table([counted])[-1]["Murcko scaffolds"] == 4
+    assert [row["Murcko scaffolds"] for row in corpora_table([])] == [4_224_621, 73_725_454]
+
+
+def test_expected_scaffolds_are_the_mean_over_random_samples(sample: Molecules) -> None:
+    counted = count_scaffolds(sample)
+    owner = np.repeat(np.arange(len(counted)), counted.counts)
+    random = np.random.default_rng(0)
+    drawn = [len(np.unique(random.choice(owner, 60, replace=False))) for _ in range(400)]
+    exact = expected_scaffolds(counted, [0, 1, 60, counted.n_molecule])
+    assert exact[[0, 1, 3]].tolist() == pytest.approx([0, 1, len(counted)])
+    assert abs(exact[2] - np.mean(drawn)) < 4 * np.std(drawn) / 20
+    with pytest.raises(InputError, match="molecules to draw from"):
+        expected_scaffolds(counted, [sample.n + 1])
+
+
+# ---------------------------------------------------------------------------------------------------------- two corpora
+
+
+def test_shared_scaffolds_and_molecules_are_found_by_the_loose_keys(
+    few: Molecules, others: Molecules
+) -> None:
+    first, second = count_scaffolds(few), count_scaffolds(others)
+    shared = shared_scaffolds(first, second).to_pylist()
+    assert [(row["scaffold"], row["n_1"], row["n_2"]) for row in shared] == [
+        ("c1ccccc1", 2, 2),
+        ("c1ccncc1", 1, 1),
+    ]
+    rows = overlap(first, second)
+    assert [row["molecules on them (share)"] for row in rows] == [
+        pytest.approx(3 / 5),
+        pytest.approx(3 / 4),
+    ]
+    assert [row["shared molecules"] for row in rows] == [0, 0]
+    other = load_molecules(
+        ["O=c1cccc[nH]1", "C[C@@H](N)C(=O)O", "OC(=O)Cc1ccccc1"], name="tautomer, image, acid"
+    )
+    pairs = shared_molecules(others, other).to_pylist()
+    assert [(row["row_1"], row["row_2"]) for row in pairs] == [(0, 0), (2, 1), (4, 2)]
+
+
+def test_top_scaffolds_stand_side_by_side_with_their_count_in_the_other(
+    few: Molecules, others: Molecules
+) -> None:
+    table = top_scaffolds(count_scaffolds(few), count_scaffolds(others), 4).to_pylist()
+    assert [row["rank"] for row in table] == [1, 2, 3, 4]
+    assert (table[0]["scaffold few"], table[0]["n few"], table[0]["n_elsewhere few"]) == (
+        "c1ccccc1",
+        2,
+        2,
+    )
+    assert table[3]["scaffold others"] is None
+    with pytest.raises(InputError, match="k=0"):
+        top_scaffolds(count_scaffolds(few), count_scaffolds(others), 0)
+    with pytest.raises(InputError, match="do not compare"):
+        shared_scaffolds(count_scaffolds(few), count_scaffolds(others, "generic"))
+    with pytest.raises(InputError, match="no molecule of few has the murcko scaffold 'C1CC1'"):
+        molecules_on(count_scaffolds(few), "C1CC1")
+
+
+# ------------------------------------------------------------------------------------------------------------- sampling
+
+
+def test_the_papers_temperature_is_nearly_uniform_where_every_share_is_small() -> None:
+    # A long tail as in a large corpus: the first of 200,000 scaffolds has 0.2 % of the molecules.
+    counts = np.maximum(1, (800 / np.arange(1, 200_001) ** 0.6).astype(int))
+    shares = counts / counts.sum()
+    assert 0.0005 < shares[0] < 0.005
+    weights = scaffold_weights(counts)
+    assert weights.max() / weights.min() == pytest.approx(
+        math.exp((shares[0] - shares[-1]) / 0.005)
+    )
+    assert effective_number(weights) > 0.999 * len(counts)
+    assert effective_number(shares) < 0.7 * len(counts)
+
+
+def test_the_same_temperature_draws_one_scaffold_where_its_share_is_large() -> None:
+    weights = scaffold_weights(np.array([300, 25, 24, *[1] * 651]))
+    assert weights[0] > 0.999 and weights.sum() == pytest.approx(1)
+    assert effective_number(scaffold_weights(np.array([300, 25, 24, *[1] * 651]), tau=100)) > 653
+    with pytest.raises(InputError, match="tau=0"):
+        scaffold_weights(np.array([1, 2]), tau=0)
+
+
+def test_draws_follow_the_weights_and_are_even_within_a_scaffold(few: Molecules) -> None:
+    counted = count_scaffolds(few)
+    drawn = draw_by_scaffold(counted, 20_000, tau=0.5, seed=3)
+    assert (drawn == draw_by_scaffold(counted, 20_000, tau=0.5, seed=3)).all()
+    assert set(drawn.tolist()) == {
+        0,
+        1,
+        2,
+        5,
+        6,
+    }  # positions of the molecules with a ring, copies left out
+    share = np.bincount(drawn, minlength=7) / len(drawn)
+    benzene = scaffold_weights(counted, 0.5)[0]
+    assert share[[0, 1]] == pytest.approx([benzene / 2] * 2, abs=0.015)
+
+
+# ------------------------------------------------------------------------------------------------------------- pictures
+
+
+def test_figures_are_small_say_their_sample_and_hold_the_drawings(
+    sample: Molecules, few: Molecules
+) -> None:
+    figures = pytest.importorskip("molnb.figures.scaffolds")
+    first, second = count_scaffolds(sample), count_scaffolds(few)
+    made = [
+        figures.plot_top_scaffolds(first, second),
+        figures.plot_rank_frequency([first, second]),
+        figures.plot_coverage([first, second]),
+        figures.plot_expected_scaffolds([first, second]),
+        figures.plot_overlap(first, second),
+        figures.plot_sampling([first, second]),
+    ]
+    for figure in made:
+        text = figure.to_json()
+        assert "(300 of 4,999 rows)" in text and len(text) < 200_000
+    assert len(made[0].layout.images) == 12 + 4
+    assert all(
+        image.source.startswith("data:image/svg+xml;base64,") for image in made[0].layout.images
+    )
+
+
+def test_what_rdkit_cannot_draw_keeps_its_place_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("plotly")
+    from xml.etree import ElementTree
+
+    from molnb.figures import scaffold_browser as viewers
+
+    for smiles in ("O=[n+]1[c-]cccc1", ACYCLIC, "c1ccc(Cc2ccccc2)cc1", "<&>"):
+        ElementTree.fromstring(viewers.draw_structure(smiles, 90, 60))
+    assert "[c-]" in viewers.draw_structure("O=[n+]1[c-]cccc1", 90, 60)
+    monkeypatch.setenv("MOLNB_HEADLESS", "1")
+    shown: list = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    counted = count_scaffolds(FEW)
+    viewers.show_members([counted], ranks=(1, 2, 99))
+    assert len(shown) == 1 and "2 of 2 molecules" in shown[0].data, "a plain picture, and no widget"
+    assert viewers.draw_scaffolds([counted], k=3).data.count("<svg") == 3
+
+
+def test_the_slider_shows_the_molecules_of_a_scaffold(few: Molecules) -> None:
+    pytest.importorskip("ipywidgets")
+    from molnb.figures.scaffold_browser import browse_members
+
+    box = browse_members([count_scaffolds(few), count_scaffolds(few, acyclic=True)])
+    (corpus, rank), page = box.children[0].children, box.children[1]
+    assert rank.max == 4 and "c1ccccc1" in page.value
+    rank.value = 3
+    assert "<b>rank 3</b>" in page.value
+    corpus.value = corpus.options[1]
+    assert rank.max == 5 and "rank 3" in page.value

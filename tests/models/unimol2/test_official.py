@@ -1,0 +1,195 @@
+"""The authors' numbers: features, outputs, losses and gradients of their own code, stored, against
+ours.
+
+`benchmarks/agreement.py` says how the fixtures were made, from the unmodified public code.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load
+
+from molnb.chemistry.features import molecule_arrays
+from molnb.data.batch import MolBatch, pad
+from molnb.errors import InputError
+from molnb.models.unimol2.config import REFERENCE
+from molnb.models.unimol2.inputs import encode
+from molnb.models.unimol2.official import (
+    load_reference,
+    make_reference_batch,
+    reference_gradients,
+    reference_losses,
+    reference_outputs,
+)
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+# A larger set of the reference's numbers, where somebody keeps it beside the checkout.
+PARITY = Path(__file__).resolve().parents[4] / "shared" / "parity"
+FILES = {
+    "small": FIXTURES / "official.safetensors.gz",
+    "parity": PARITY / "unimol2_tiny.safetensors",
+}
+MODES = ("pretrain", "finetune", "finetune_drop")
+
+
+@cache
+def stored(name: str) -> tuple[dict[str, torch.Tensor], dict]:
+    """Tensors and configuration of a fixture."""
+    if not FILES[name].exists():
+        pytest.skip(f"{FILES[name].name} is not beside this checkout")
+    tensors, about = unpacked(FILES[name])
+    config = about.get("config") or json.dumps(
+        json.loads(FILES[name].with_suffix(".json").read_text())["config"]
+    )
+    return tensors, json.loads(config)
+
+
+def unpacked(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    content = file.read_bytes()
+    content = gzip.decompress(content) if file.suffix == ".gz" else content
+    header = json.loads(content[8 : 8 + struct.unpack("<Q", content[:8])[0]])
+    return load(content), header.get("__metadata__", {})
+
+
+def below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+@cache
+def loaded(name: str):
+    tensors, config = stored(name)
+    return load_reference(below(tensors, "weights."), config)
+
+
+def where_real(real: torch.Tensor, mode: str) -> dict:
+    """Which entries of each output are real; all entries of the others."""
+    nodes = torch.cat([torch.ones_like(real[:, :1]), real], 1)
+    select = {"x0": nodes, "x": nodes, "pair": nodes[:, :, None] & nodes[:, None], "coord": real}
+    return (
+        select
+        | {"dist": real[:, :, None] & real[:, None]}
+        | ({} if mode == "pretrain" else {"logits": real})
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", FILES)
+def test_outputs_are_the_authors(name, mode):
+    tensors, _ = stored(name)
+    batch = make_reference_batch(below(tensors, f"{mode}.batch."))
+    select = where_real(batch.codes.real, mode)
+    with torch.no_grad():
+        found = reference_outputs(loaded(name), batch)
+    assert set(found) == set(below(tensors, f"{mode}.out."))
+    for output, ours in found.items():
+        where = select.get(output, slice(None))
+        ours, theirs = ours[where], tensors[f"{mode}.out.{output}"][where]
+        assert float((ours - theirs).abs().max()) <= 1e-5 * float(theirs.abs().max()), output
+
+
+def test_losses_are_the_authors():
+    tensors, _ = stored("small")
+    found = reference_losses(
+        loaded("small"), make_reference_batch(below(tensors, "pretrain.batch."))
+    )
+    assert set(found) == set(below(tensors, "pretrain.loss."))
+    for name, theirs in below(tensors, "pretrain.loss.").items():
+        assert float(found[name].detach()) == pytest.approx(float(theirs), rel=1e-5), name
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_gradients_are_the_authors(name):
+    tensors, _ = stored(name)
+    ours = reference_gradients(
+        loaded(name), make_reference_batch(below(tensors, "pretrain.batch."))
+    )
+    theirs = below(tensors, "pretrain.grad.")
+    assert set(ours) == set(theirs)
+    largest = max(float(g.abs().max()) for g in theirs.values())
+    for parameter, gradient in theirs.items():
+        if parameter.endswith("linear_bias.bias"):
+            # it shifts all logits of a softmax alike: zero but for rounding, on both sides
+            assert float(ours[parameter].abs().max()) <= 1e-8 * largest, parameter
+            continue
+        allowed = 1e-5 * max(float(gradient.abs().max()), 1e-4 * largest)
+        assert float((ours[parameter] - gradient).abs().max()) <= allowed, parameter
+
+
+def test_weights_may_be_numpy_arrays():
+    tensors, config = stored("small")
+    given = {k: v.float().numpy() for k, v in below(tensors, "weights.").items()}
+    found = load_reference(given, config).state_dict()
+    assert all(torch.equal(v, found[k]) for k, v in loaded("small").state_dict().items())
+
+
+def test_weights_that_do_not_fit_are_refused_by_name():
+    tensors, config = stored("small")
+    weights = below(tensors, "weights.")
+    lacking = {k: v for k, v in weights.items() if k != "embed_tokens.weight"}
+    with pytest.raises(InputError, match="the weights lack"):
+        load_reference(lacking, config)
+    with pytest.raises(InputError, match="has no tensor 'elsewhere.weight'"):
+        load_reference(weights | {"elsewhere.weight": torch.zeros(1)}, config)
+    with pytest.raises(InputError, match="has shape"):
+        load_reference(weights, config | {"pair_embed_dim": 16})
+
+
+# ---------------------------------------------------------------------------------------- integer features
+
+
+@cache
+def stored_features() -> tuple[dict[str, torch.Tensor], list[str]]:
+    tensors, about = unpacked(FIXTURES / "features.safetensors.gz")
+    return tensors, json.loads(about["smiles"])
+
+
+def drawn(smiles: str) -> MolBatch:
+    """The heavy atoms of a canonical SMILES as it is drawn, all at the origin."""
+    arrays = molecule_arrays(smiles)
+    n, b = arrays["n_heavy"], arrays["n_heavy_bonds"]
+    return MolBatch(
+        ids=torch.arange(1),
+        n_atoms=torch.tensor([n]),
+        n_bonds=torch.tensor([b]),
+        numbers=torch.from_numpy(arrays["numbers"][:n]),
+        feats=torch.from_numpy(arrays["atom_feats"][:n]),
+        coords=torch.zeros(n, 3),
+        bonds=torch.from_numpy(arrays["bonds"][:b].astype(np.int64)),
+        bond_feats=torch.from_numpy(arrays["bond_feats"][:b]),
+        labels={},
+        longest=n,
+    )
+
+
+def test_features_are_the_authors():
+    """Salts, charges, radicals, chirality, double bonds; features on and dropped."""
+    tensors, molecules = stored_features()
+    at = {name: 0 for name in tensors}
+    for smiles in molecules:
+        batch = drawn(smiles)
+        n = batch.longest
+        shapes = {"atom_feat": (1, n, 8), "degree": (1, n), "shortest_path": (1, n, n)}
+        shapes |= {"edge_feat": (1, n, n, 3), "pair_type": (1, n, n, 2)}
+        for part in ("on", "dropped"):
+            arrays = {
+                "src_token": batch.numbers[None],
+                "src_pos": batch.coords[None],
+                "atom_mask": torch.ones(1, n),
+            }
+            for name, shape in shapes.items():
+                key, size = f"{part}.{name}", int(np.prod(shape))
+                arrays[name] = tensors[key][at[key] : at[key] + size].view(shape)
+                at[key] += size
+            theirs = make_reference_batch(arrays).codes
+            ours = encode(pad(batch), REFERENCE, None, torch.tensor([part == "on"]))
+            for field, mine, given in zip(theirs._fields, ours, theirs):
+                assert torch.equal(mine, given.to(mine.dtype)), (smiles, part, field)
+    assert at == {name: len(values) for name, values in tensors.items()}
