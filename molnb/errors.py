@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Input or parameters that molnb does not accept: the message names the value, the limit and
@@ -10,3 +13,9 @@ class InputError(ValueError):
     The command line prints the message alone and exits with 2, so it must make sense without a
     traceback.
     """
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest of some known names, as words for a message; empty where none is near."""
+    nearest = difflib.get_close_matches(name, list(known), 1)
+    return f" (did you mean {nearest[0]!r}?)" if nearest else ""

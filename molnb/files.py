@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -93,3 +94,9 @@ def writing_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> Iterator[An
         file.flush()
         if done != shape[0]:
             raise ValueError(f"{path.name}: {done} rows written, {shape[0]} announced")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

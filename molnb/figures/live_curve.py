@@ -12,7 +12,7 @@ import re
 import time
 from typing import Any
 
-from ..kernel import in_kernel, headless
+from ..kernel import headless, in_kernel
 from ..progress import Progress
 
 

@@ -33,7 +33,7 @@ from ..rng import integer_seed
 from .checkpoints import last_checkpoint, load_weights, write_best, write_checkpoint, write_weights
 from .config import RunConfig
 from .device import autocast, choose_device, keep_freed_memory
-from .optimizer import learning_rate, make_optimizer, restore_state, gather_state
+from .optimizer import gather_state, learning_rate, make_optimizer, restore_state
 from .rows import training_rows
 from .runs import Run, check_start, find_data, find_run, make_model, rewind_logs, start_run
 from .unseen import silence_unseen
