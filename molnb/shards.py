@@ -180,7 +180,7 @@ class Shards:
                     f"{self.path.name} has no column '{name}'; it has: {', '.join(self.columns)}"
                 )
         in_parts = [name for name in columns if name not in self._side_columns] or ["row"]
-        table = pa.concat_tables([pq.read_table(path, columns=in_parts) for path in self._parts()])
+        table = pa.concat_tables([pq.read_table(path, columns=in_parts) for path in self.parts()])
         for name in columns:
             if name in self._side_columns:
                 side = pq.read_table(self.path / self._side_columns[name], columns=[name])
@@ -203,7 +203,8 @@ class Shards:
         """What came in, what was kept, what was lost and why: the lines that curate prints."""
         return "\n".join(_summary(self.manifest, self.path))
 
-    def _parts(self) -> list[Path]:
+    def parts(self) -> list[Path]:
+        """The Parquet files that hold the molecules, in sample order."""
         return [
             self.path / name
             for name in sorted(self.manifest["files"])
@@ -211,7 +212,7 @@ class Shards:
         ]
 
     def _part_schema(self) -> pa.Schema:
-        return pq.read_schema(self._parts()[0])
+        return pq.read_schema(self.parts()[0])
 
 
 class _Arrays(Mapping):

@@ -1,8 +1,9 @@
-"""Batches: flat arrays of many molecules on one device, and the padded view that a pair track needs.
+"""Batches: flat arrays of many molecules on one device, and the padded view that a pair track
+needs.
 
 Atoms of all molecules lie one after another, bonds likewise, as they do on disk. A graph network
-reads the flat arrays as they are; the two-track model pads them on its device (`pad`). The legend of
-axes is in :mod:`molnb.shapes`; coordinates are in Å.
+reads the flat arrays as they are; the two-track model pads them on its device (`pad`). The legend
+of axes is in :mod:`molnb.shapes`; coordinates are in Å.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ class MolBatch:
 
     Arrays stand under the name they have on disk, by what they belong to: `molecule` has `ids`
     (positions in the dataset), `n_atoms` and `n_bonds`; `atom` has `numbers`, `atom_feats` (nine
-    integers an atom) and `coords`; `bond` has `bonds` (atom numbers within the molecule, the smaller
-    first) and `bond_feats` (three integers a bond). Whatever else a dataset keeps of its molecules,
-    atoms or bonds stands beside them, is cut with them and travels with them.
+    integers an atom) and `coords`; `bond` has `bonds` (atom numbers within the molecule, the
+    smaller first) and `bond_feats` (three integers a bond). Whatever else a dataset keeps of its
+    molecules, atoms or bonds stands beside them, is cut with them and travels with them.
     """
 
     molecule: dict[str, Tensor]

@@ -1,9 +1,9 @@
 """Crops: a piece of a molecule too large to train on whole.
 
 The authors' code cuts coordinates and features by different rules, so that an atom may get another
-one's features. Here one choice of atoms cuts graph, geometry, features and labels alike. A crop is a
-random atom with its surroundings along bonds, nearer in space first where bonds do not decide, so a
-connected molecule stays connected. It depends on (seed, step, sample) only.
+one's features. Here one choice of atoms cuts graph, geometry, features and labels alike. A crop is
+a random atom with its surroundings along bonds, nearer in space first where bonds do not decide, so
+a connected molecule stays connected. It depends on (seed, step, sample) only.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def crop(
     Degrees and shortest paths are those of the piece, since they are taken from the bonds that are
     kept; features that RDKit counted (hydrogens, ring membership) are those of the whole molecule.
     Labels of atoms, bonds and pairs go with what they belong to; labels of a cropped molecule are
-    left out, for it is no longer that molecule. `levels` tells the level of each task that the batch
-    has labels of.
+    left out, for it is no longer that molecule. `levels` tells the level of each task that the
+    batch has labels of.
     """
     if max_atoms is None or batch.longest <= max_atoms:
         return batch

@@ -138,7 +138,9 @@ class Corpus:
         return np.concatenate(ids)
 
     def batch(self, ids: np.ndarray, tasks: Sequence[str] = ()) -> MolBatch:
-        """The molecules `ids` as one flat batch, in that order, with the known labels of `tasks`."""
+        """The molecules `ids` as one flat batch, in that order, with the known labels of
+        `tasks`.
+        """
         ids = np.asarray(ids, np.int64)
         n_atoms = self.n_atoms[ids]
         n_bonds = self.n_bonds[ids]
@@ -211,7 +213,9 @@ class Corpus:
 
 
 class _Entries(NamedTuple):
-    """Labelled molecules of a batch: their place in it, in the task's arrays, and in the dataset."""
+    """Labelled molecules of a batch: their place in it, in the task's arrays, and in the
+    dataset.
+    """
 
     mols: np.ndarray
     rank: np.ndarray

@@ -15,8 +15,8 @@ class MaskedBatch(NamedTuple):
     """A batch of which a model may not see all.
 
     `hidden` atoms show no element; `noisy` coordinates (Å) stand for the true ones; molecules that
-    are not `visible` show neither features nor bonds. `counts` says how many things each term of the
-    objective that withheld them is a sum over.
+    are not `visible` show neither features nor bonds. `counts` says how many things each term of
+    the objective that withheld them is a sum over.
     """
 
     batch: MolBatch

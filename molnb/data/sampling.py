@@ -17,8 +17,8 @@ PAIR_BUDGET = 16_384
 def sample_ids(seed: int, step: int, global_batch: int, n: int) -> np.ndarray:
     """The numbers, below n, of the samples that form a step's global batch.
 
-    A pure function, so resuming needs one integer. The stream of samples is one shuffled epoch after
-    another, each shuffled anew; a batch may span two epochs.
+    A pure function, so resuming needs one integer. The stream of samples is one shuffled epoch
+    after another, each shuffled anew; a batch may span two epochs.
     """
     position = step * global_batch + np.arange(global_batch, dtype=np.int64)
     return shuffled(position % n, n, seed, position // n)
@@ -27,9 +27,9 @@ def sample_ids(seed: int, step: int, global_batch: int, n: int) -> np.ndarray:
 def size_buckets(sizes: np.ndarray, pair_budget: int) -> list[np.ndarray]:
     """Positions of molecules grouped by size, no group above `pair_budget` padded pairs.
 
-    A molecule larger than the budget forms a group of its own. Which samples are in the global batch
-    does not change, only which of them are padded together; the loss is summed over groups before it
-    is divided.
+    A molecule larger than the budget forms a group of its own. Which samples are in the global
+    batch does not change, only which of them are padded together; the loss is summed over groups
+    before it is divided.
     """
     groups: list[np.ndarray] = []
     group: list[int] = []

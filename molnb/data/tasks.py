@@ -1,8 +1,8 @@
 """Tasks of several datasets read together: which of them are one task, and what each is called.
 
 A task belongs to a dataset. Tasks of two datasets that bear one name are joined only if they mean
-the same: level, kind and loss agree, and so do name, quantity, unit, level of theory and geometry of
-each of their labels. Else they stay apart, as `<dataset>/<task>`.
+the same: level, kind and loss agree, and so do name, quantity, unit, level of theory and geometry
+of each of their labels. Else they stay apart, as `<dataset>/<task>`.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class DatasetTask(NamedTuple):
 
 def dataset_names(datasets: Sequence[Shards]) -> list[str]:
     """One name a dataset, no two alike: the recipe's, else the folder's, else one with a number."""
-    names = [shards.name for shards in datasets]
+    names = [shards.name for shards in datasets]  # of recipes: letters, digits, underscores
     if len(set(names)) < len(names):
-        folders = [shards.path.name for shards in datasets]
+        folders = [shards.path.name.replace(".", "_") for shards in datasets]  # a key holds no dot
         names = [folder if names.count(name) > 1 else name for name, folder in zip(names, folders)]
     return [
         name if names.count(name) == 1 else f"{name}:{names[:number].count(name) + 1}"
