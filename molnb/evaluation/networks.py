@@ -9,8 +9,8 @@ import numpy as np
 
 from ..data.dataset import Corpus
 from ..errors import InputError
-from ..objectives.supervised import Supervised
 from ..inference.predictor import predict_stored
+from ..objectives.supervised import Supervised
 from ..training.config import RunConfig
 from ..training.loop import train
 from ..training.runs import Run, make_model
