@@ -55,12 +55,17 @@ class _quiet:
         RDLogger.EnableLog("rdApp.error")
 
 
+def ecfp_bits(smiles: Sequence[str]) -> list[DataStructs.ExplicitBitVect]:
+    """ECFP4 bit vectors of molecules: which circular substructures occur, folded to 2,048 bits."""
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=N_BIT)
+    return [generator.GetFingerprint(m) for m in _mols(smiles)]
+
+
 def similarities(smiles: Sequence[str], known: Sequence[str]) -> Float[np.ndarray, "mol known"]:
     """Tanimoto similarity of ECFP4 bit vectors between two lists of molecules."""
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=N_BIT)
-    there = [generator.GetFingerprint(m) for m in _mols(known)]
-    here = (generator.GetFingerprint(m) for m in _mols(smiles))
-    return np.array([DataStructs.BulkTanimotoSimilarity(x, there) for x in here], np.float32)
+    known_bits = ecfp_bits(known)
+    rows = [DataStructs.BulkTanimotoSimilarity(bits, known_bits) for bits in ecfp_bits(smiles)]
+    return np.array(rows, np.float32)
 
 
 def r_groups(smiles: Sequence[str], core: Chem.Mol) -> list[dict[str, str] | None]:
