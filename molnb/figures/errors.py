@@ -23,7 +23,7 @@ from ..evaluation.folds import Fold
 from ..evaluation.report import NETWORK, REFERENCE
 from ..shapes import Bool, Float, Int
 from .grid import draw_molecules
-from .style import COLOURS, _panels
+from .style import COLOURS, panels
 
 _LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"}
 N_PART = 5  # parts of equal size in which errors are averaged
@@ -110,7 +110,7 @@ def plot_guesses(
     truth = result.benchmark.values.astype(np.float32)
     flagged = np.zeros(len(truth), bool) if flagged is None else flagged
     titles = [f"{m}: test MAE {result.fold_mae(m).mean():.2f}" for m in methods]
-    figure, places = _panels(titles, columns=min(3, len(methods)), height=360)
+    figure, places = panels(titles, columns=min(3, len(methods)), height=360)
     parts = (
         (
             "training rows",
