@@ -24,7 +24,7 @@ from ..evaluation.results import NETWORK, fold_scores
 from ..evaluation.similarity import nearest_training
 from ..shapes import Bool
 from .grid import draw_molecules
-from .style import COLOURS, _panels
+from .style import COLOURS, panels
 
 GREY = "#8a8f98"
 N_PART = 5  # parts of equal size in which errors are averaged
@@ -123,7 +123,7 @@ def plot_guesses(
     }
     errors = fold_scores(comparison.results).mean()
     titles = [f"{method}: test MAE {errors[method]:.2f}" for method in methods]
-    figure, panels = _panels(titles, columns=min(3, len(methods)), height=360)
+    figure, positions = panels(titles, columns=min(3, len(methods)), height=360)
     lowest = min(truth.min(), *(np.nanmin(values) for values in predictions.values()))
     highest = max(truth.max(), *(np.nanmax(values) for values in predictions.values()))
     ends = [float(lowest) - 0.2, float(highest) + 0.2]
@@ -132,7 +132,7 @@ def plot_guesses(
         ("test rows", "test", ~flagged, _TEST_LOOK),
         (f"test rows, {meaning}", "test", flagged, _FLAGGED_LOOK),
     )
-    for method, panel in zip(methods, panels):
+    for method, position in zip(methods, positions):
         figure.add_scatter(
             x=ends,
             y=ends,
@@ -140,7 +140,7 @@ def plot_guesses(
             line=_DASHED | {"width": 1.5},
             showlegend=False,
             hoverinfo="skip",
-            **panel,
+            **position,
         )
         for name, part, rows, look in looks:
             if not rows.any():
@@ -153,7 +153,7 @@ def plot_guesses(
                 name=name,
                 legendgroup=name,
                 showlegend=method == methods[0],
-                **panel,
+                **position,
             )
     figure.update_xaxes(range=ends, title_text="predicted").update_yaxes(range=ends)
     figure.update_yaxes(title_text=f"measured<br>{comparison.benchmark.axis}", col=1)
