@@ -9,7 +9,7 @@ from .folds import Fold, make_folds, random_folds
 from .networks import fold_config, frozen_encoder, trained_network
 from .report import comparison_table, conclusions, readable_table
 from .results import fold_scores, load_results, write_results
-from .similarity import nearest_similarity, nearest_training
+from .similarity import nearest_training
 from .statistics import corrected_interval
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "load_benchmark",
     "load_results",
     "make_folds",
-    "nearest_similarity",
     "nearest_training",
     "random_folds",
     "readable_table",

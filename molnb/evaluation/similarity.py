@@ -85,8 +85,3 @@ def nearest_training(
         rows[fold.test] = neighbours.rows[fold.test, 0]
         similarity[fold.test] = neighbours.similarity[fold.test, 0]
     return rows, similarity
-
-
-def nearest_similarity(smiles: Sequence[str], others: Sequence[str]) -> Float[np.ndarray, " mol"]:
-    """Similarity of each molecule to the nearest of some other molecules."""
-    return find_neighbours(ecfp_bits(smiles), ecfp_bits(others)).similarity[:, 0]

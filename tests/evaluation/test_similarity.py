@@ -11,7 +11,7 @@ from molnb.chemistry.fingerprints import ecfp_bits, similarities
 from molnb.evaluation import similarity
 from molnb.evaluation.benchmark import load_benchmark
 from molnb.evaluation.folds import make_folds
-from molnb.evaluation.similarity import find_neighbours, nearest_similarity, nearest_training
+from molnb.evaluation.similarity import find_neighbours, nearest_training
 
 ALCOHOLS = [f"{'C' * n}C({'C' * m})O" for n in range(1, 9) for m in range(1, 6)]
 
@@ -51,7 +51,3 @@ def test_the_nearest_training_molecule_is_on_the_other_side_of_the_fold(nci):
         block = matrix[np.ix_(fold.test, fold.train)]
         assert np.array_equal(nearest[fold.test], block.max(1))
         assert np.array_equal(rows[fold.test], fold.train[block.argmax(1)])
-
-
-def test_the_nearest_of_other_molecules():
-    assert nearest_similarity(["CCO", "c1ccccc1"], ["OCC", "CCCCN"]).tolist() == [1.0, 0.0]
