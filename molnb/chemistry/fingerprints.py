@@ -39,17 +39,17 @@ def ecfp_counts(
     return np.stack(counts).astype(np.float32)
 
 
-def ecfp_bits(smiles: Sequence[str]) -> list[DataStructs.ExplicitBitVect]:
-    """Which circular substructures occur: an ECFP4 bit vector of 2,048 bits for each molecule."""
-    return [_ecfp4(mol) for mol in _mols(smiles)]
-
-
 def descriptors(smiles: Sequence[str]) -> Float[np.ndarray, "mol descriptor"]:
     """RDKit's 2D descriptors, all of them; not finite or beyond 1e6 in size becomes NaN."""
     with _quiet():
         rows = [[float(f(m)) for _, f in Descriptors.descList] for m in _mols(smiles)]
     table = np.array(rows, np.float64)
     return np.where(np.isfinite(table) & (np.abs(table) < 1e6), table, np.nan).astype(np.float32)
+
+
+def ecfp_bits(smiles: Sequence[str]) -> list[DataStructs.ExplicitBitVect]:
+    """Which circular substructures occur: an ECFP4 bit vector of 2,048 bits for each molecule."""
+    return [_ecfp4(mol) for mol in _mols(smiles)]
 
 
 class _quiet:
