@@ -106,11 +106,11 @@ def extend(
             f"{', '.join(shared)}: a method and a network have one name, give them two"
         )
     n_fit = (len(methods) + len(networks)) * len(comparison.folds)
-    with Progress("methods on folds", n_fit, progress and n_fit > 0) as bar:
+    with Progress("methods on folds", n_fit, progress and n_fit > 0) as display:
         for name, method in {**methods, **networks}.items():
             tables = []
             for number, fold in enumerate(comparison.folds):
-                bar.advance(0, f"{name}, fold {number}")
+                display.advance(0, f"{name}, fold {number}")
                 started = time.monotonic()
                 fitted = method(comparison.benchmark, fold, number)
                 seconds = time.monotonic() - started
@@ -118,7 +118,7 @@ def extend(
                 table = _fold_results(comparison, number, fitted)
                 kind = NETWORK if name in networks else OTHER
                 tables.append(table.assign(method=name, kind=kind, seconds=seconds))
-                bar.advance(1)
+                display.advance(1)
             others = comparison.results[comparison.results["method"] != name]
             new = pd.concat(tables)[list(COLUMNS)].astype(COLUMNS)
             comparison.results = pd.concat([others, new], ignore_index=True)
