@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ..chemistry.ensembles import Ensemble
-from .style import COLOURS, _panels
+from .style import COLOURS, panels
 
 ENERGY = "kcal/mol above its lowest"
 
@@ -80,7 +80,7 @@ def plot_discovery(found: Mapping[str, Sequence[Mapping[str, float]]]) -> go.Fig
     molecule has its own zero.
     """
     titles = ("conformers that differ", "lowest energy so far")
-    figure, places = _panels(titles, columns=2, height=300)
+    figure, places = panels(titles, columns=2, height=300)
     for number, (name, rows) in enumerate(found.items()):
         look = {
             "line": {"color": COLOURS[number % len(COLOURS)], "shape": "hv"},

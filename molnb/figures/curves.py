@@ -17,7 +17,7 @@ from ..errors import InputError
 
 if TYPE_CHECKING:
     from ..training.runs import Run
-from .style import _GLOW, COLOURS, POINTS, X_AXES, _baseline_label, _panels, term_label
+from .style import COLOURS, GLOW, POINTS, X_AXES, baseline_label, panels, term_label
 
 
 def plot_curves(
@@ -62,7 +62,7 @@ def plot_losses(
         name for found in bars.values() for name in found if "accuracy" not in name
     )
     terms = list(terms or scored) or ["loss"]
-    figure, places = _panels([term_label(term) for term in terms], columns=3, height=330)
+    figure, places = panels([term_label(term) for term in terms], columns=3, height=330)
     names, shown = (
         _run_names(runs),
         {part: features if part == "val" else None for part in ("train", "val")},
@@ -89,7 +89,7 @@ def plot_losses(
             )
         for kind, found in bars.items():
             if term in found:
-                _add_baseline(figure, found[term], _baseline_label(term, kind), place)
+                _add_baseline(figure, found[term], baseline_label(term, kind), place)
     figure.update_xaxes(title_text=X_AXES[x])
     for axes, log in ((figure.select_xaxes, logx), (figure.select_yaxes, logy)):
         for axis in axes() if log else ():
@@ -110,7 +110,7 @@ def _add_baseline(figure: go.Figure, value: float, name: str, place: Mapping[str
     text = {
         "text": ["", name],
         "textposition": "top left",
-        "textfont": {"size": 13, "shadow": _GLOW},
+        "textfont": {"size": 13, "shadow": GLOW},
         "hoverinfo": "y",
     }
     figure.add_scatter(

@@ -26,7 +26,7 @@ TERMS = {
     "distance_l1_angstrom": "distances: L1 (Å)",
 }
 
-_GLOW = ", ".join(["0 0 3px white"] * 4)  # behind words that lie on a curve
+GLOW = ", ".join(["0 0 3px white"] * 4)  # behind words that lie on a curve
 
 _axis = {
     "showline": True,
@@ -63,7 +63,7 @@ def term_label(name: str) -> str:
     return TERMS.get(name, name.replace("_", " "))
 
 
-def _baseline_label(term: str, kind: str) -> str:
+def baseline_label(term: str, kind: str) -> str:
     if kind in ("mean", "lookup"):
         return {"mean": "training mean", "lookup": "lookup table"}[kind]
     if term.startswith("token"):
@@ -71,7 +71,7 @@ def _baseline_label(term: str, kind: str) -> str:
     return "identity"
 
 
-def _panels(
+def panels(
     titles: Sequence[str], columns: int, height: int
 ) -> tuple[go.Figure, list[dict[str, int]]]:
     """An empty figure of small multiples, and the row and column of each."""

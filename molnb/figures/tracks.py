@@ -19,7 +19,7 @@ from rdkit.Chem.Draw import rdMolDraw2D
 from ..errors import InputError
 from .grid import _slim
 from .scatter import ELEMENTS
-from .style import COLOURS, _panels
+from .style import COLOURS, panels
 from .svg3d import INK, NEGATIVE, Layer, value_colours
 from .view3d import Bar, Scene
 
@@ -52,7 +52,7 @@ def plot_maps(
     (default: a map's own largest magnitude); give it where maps are to be compared. NaN stays
     blank. `axes` says what rows and columns are.
     """
-    figure, places = _panels(list(maps), columns, height=360)
+    figure, places = panels(list(maps), columns, height=360)
     for (title, values), place in zip(maps.items(), places):
         values = np.asarray(values, float)
         if values.shape != (len(names), len(names)):
@@ -258,7 +258,7 @@ def plot_moves(
         [np.concatenate([a, a + stretch * (b - a)])[:, :2] for a, b in moves.values()]
     )
     reach = float(np.abs(ends - ends.mean(0)).max()) + 0.7
-    figure, places = _panels(list(moves), columns, height=380)
+    figure, places = panels(list(moves), columns, height=380)
     for number, ((start, end), place) in enumerate(zip(moves.values(), places), 1):
         flat, tip = start[:, :2], start[:, :2] + stretch * (end - start)[:, :2]
         gap = np.full(len(bonds), np.nan)

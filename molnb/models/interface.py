@@ -34,6 +34,13 @@ class EncoderConfig:
         """The configuration as plain data for JSON, with the name of its family."""
         return {"family": self.family, **asdict(self)}
 
+    def starting_nowhere_at_zero(self) -> EncoderConfig:
+        """The configuration whose new encoder has no branch that starts at zero; here itself.
+
+        Such an encoder is a control: one that starts at zero would say the same of every molecule.
+        """
+        return self
+
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> EncoderConfig:
         """Undo `to_dict`."""
