@@ -5,7 +5,10 @@ need no network.
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ pytest.importorskip("papermill")
 pytest.importorskip("ipykernel")
 
 PARAMETERS = """
+from typing import Literal
 size: str = "test"  # test, tour or full
 seed: int = 0  # of everything random
 learning_rate: float = 1e-3  # peak
@@ -27,6 +31,10 @@ quick: bool = True
 names: list[str] = ["a"]
 n_train: int | None = None  # molecules, None for all
 untyped = 4
+molecule: str = "C#N=C"  # a triple bond
+split: Literal["random", "scaffold"] = "random"
+shape: tuple[int, ...] = (4, 4)
+weights: dict[str, float] = {}
 """
 
 
@@ -55,11 +63,15 @@ def texts(path: Path) -> str:
 
 
 def test_parameters_are_read_with_type_default_and_meaning(tmp_path: Path) -> None:
-    found = read_parameters(write_notebook(tmp_path / "a.ipynb"))
-    assert list(found) == "size seed learning_rate quick names n_train untyped".split()
-    assert (found["learning_rate"].type, found["learning_rate"].default) == ("float", "0.001")
-    assert found["n_train"].meaning == "molecules, None for all"
-    assert found["untyped"].type == "int"
+    parameters = read_parameters(write_notebook(tmp_path / "a.ipynb"))
+    names = "size seed learning_rate quick names n_train untyped molecule split shape weights"
+    assert list(parameters) == names.split()
+    rate = parameters["learning_rate"]
+    assert (rate.type, rate.default) == ("float", "0.001")
+    assert parameters["n_train"].meaning == "molecules, None for all"
+    assert parameters["untyped"].type == "int"
+    molecule = parameters["molecule"]
+    assert (molecule.default, molecule.meaning) == ("'C#N=C'", "a triple bond")
 
 
 @pytest.mark.parametrize(
@@ -75,6 +87,11 @@ def test_parameters_are_read_with_type_default_and_meaning(tmp_path: Path) -> No
         ("n_train", "500", 500),
         ("size", "full", "full"),
         ("untyped", "5", 5),
+        ("molecule", "none", "none"),
+        ("split", "scaffold", "scaffold"),
+        ("shape", "(2, 3)", (2, 3)),
+        ("shape", [2, 3], (2, 3)),  # as YAML has it
+        ("weights", "{'a': 1}", {"a": 1.0}),
     ],
 )
 def test_text_becomes_the_declared_type(tmp_path: Path, name: str, given: Any, value: Any) -> None:
@@ -88,7 +105,7 @@ def test_text_becomes_the_declared_type(tmp_path: Path, name: str, given: Any, v
         (
             "learning_rat",
             1.0,
-            "a.ipynb has no parameter 'learning_rat': did you mean 'learning_rate'?",
+            "a.ipynb has no parameter 'learning_rat' (did you mean 'learning_rate'?): it has size",
         ),
         ("zzz", 1.0, "it has size, seed"),
         (
@@ -105,6 +122,10 @@ def test_text_becomes_the_declared_type(tmp_path: Path, name: str, given: Any, v
         ("n_train", "many", "not of type int | None"),
         ("size", "huge", "is not one of test, tour, full"),
         ("untyped", "four", "not of type int"),
+        ("molecule", 4, "not of type str"),
+        ("split", "time", "not of type Literal['random', 'scaffold']"),
+        ("shape", "(2, 'a')", "not of type tuple[int, ...]"),
+        ("weights", "{'a': 'b'}", "not of type dict[str, float]"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_runs(
@@ -115,6 +136,18 @@ def test_what_does_not_fit_is_refused_before_anything_runs(
         run_notebook(path, tmp_path / "out.ipynb", {name: given})
     assert message in str(refused.value)
     assert not (tmp_path / "out.ipynb").exists()
+
+
+@pytest.mark.parametrize("annotation", ["touch('{file}')", "list[touch('{file}')]", "np.ndarray"])
+def test_reading_parameters_runs_no_code_of_the_notebook(tmp_path: Path, annotation: str) -> None:
+    file = tmp_path / "made"
+    declared = annotation.format(file=file)
+    lines = f"touch = lambda name: open(name, 'w')\nx: {declared} = open({str(file)!r}, 'w')\n"
+    path = write_notebook(tmp_path / "a.ipynb", parameters=lines)
+    assert list(read_parameters(path)) == ["touch", "x"]
+    with pytest.raises(InputError, match="the type of x, .* is not made of int, float, str"):
+        check_parameters(path, {"x": 1})
+    assert not file.exists()
 
 
 def test_a_file_that_is_no_notebook_is_refused(tmp_path: Path) -> None:
@@ -137,7 +170,8 @@ def test_a_notebook_runs_in_this_python_headlessly_with_its_parameters(
     path = write_notebook(
         tmp_path / "a.ipynb",
         "import os, sys, molnb\nprint(seed, learning_rate, sys.executable)",
-        "print(os.environ['MOLNB_HEADLESS'], os.environ['MOLNB_HOME'])\nfor i in range(20):\n    print(i, flush=True)",
+        "print(os.environ['MOLNB_HEADLESS'], os.environ['MOLNB_HOME'])",
+        "for i in range(20):\n    print(i, flush=True)",
         ("1 / 0", "raises-exception"),
         "molnb.headline('loss 0.41', n=1000, of=4999)",
     )
@@ -153,6 +187,45 @@ def test_a_notebook_runs_in_this_python_headlessly_with_its_parameters(
     assert all(len(cell.get("outputs", [])) <= 1 for cell in notebook.cells), (
         "prints stand in one output"
     )
+
+
+def test_two_notebooks_run_side_by_side_and_leave_the_environment_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    meet = """
+import os, pathlib, time
+mine = pathlib.Path(os.environ["MOLNB_HOME"])
+(mine / "started").touch()
+other = mine.with_name("b" if mine.name == "a$HOME" else "a$HOME")
+while not (other / "started").exists():
+    time.sleep(0.05)
+print(mine.name, os.environ["MOLNB_HEADLESS"], os.environ["GOMP_SPINCOUNT"])
+"""
+    path = write_notebook(tmp_path / "a.ipynb", meet)
+    homes = [tmp_path / "a$HOME", tmp_path / "b"]
+    for folder in homes:
+        folder.mkdir()
+    before = dict(os.environ)
+    with ThreadPoolExecutor() as pool:
+        runs = [
+            pool.submit(run_notebook, path, folder / "out.ipynb", home=folder, timeout=60)
+            for folder in homes
+        ]
+        time.sleep(0.3)
+        assert dict(os.environ) == before, "while they run"
+        results = [run.result() for run in runs]
+    assert [result.code for result in results] == [0, 0], [result.error for result in results]
+    assert [texts(result.path) for result in results] == ["a$HOME 1 3000\n", "b 1 3000\n"]
+    assert dict(os.environ) == before
+
+
+def test_a_time_that_threads_wait_is_the_users_to_choose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOMP_SPINCOUNT", "17")
+    path = write_notebook(tmp_path / "a.ipynb", "import os\nprint(os.environ['GOMP_SPINCOUNT'])")
+    assert texts(run_notebook(path, tmp_path / "out.ipynb").path) == "17\n"
 
 
 @pytest.mark.parametrize(
