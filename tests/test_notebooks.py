@@ -4,8 +4,10 @@ need no network.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 
 from molnb.errors import InputError
-from molnb.notebooks.execution import list_notebooks, run_notebook, tour
+from molnb.notebooks.execution import NOTEBOOKS, list_notebooks, run_notebook, tour
 from molnb.notebooks.parameters import check_parameters, read_parameters
 
 nbformat = pytest.importorskip("nbformat")
@@ -361,6 +363,35 @@ def test_pages_open_from_the_file_system_with_the_network_off(site: Path) -> Non
         browser.close()
     assert not wrong
     assert all(url.startswith(("file:", "data:")) for url in asked)
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name is a module, or an attribute of one."""
+    parts = name.split(".")
+    value = importlib.import_module(parts[0])
+    for number, part in enumerate(parts[1:], 2):
+        if not hasattr(value, part):
+            try:
+                importlib.import_module(".".join(parts[:number]))
+            except ModuleNotFoundError:
+                return False
+        value = getattr(value, part)
+    return True
+
+
+def test_a_name_that_is_gone_is_noticed() -> None:
+    assert resolves("molnb.figures.grid.draw_molecules") and resolves("molnb.errors")
+    assert not resolves("molnb.viewers.draw_molecules") and not resolves("molnb.errors.Refused")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(NOTEBOOKS.rglob("*.ipynb")), ids=lambda path: str(path.relative_to(NOTEBOOKS))
+)
+def test_names_of_the_package_in_texts_exist(path: Path) -> None:
+    notebook = nbformat.read(path, 4)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    names = {name.rstrip(".") for name in re.findall(r"\bmolnb(?:\.[A-Za-z_]\w*)+", text)}
+    assert not [name for name in sorted(names) if not resolves(name)]
 
 
 @pytest.mark.parametrize("path", list_notebooks(), ids=lambda path: path.stem)
