@@ -1,6 +1,4 @@
-"""Notebooks run headlessly with checked parameters, end in exit codes, and become pages that
-need no network.
-"""
+"""Notebooks run headlessly with checked parameters, and become pages that need no network."""
 
 from __future__ import annotations
 
@@ -41,19 +39,20 @@ weights: dict[str, float] = {}
 
 
 def write_notebook(path: Path, *cells: str | tuple[str, str], parameters: str = PARAMETERS) -> Path:
-    """A notebook of code cells; a cell given as (source, tag) carries that tag, one that begins
-    with # is text.
+    """A notebook of code cells; one that begins with `# ` is text.
+
+    A cell given as (source, tag) carries that tag.
     """
-    made = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+    cells_made = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})]
     for cell in cells:
         source, *tags = (cell,) if isinstance(cell, str) else cell
         make = (
             nbformat.v4.new_markdown_cell if source.startswith("# ") else nbformat.v4.new_code_cell
         )
-        made.append(make(source, metadata={"tags": tags}))
+        cells_made.append(make(source, metadata={"tags": tags}))
     metadata = {"kernelspec": {"name": "somebody-elses", "display_name": "x", "language": "python"}}
     path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(nbformat.v4.new_notebook(cells=made, metadata=metadata), path)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells_made, metadata=metadata), path)
     return path
 
 
@@ -268,7 +267,8 @@ from types import SimpleNamespace as Report
 from molnb import LiveCurve
 curve = LiveCurve(seconds_between_updates=0)
 for step in range(1, 1001):
-    rows = [{"part": "val", "features": "hidden", "step": step, "loss": 1.0}] if step % 100 == 0 else []
+    row = {"part": "val", "features": "hidden", "step": step, "loss": 1.0}
+    rows = [] if step % 100 else [row]
     assert curve(Report(step=step, steps=1000, loss=1 / step, seconds=0.0, rows=rows))
 """
 
@@ -304,7 +304,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     good = write_notebook(
         folder / "in" / "00_trial.ipynb",
         PAGE,
-        "import ipywidgets, molnb, plotly.graph_objects as go\nmolnb.draw_molecules(['CCO', 'bad!'], ['ethanol', '?'])",
+        "import ipywidgets, molnb, plotly.graph_objects as go\n"
+        "molnb.draw_molecules(['CCO', 'bad!'], ['ethanol', '?'])",
         "go.Figure(go.Scatter(y=[1, 3, 2]))",
         "ipywidgets.IntSlider()",
         "molnb.headline('3 of 3 <drawn>', n=3)",
@@ -313,7 +314,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "in" / "01_bad.ipynb", "# 01 · Bad", "raise ValueError('on purpose')"
     )
     done = tour(folder, notebooks=[good, bad], parameters={"seed": 5, "unknown": 1})
-    assert [one.code for one in done] == [0, 3]
+    assert [result.code for result in done] == [0, 3]
     return folder / "runs" / "tour"
 
 

@@ -1,6 +1,4 @@
-"""Figures say what they show: units on axes, each loss beside its own baseline, counts that add
-up.
-"""
+"""Figures say what they show: units on axes, each loss beside its baseline, counts that add up."""
 
 from __future__ import annotations
 
