@@ -9,6 +9,7 @@ died or timed out.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -50,6 +51,8 @@ def run_one(args: argparse.Namespace) -> int:
     from .notebooks.execution import find_notebook, run_notebook
     from .paths import home
 
+    # papermill warns of parameters that its own reader does not know, such as `int | None`.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     path = find_notebook(args.notebook)
     parameters = {**_shared(args), **dict(args.parameter)}
     out = args.out
@@ -223,30 +226,25 @@ def show_recipes(args: argparse.Namespace) -> int:
 
 def show_presets(args: argparse.Namespace) -> int:
     """list what can be trained; N counts parameters without tables, kernel and heads, total all"""
+    from .figures.tables import show_table
     from .training.presets import presets_table
 
-    _print_table(presets_table())
+    print(show_table(presets_table()))
     return 0
 
 
 def show_runs(args: argparse.Namespace) -> int:
     """list what was trained, oldest first"""
+    from .figures.tables import show_table
     from .paths import home
     from .training.runs import runs_table
 
     runs = runs_table()
     if not len(runs):
         print(f"no runs in {home() / 'runs'}: start one with `molnb train PRESET`", file=sys.stderr)
-    _print_table(runs)
+        return 0
+    print(show_table(runs))
     return 0
-
-
-def _print_table(rows: Any) -> None:
-    """Print a DataFrame, or rows as dicts, as aligned text; nothing where there are no rows."""
-    from .figures.tables import show_table
-
-    if len(rows):
-        print(show_table(rows))
 
 
 def _label(text: str) -> tuple[str, str]:

@@ -159,7 +159,7 @@ def test_a_gpu_that_is_not_there_is_refused(
 
 
 def test_run_has_the_exit_code_of_the_notebook(
-    tmp_path: Path, capsys: pytest.CaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("papermill")
     from test_notebooks import write_notebook
@@ -168,8 +168,9 @@ def test_run_has_the_exit_code_of_the_notebook(
         write_notebook(tmp_path / "a.ipynb", "assert seed < 5, 'too many'\nprint('seed', seed)")
     )
     out = str(tmp_path / "out.ipynb")
-    assert main(["run", path, "--seed", "3", "--out", out]) == 0
+    assert main(["run", path, "--seed", "3", "-p", "n_train", "5", "--out", out]) == 0
     assert out in capsys.readouterr().out
+    assert "unknown parameter" not in caplog.text, "papermill's reader does not know int | None"
     assert main(["run", path, "-p", "seed", "7", "--out", out]) == 3
     assert "cell 3 failed: AssertionError: too many" in capsys.readouterr().err
     assert "did you mean 'seed'?" in refusal(capsys, "run", path, "-p", "sede", "7", "--out", out)

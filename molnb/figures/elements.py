@@ -38,4 +38,4 @@ def text_colour(ground: str) -> str:
     red, green, blue = (int(ground[i : i + 2], 16) for i in (1, 3, 5))
     # Perceived brightness (ITU-R BT.601), 0 to 255.
     brightness = 0.299 * red + 0.587 * green + 0.114 * blue
-    return "#000" if brightness > 150 else "#fff"
+    return "#000" if brightness > 130 else "#fff"
