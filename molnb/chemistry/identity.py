@@ -40,10 +40,9 @@ def murcko_scaffold(mol: Chem.Mol) -> str:
     reads it.
     """
     smiles = flat_smiles(Chem.MurckoDecompose(mol))
-    again = Chem.MolFromSmiles(
-        smiles
-    )  # twice written: equal scaffolds of different molecules become equal strings
-    return smiles if again is None else flat_smiles(again)
+    # Written twice, so that equal scaffolds of different molecules become equal strings.
+    reread = Chem.MolFromSmiles(smiles)
+    return smiles if reread is None else flat_smiles(reread)
 
 
 @guarded("standardisation failed")
