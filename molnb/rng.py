@@ -76,3 +76,12 @@ def shuffled(positions: np.ndarray, n: int, seed: int, epoch: np.ndarray | int) 
         value[todo] = (left << half) | right
         todo = todo[value[todo] >= np.uint64(n)]
     return value.astype(np.int64)
+
+
+def sample_rows(n_row: int, n: int) -> np.ndarray:
+    """The n of the rows 0 to n_row - 1 whose number has the smallest hash, ascending.
+
+    A larger sample contains every smaller one.
+    """
+    hashes = _mix(np.arange(n_row, dtype=np.uint64) + _GOLDEN)
+    return np.sort(np.argpartition(hashes, n - 1)[:n])

@@ -102,6 +102,7 @@ def _parities(mol: Chem.Mol) -> dict[int, int]:
     for atom in centres:
         ranks = [(flat[n.GetIdx()], full[n.GetIdx()]) for n in atom.GetNeighbors()]
         if len(set(ranks)) == len(ranks):
+            # Whether the neighbours, as listed, are an odd permutation of their canonical order.
             odd = sum(a > b for i, a in enumerate(ranks) for b in ranks[i + 1 :]) % 2
             parities[atom.GetIdx()] = 1 + (odd ^ (atom.GetChiralTag() == handed[1]))
     return parities
@@ -127,9 +128,10 @@ def bond_features(mol: Chem.Mol) -> tuple[np.ndarray, np.ndarray]:
 def molecule_arrays(molecule: str | Chem.Mol) -> dict[str, np.ndarray | int]:
     """All integer arrays of a stored molecule: heavy atoms in SMILES order, then hydrogens.
 
-    Hydrogens stand as AddHs appends them. ``parent`` is the heavy atom that an atom's labels are folded onto, itself for a heavy atom;
-    bonds between heavy atoms come first, then the bonds to hydrogen, in the order of the hydrogens.
-    A string must be the stored canonical SMILES; a molecule must be what MolFromSmiles makes of it.
+    Hydrogens stand as AddHs appends them. ``parent`` is the heavy atom that an atom's labels are
+    folded onto, itself for a heavy atom; bonds between heavy atoms come first, then the bonds to
+    hydrogen, in the order of the hydrogens. A string must be the stored canonical SMILES; a
+    molecule must be what MolFromSmiles makes of it.
     """
     mol = Chem.MolFromSmiles(molecule) if isinstance(molecule, str) else molecule
     heavy_feats = atom_features(mol)
