@@ -320,7 +320,9 @@ def test_a_new_split_or_citation_computes_no_conformer_again(
 ) -> None:
     smiles = ["CCO", "CCN", "c1ccccc1", "CCCl", "C1CC"]
     before = curate_here(tmp_path, smiles)
-    monkeypatch.setattr(slices, "make_conformer", lambda *_: pytest.fail("a conformer was computed again"))
+    monkeypatch.setattr(
+        slices, "make_conformer", lambda *_: pytest.fail("a conformer was computed again")
+    )
     splits = {"other": {"kind": "random", "fractions": [0.5, 0.25, 0.25], "seed": 7}}
     after = curate_here(tmp_path, smiles, splits=splits, default_split="other", citation="a paper")
     assert after.path != before.path and list(after.manifest["splits"]) == ["other"]
@@ -338,7 +340,9 @@ def test_an_atomic_part_of_an_unfinished_sibling_is_taken_over(
     with pytest.raises(KeyboardInterrupt):
         curate_here(tmp_path, smiles)
     monkeypatch.undo()
-    monkeypatch.setattr(slices, "make_conformer", lambda *_: pytest.fail("a conformer was computed again"))
+    monkeypatch.setattr(
+        slices, "make_conformer", lambda *_: pytest.fail("a conformer was computed again")
+    )
     assert curate_here(tmp_path, smiles, citation="a paper").n == 30
 
 
@@ -446,7 +450,9 @@ def test_a_full_disk_is_refused_keeps_finished_slices_and_goes_on(
     ):
         curate_here(tmp_path, ["CCO", "CCN"])
     monkeypatch.undo()
-    monkeypatch.setattr(slices, "make_conformer", lambda *_: pytest.fail("a conformer was computed again"))
+    monkeypatch.setattr(
+        slices, "make_conformer", lambda *_: pytest.fail("a conformer was computed again")
+    )
     assert curate_here(tmp_path, ["CCO", "CCN"]).n == 2
 
 
