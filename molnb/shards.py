@@ -263,6 +263,11 @@ def _summary(m: dict[str, Any], path: Path) -> Iterator[str]:
         f"  conformers: {fields}, {counts['unconverged']:,} not converged; "
         f"{counts['undefined_stereo']:,} molecules with open stereo, {counts['loose_duplicates']:,} loose duplicates"
     )
+    if counts.get("repeated_join_keys"):
+        yield (
+            f"  {counts['repeated_join_keys']:,} rows of the joined table repeat a key and were "
+            "not used"
+        )
     for name, task in m["tasks"].items():
         known = ", ".join(f"{x['name']} [{x['unit']}] {x['known']:,}" for x in task["labels"])
         yield f"  {name} ({task['level']}): {known} known of {m['n_kept']:,}"
