@@ -85,3 +85,10 @@ def sample_rows(n_row: int, n: int) -> np.ndarray:
     """
     hashes = _mix(np.arange(n_row, dtype=np.uint64) + _GOLDEN)
     return np.sort(np.argpartition(hashes, n - 1)[:n])
+
+
+def hash_sample(ids: np.ndarray, n: int | None, seed: int = 0) -> np.ndarray:
+    """At most n of some ids (None: all), the same ones every time, ascending."""
+    if n is None or n >= len(ids):
+        return ids
+    return np.sort(ids[np.argsort(hash64(seed, ids), kind="stable")[:n]])
