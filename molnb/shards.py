@@ -322,8 +322,8 @@ def _summary(manifest: dict[str, Any], path: Path) -> Iterator[str]:
     )
     if counts.get("repeated_join_keys"):
         yield (
-            f"  {counts['repeated_join_keys']:,} rows of the joined table repeat a key and were "
-            "not used"
+            f"  joined table: {counts['repeated_join_keys']:,} of its rows repeat the key of an "
+            "earlier one and are not used"
         )
     for name, task in manifest["tasks"].items():
         labels = ", ".join(f"{x['name']} [{x['unit']}] {x['known']:,}" for x in task["labels"])

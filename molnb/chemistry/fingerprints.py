@@ -47,6 +47,11 @@ def descriptors(smiles: Sequence[str]) -> Float[np.ndarray, "mol descriptor"]:
     return np.where(np.isfinite(table) & (np.abs(table) < 1e6), table, np.nan).astype(np.float32)
 
 
+def ecfp_bits(smiles: Sequence[str]) -> list[DataStructs.ExplicitBitVect]:
+    """Which circular substructures occur: an ECFP4 bit vector of 2,048 bits for each molecule."""
+    return [_ecfp4(mol) for mol in _mols(smiles)]
+
+
 class _quiet:
     def __enter__(self):
         RDLogger.DisableLog("rdApp.*")

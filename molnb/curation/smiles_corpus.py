@@ -113,14 +113,13 @@ def load_molecules(
 
 def _of_shards(shards: Shards) -> Molecules:
     manifest = shards.manifest
-    names = [name for name in sorted(manifest["files"]) if name.startswith("shards/")]
     return Molecules(
         shards.name,
         shards.n,
         manifest["n_sampled"],
         manifest["n_source"],
         manifest["dropped"],
-        held=tuple(shards.path / name for name in names),
+        held=tuple(shards.parts()),
     )
 
 

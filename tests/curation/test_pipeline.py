@@ -415,7 +415,7 @@ def test_equal_keys_of_a_joined_table_stand_in_manifest_and_summary(tmp_path: Pa
     shards = curate("chembl2321810", source=source, workers=0, home=tmp_path, progress=False)
     assert shards.table(["pic50"]).column(0).to_pylist() == [6.0, 8.0]
     assert shards.manifest["counts"]["repeated_join_keys"] == 1
-    assert "1 rows of the joined table repeat a key and were not used" in shards.summary()
+    assert "joined table: 1 of its rows repeat the key of an earlier one" in shards.summary()
     other = make_recipe(
         with_source(load_recipe("chembl2321810"), source).model_dump() | {"citation": "b"}
     )
