@@ -30,9 +30,7 @@ CIS_TRANS = (Chem.BondStereo.STEREOZ, Chem.BondStereo.STEREOE)
 
 
 class Conformer(NamedTuple):
-    """A relaxed 3D geometry of all atoms: heavy atoms in SMILES order, then hydrogens as AddHs
-    appends them.
-    """
+    """A relaxed 3D geometry: heavy atoms in SMILES order, then hydrogens as AddHs appends them."""
 
     coords: Float[np.ndarray, "atom xyz"]  # Å, centroid at the origin
     force_field: str  # "MMFF94", or "UFF" where MMFF94 has no parameters

@@ -17,8 +17,7 @@ def _hashed(text: str) -> str:
 
 @guarded("standardisation failed")
 def identity_keys(mol: Chem.Mol) -> tuple[str, str]:
-    """Two keys under which stereoisomers, protomers and (most) tautomers of a molecule fall
-    together.
+    """Two keys that stereoisomers, protomers and (most) tautomers of a molecule share.
 
     The first block of the InChIKey, and a hash of RDKit's HetAtomTautomerv2. Where InChI refuses a
     structure, the first is a hash of the SMILES without stereo, marked by a leading "-", so that

@@ -139,21 +139,20 @@ def fixed_point(mol: Chem.Mol) -> tuple[Chem.Mol, str]:
 
 
 def _parent(mol: Chem.Mol) -> tuple[Chem.Mol, tuple[str, ...]]:
-    """The one fragment that the structure is about, uncharged, and the SMILES of the others."""
+    """The one fragment that the structure is about, neutral, and the SMILES of the others."""
     parts = list(Chem.GetMolFrags(mol, asMols=True))
     for part in parts:
         uncharger().unchargeInPlace(part)
     smiles = [Chem.MolToSmiles(part) for part in parts]
     distinct = dict(zip(reversed(smiles), reversed(parts), strict=True))  # the first copy stays
-    chosen = _most_organic(distinct) if len(distinct) > 1 else distinct
-    ((parent_smiles, parent),) = chosen.items()
+    parent = _most_organic(distinct) if len(distinct) > 1 else smiles[0]
     removed = list(smiles)
-    removed.remove(parent_smiles)
-    return parent, tuple(sorted(removed))
+    removed.remove(parent)
+    return distinct[parent], tuple(sorted(removed))
 
 
-def _most_organic(distinct: dict[str, Chem.Mol]) -> dict[str, Chem.Mol]:
-    """The one fragment that is organic and no salt or solvent, by its SMILES.
+def _most_organic(distinct: dict[str, Chem.Mol]) -> str:
+    """SMILES of the one fragment that is organic and no salt or solvent.
 
     Where all are salts or solvents, the one organic fragment; where none is organic, the one with
     carbon.
@@ -172,4 +171,4 @@ def _most_organic(distinct: dict[str, Chem.Mol]) -> dict[str, Chem.Mol]:
         raise MoleculeError("no parent fragment", "only inorganic: " + ".".join(sorted(distinct)))
     if len(chosen) > 1:
         raise MoleculeError("two organic parents", ".".join(sorted(chosen)))
-    return {chosen[0]: distinct[chosen[0]]}
+    return chosen[0]

@@ -13,7 +13,9 @@ from rdkit.Chem import Crippen, Descriptors
 from ..chemistry.fingerprints import nearest_similarities
 from ..shards import SPLIT_VALUES, Shards
 
-NO_STEREO, DEFINED_STEREO, OPEN_STEREO = "no stereo element", "all defined", "some open"
+NO_STEREO = "no stereo element"
+DEFINED_STEREO = "all defined"
+OPEN_STEREO = "some open"
 LOST_COLUMNS = ["corpus", "what", "step", "reason", "n", "of"]
 
 

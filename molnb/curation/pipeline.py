@@ -60,14 +60,8 @@ def curate(
     (MOLNB_HOME, or here). Where the recipe states the SHA-256 of its source, what was made before
     is found without the source. Raises InputError for input it cannot use.
     """
+    refuse_counts(n, workers)
     home = Path(home or paths.home())
-    if n is not None and n < 1:
-        raise InputError(f"n={n}: a sample has at least 1 row; leave n out for all rows.")
-    if workers is not None and workers < 0:
-        raise InputError(
-            f"workers={workers}: 0 works in this process, 1 or more in others; "
-            f"{count_cores()} cores here."
-        )
     recipe = with_source(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), source)
     recipe = recipe if labels else without_computed(recipe)
     located = None
@@ -90,6 +84,17 @@ def curate(
     if progress:
         print(shards.summary())
     return shards
+
+
+def refuse_counts(n: int | None, workers: int | None) -> None:
+    """Raise InputError for a number of rows or of workers that there cannot be."""
+    if n is not None and n < 1:
+        raise InputError(f"n={n}: a sample has at least 1 row; leave n out for all rows.")
+    if workers is not None and workers < 0:
+        raise InputError(
+            f"workers={workers}: 0 works in this process, 1 or more in others; "
+            f"{count_cores()} cores here."
+        )
 
 
 def _load_finished(folder: Path, progress: bool) -> Shards:

@@ -53,9 +53,7 @@ def report_versions(made_with: dict[str, str | None], folder: Path) -> None:
 
 
 def adopt(job: Job, plan: dict[str, Any]) -> dict[str, Any]:
-    """Link what a sibling folder of the same molecules has finished; returns the plan with its
-    versions.
-    """
+    """Link what a folder of the same molecules has finished; returns the plan with its versions."""
     for folder in sorted(job.folder.parent.glob(f"{job.recipe.name}-*")):
         if folder == job.folder:
             continue

@@ -41,7 +41,7 @@ from ..shards import Shards
 from .chunks import Job, read_slice
 from .database import connect, parquet_table
 from .passes import check_row_counts, merge_once, run_pass, take_snapshot, write_dropped
-from .pipeline import locked, removed_if_refused
+from .pipeline import locked, refuse_counts, removed_if_refused
 from .reuse import report_versions, versions
 
 FEW = 400  # molecules that are read faster here than on workers that must start first
@@ -93,8 +93,7 @@ def load_molecules(
     """
     if isinstance(what, Molecules):
         return what
-    if n is not None and n < 1:
-        raise InputError(f"n={n}: a sample has at least 1 row; leave n out for all rows.")
+    refuse_counts(n, workers)
     if isinstance(what, Shards):
         return _of_shards(what)
     if not isinstance(what, str | os.PathLike | Recipe):
