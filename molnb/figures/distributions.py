@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 if TYPE_CHECKING:
     import pyarrow as pa
 
-from .style import BINS, COLOURS, _panels
+from .style import BINS, COLOURS, panels
 
 
 def plot_histograms(corpora: Mapping[str, Mapping[str, Any]], columns: int = 3) -> go.Figure:
@@ -23,9 +23,9 @@ def plot_histograms(corpora: Mapping[str, Mapping[str, Any]], columns: int = 3) 
     out.
     """
     quantities = list(dict.fromkeys(name for table in corpora.values() for name in table))
-    figure, panels = _panels(quantities, columns, height=250)
+    figure, positions = panels(quantities, columns, height=250)
     several = len(corpora) > 1
-    for quantity, panel in zip(quantities, panels):
+    for quantity, position in zip(quantities, positions):
         values = {
             corpus: _finite(table[quantity])
             for corpus, table in corpora.items()
@@ -44,7 +44,7 @@ def plot_histograms(corpora: Mapping[str, Mapping[str, Any]], columns: int = 3) 
                 showlegend=quantity == quantities[0],
                 marker={"color": COLOURS[number % len(COLOURS)], "line": {"width": 0}},
                 opacity=0.65 if several else 1.0,
-                **panel,
+                **position,
             )
     figure.update_yaxes(title_text="share (%)", col=1)
     # Under the axis titles, however many rows of panels there are.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import math
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from rdkit.Chem.Draw import rdMolDraw2D
 from ..curation.scaffolds import ACYCLIC, Scaffolds, molecules_on
 from ..kernel import headless
 from .style import COLOURS
+from .svg import slim_svg
 
 HIGHLIGHT = (0.66, 0.84, 1.0)
 
@@ -58,32 +58,7 @@ def draw_structure(smiles: str, width: int, height: int, core: str | None = None
             pen, mol, highlightAtoms=core_atoms, highlightBonds=core_bonds
         )
     pen.FinishDrawing()
-    return _slim(pen.GetDrawingText())
-
-
-def _slim(svg: str) -> str:
-    """The same picture in a fifth of the bytes, rounded to a tenth of a pixel."""
-    _, _, svg = svg.partition("?>\n")  # without the XML declaration
-    unused = r" (class|version|baseProfile|xml:space|xmlns:\w+)='[^']*'|<!--.*?-->"
-    svg = re.sub(unused, "", svg)
-    svg = re.sub(r"\s+", " ", svg)
-    svg = re.sub(r">\s+<", "><", svg).strip()
-    defaults = r"(fill-rule:evenodd|stroke-\w+:(butt|miter|10)|(stroke|fill)-opacity:1);?"
-    svg = re.sub(defaults, "", svg)
-    # 12.345 becomes 12.3, and 12.0 becomes 12.
-    svg = re.sub(r"(\d\.\d)\d+|\.0+(?=[ ,'p])", lambda number: number[1] or "", svg)
-    return re.sub(r"(<path d='[^']*' style='[^']*' ?/>)+", _join_paths, svg)
-
-
-def _join_paths(run: re.Match[str]) -> str:
-    """Paths that follow one another, joined where their style is the same."""
-    lines_by_style: dict[str, list[str]] = {}
-    for line, style in re.findall(r"d='([^']*)' style='([^']*)'", run[0]):
-        lines_by_style.setdefault(style, []).append(line.strip())
-    paths = [
-        f"<path d='{' '.join(lines)}' style='{style}'/>" for style, lines in lines_by_style.items()
-    ]
-    return "".join(paths)
+    return slim_svg(pen.GetDrawingText())
 
 
 def _lay_out(mol: Chem.Mol, core: str | None) -> list[int]:

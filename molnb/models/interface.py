@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -34,6 +34,13 @@ class EncoderConfig:
         """The configuration as plain data for JSON, with the name of its family."""
         return {"family": self.family, **asdict(self)}
 
+    def starting_nowhere_at_zero(self) -> EncoderConfig:
+        """The configuration whose new encoder has no branch that starts at zero; here itself.
+
+        Such an encoder is a control: one that starts at zero would say the same of every molecule.
+        """
+        return self
+
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> EncoderConfig:
         """Undo `to_dict`."""
@@ -41,6 +48,7 @@ class EncoderConfig:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
+@runtime_checkable
 class Encoding(Protocol):
     """An encoder's output. `layers` are the encodings after each block, where they were asked
     for.

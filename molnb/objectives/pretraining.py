@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..models.interface import Encoder
 from ..models.model import Model
 from ..rng import hash64, normal, uniform
-from ..shapes import Float, Int
+from ..shapes import Float, Int, Shaped
 from .geometry import about_centres, align, coord_scores
 from .interface import Objective, SumCount
 
@@ -113,7 +113,7 @@ class Pretrain(Objective):
 
 
 def hide_atoms(
-    sample: Int[np.ndarray, " mol"],
+    sample: Shaped[np.ndarray, " mol"],
     n_atoms: Int[np.ndarray, " mol"],
     owner: Int[np.ndarray, " atom"],
     position: Int[np.ndarray, " atom"],

@@ -23,7 +23,7 @@ from ..data.dataset import Corpus
 from ..data.masked import MaskedBatch
 from ..data.sampling import batches
 from ..rng import hash64, hash_sample
-from ..shapes import Float, Int
+from ..shapes import Float, Int, Shaped
 from .geometry import coord_scores
 from .supervised import Supervised, metric_names
 from .targets import ScaledTask
@@ -85,7 +85,7 @@ class ElementTable:
     def __init__(self):
         self.table = SumTable(N_ELEMENT)
 
-    def add(self, numbers: Int[np.ndarray, " atom"], keys: Keys) -> None:
+    def add(self, numbers: Shaped[np.ndarray, " atom"], keys: Keys) -> None:
         """Count more atoms."""
         distinct, inverse = np.unique(keys, return_inverse=True)
         counts = np.zeros((len(distinct), N_ELEMENT))
@@ -98,13 +98,13 @@ class ElementTable:
         counts = self.table.sums.sum(0)
         return (counts + 1e-3) / (counts.sum() + 1e-3 * N_ELEMENT)
 
-    def by_frequency(self, numbers: Int[np.ndarray, " atom"]) -> Float[np.ndarray, " 2"]:
+    def by_frequency(self, numbers: Shaped[np.ndarray, " atom"]) -> Float[np.ndarray, " 2"]:
         """Summed cross entropy (nats) and right guesses where only the frequency is known."""
         frequency = self.frequency
         n_right = (numbers == frequency.argmax()).sum()
         return np.array([-np.log(frequency[numbers]).sum(), n_right], float)
 
-    def by_features(self, numbers: Int[np.ndarray, " atom"], keys: Keys) -> Float[np.ndarray, " 2"]:
+    def by_features(self, numbers: Shaped[np.ndarray, " atom"], keys: Keys) -> Float[np.ndarray, " 2"]:
         """The same where features and bonds are visible; a new key falls back to the frequency."""
         counts = self.table.find(keys)
         prior = _PSEUDO * self.frequency

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from ...errors import InputError
@@ -56,3 +56,6 @@ class TwoTrackConfig(EncoderConfig):
     def from_dict(cls, stored: dict[str, Any]) -> TwoTrackConfig:
         conventions = Conventions(**stored["conventions"])
         return super().from_dict({**stored, "conventions": conventions})
+
+    def starting_nowhere_at_zero(self) -> TwoTrackConfig:
+        return replace(self, conventions=replace(self.conventions, init="normal"))

@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from molnb.data.batch import pad
-from molnb.inference.featurizer import flat_batch, featurize
+from molnb.inference.featurizer import featurize, flat_batch
 from molnb.models.unimol2.config import MOLNB, TwoTrackConfig
 from molnb.models.unimol2.encoder import TwoTrack
 from molnb.models.unimol2.flops import PARTS, count_multiplications, count_training
