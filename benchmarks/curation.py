@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import statistics
 import sys
 import tempfile
@@ -22,31 +21,32 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from molnb.chemistry import conformer as chemistry
-from molnb.chemistry import features
-from molnb.chemistry import standardization as parents
+from molnb.chemistry import conformer, features, standardization
 from molnb.curation.chunks import Job, label_slice, read_slice
 from molnb.curation.deduplication import merge
-from molnb.curation.pipeline import curate, cut_slices
+from molnb.curation.passes import cut_slices, take_snapshot
+from molnb.curation.pipeline import curate
 from molnb.recipes.registry import load_recipe
 from molnb.recipes.sources import find_source
 
-curation = importlib.import_module("molnb.curation.pipeline")
-OURS = (parents, chemistry, features)
+MODULES = (standardization, conformer, features)
 
 
 class Inside:
     """CPU seconds inside the outermost timed calls."""
 
     def __init__(self) -> None:
-        self.seconds, self.depth, self.undo = 0.0, 0, []
+        self.seconds = 0.0
+        self.depth = 0
+        self.undo: list[tuple[Any, str, Any]] = []
 
     def timed(self, function: Callable) -> Callable:
         @functools.wraps(function, assigned=("__name__", "__doc__"))
         def call(*args: Any, **kwargs: Any) -> Any:
             if self.depth:
                 return function(*args, **kwargs)
-            self.depth, start = 1, time.process_time()
+            self.depth = 1
+            start = time.process_time()
             try:
                 return function(*args, **kwargs)
             finally:
@@ -58,36 +58,23 @@ class Inside:
     def watch(self, owner: Any, name: str) -> None:
         """Replace an attribute by its timed self."""
         plain = getattr(owner, name)
-        with contextlib.suppress(
-            AttributeError
-        ):  # some attributes of RDKit's classes cannot be replaced
+        # Some attributes of RDKit's classes cannot be replaced.
+        with contextlib.suppress(AttributeError):
             setattr(owner, name, self.timed(plain))
             self.undo.append((owner, name, plain))
 
     def __enter__(self) -> Inside:
-        from rdkit.ForceField import rdForceField
         from tblite.interface import Calculator, Result
 
-        for library in {rdForceField} | {
-            v
-            for m in OURS
-            for v in vars(m).values()
-            if getattr(v, "__name__", "").startswith("rdkit")
-        }:
-            if isinstance(library, ModuleType):
-                self._watch_all(library)
-                for kind in {
-                    v
-                    for v in vars(library).values()
-                    if isinstance(v, type) and not issubclass(v, int)
-                }:
+        for library in _rdkit_modules():
+            self._watch_all(library)
+            classes = {value for value in vars(library).values() if isinstance(value, type)}
+            for kind in classes:
+                if not issubclass(kind, int):  # enumerations
                     self._watch_all(kind)
-        for kind, names in (
-            (Calculator, ("__init__", "set", "add", "singlepoint")),
-            (Result, ("get",)),
-        ):
-            for name in names:
-                self.watch(kind, name)
+        for name in ("__init__", "set", "add", "singlepoint"):
+            self.watch(Calculator, name)
+        self.watch(Result, "get")
         _forget_cached()
         return self
 
@@ -102,46 +89,55 @@ class Inside:
         _forget_cached()
 
 
+def _rdkit_modules() -> set[ModuleType]:
+    from rdkit.ForceField import rdForceField
+
+    used = {value for module in MODULES for value in vars(module).values() if _is_rdkit(value)}
+    return {rdForceField} | used
+
+
+def _is_rdkit(value: Any) -> bool:
+    return isinstance(value, ModuleType) and value.__name__.startswith("rdkit")
+
+
 def _forget_cached() -> None:
-    """Cached methods of RDKit's objects were looked up before they were timed, or while they
-    were.
-    """
-    for value in [value for module in OURS for value in vars(module).values()]:
+    """Cached methods of RDKit's objects were looked up before, or while, they were timed."""
+    for value in [value for module in MODULES for value in vars(module).values()]:
         if hasattr(value, "cache_clear"):
             value.cache_clear()
 
 
 def profile(n: int, recipe_name: str) -> None:
-    """Print the share of a worker's CPU time inside RDKit and tblite, for the two passes that
-    workers do.
-    """
+    """Print the share of workers' CPU time inside RDKit and tblite, for the passes they do."""
     recipe = load_recipe(recipe_name)
     with tempfile.TemporaryDirectory() as folder:
         job = Job(Path(folder), recipe)
-        source = curation.take_snapshot(job, find_source(recipe, Path(folder)), n)
+        source = take_snapshot(job, find_source(recipe, Path(folder)), n)
         read = _both_ways(job, read_slice, source["sampled"], 100)
-        kept = merge(job)["n_kept"]
-        label = _both_ways(job, label_slice, kept, 24)
-    for name, (whole, inside), rows in (("read", read, n), ("label", label, kept)):
+        n_kept = merge(job)["n_kept"]
+        label = _both_ways(job, label_slice, n_kept, 24)
+    for name, (seconds, inside), n_row in (("read", read, n), ("label", label, n_kept)):
         print(
-            f"{recipe_name} {name}: {1e3 * whole / rows:.1f} ms CPU a row, {inside / whole:.1%} inside RDKit and tblite"
+            f"{recipe_name} {name}: {1e3 * seconds / n_row:.1f} ms CPU a row, "
+            f"{inside / seconds:.1%} inside RDKit and tblite"
         )
-    print(
-        f"{recipe_name} both: {(read[1] + label[1]) / (read[0] + label[0]):.1%} inside RDKit and tblite"
-    )
+    share = (read[1] + label[1]) / (read[0] + label[0])
+    print(f"{recipe_name} both: {share:.1%} inside RDKit and tblite")
 
 
 def _both_ways(job: Job, work: Callable, n: int, least: int) -> tuple[float, float]:
-    whole, inside = 0.0, 0.0
+    """CPU seconds of a pass, and those inside RDKit and tblite."""
+    seconds = 0.0
+    inside = 0.0
     work(job, cut_slices(n, least)[0], False)  # imports and tables are read once in a worker's life
     for piece in cut_slices(n, least):
         start = time.process_time()
         work(job, piece, True)
-        whole += time.process_time() - start
+        seconds += time.process_time() - start
         with Inside() as timed:
             work(job, piece, True)
         inside += timed.seconds
-    return whole, inside
+    return seconds, inside
 
 
 def ratio(n: int) -> None:
@@ -153,9 +149,11 @@ def ratio(n: int) -> None:
                 start = time.perf_counter()
                 curate("nci", n=n, workers=workers, home=home, progress=False)
                 seconds[workers].append(time.perf_counter() - start)
-    one, two = (statistics.median(seconds[workers]) for workers in (1, 2))
+    by_one = statistics.median(seconds[1])
+    by_two = statistics.median(seconds[2])
     print(
-        f"nci n={n}: {one:.1f} s with 1 worker, {two:.1f} s with 2; ratio {two / one:.2f} (median of 3)"
+        f"nci n={n}: {by_one:.1f} s with 1 worker, {by_two:.1f} s with 2; "
+        f"ratio {by_two / by_one:.2f} (median of 3)"
     )
 
 

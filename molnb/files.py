@@ -1,6 +1,4 @@
-"""Files that are there whole or not at all: tables, JSON and arrays are written beside and
-renamed.
-"""
+"""Files that are there whole or not at all: they are written beside their place and renamed."""
 
 from __future__ import annotations
 
@@ -22,15 +20,11 @@ from .errors import InputError
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-# ------------------------------------------------------------------------------------------------------ writing
-
-
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Write to a temporary name beside ``path`` and rename at the end, so that a file is there
-    whole or not at all.
+    """Yield a temporary name beside ``path``; what is written there is renamed at the end.
 
-    A full disk becomes a refusal that names the path and what to do.
+    A full disk becomes an InputError that names the path and what to do.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -45,8 +39,9 @@ def writing(path: Path) -> Iterator[Path]:
         # Arrow sometimes passes the system's error on as text only.
         if error.errno in _FULL or os.strerror(errno.ENOSPC) in str(error):
             raise InputError(
-                f"The disk is full: could not write {path} ({error.strerror or error}). Free space, or set MOLNB_HOME "
-                "to a folder on a larger disk; the same command then goes on, finished slices are kept."
+                f"The disk is full: could not write {path} ({error.strerror or error}). "
+                "Free space, or set MOLNB_HOME to a folder on a larger disk; the same command "
+                "then goes on, finished slices are kept."
             ) from error
         raise
     except BaseException:
@@ -63,10 +58,9 @@ def write_table(table: pa.Table, path: Path) -> None:
 
 def write_json(content: Any, path: Path) -> None:
     """Write a JSON file, whole or not at all."""
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     with writing(path) as partial:
-        partial.write_text(
-            json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        partial.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -83,17 +77,17 @@ def writing_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> Iterator[An
             "shape": shape,
         }
         np.lib.format.write_array_header_1_0(file, header)
-        done = 0
+        n_row = 0
 
         def append(piece: np.ndarray) -> None:
-            nonlocal done
+            nonlocal n_row
             file.write(np.ascontiguousarray(piece, dtype).tobytes())
-            done += len(piece)
+            n_row += len(piece)
 
         yield append
         file.flush()
-        if done != shape[0]:
-            raise ValueError(f"{path.name}: {done} rows written, {shape[0]} announced")
+        if n_row != shape[0]:
+            raise ValueError(f"{path.name}: {n_row} rows written, {shape[0]} announced")
 
 
 def file_digest(path: Path) -> str:

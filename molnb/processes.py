@@ -23,9 +23,7 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 
 
 class Slice(NamedTuple):
-    """The work items ``start`` to ``stop``; those in ``died`` are known to kill a worker and are
-    only recorded.
-    """
+    """The work items ``start`` to ``stop``; those in ``died`` kill workers: only recorded."""
 
     index: int
     start: int
@@ -37,18 +35,17 @@ Work = Callable[[Any, Slice, bool], Any]  # (job, slice, whether to write the re
 
 
 def count_cores() -> int:
-    """Cores this process may use: what a batch system or container leaves it, not what the
-    machine has.
-    """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores this process may use: what a batch system or a container leaves it of the machine's."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def end_with_parent(parent: int) -> None:
-    """Let this worker end when the process `parent` has: one that is killed cannot tell its workers
-    to go.
+    """Let this worker end when the process with the id `parent` has ended.
 
-    What a worker writes is whole or not there, so it may end at any moment. Windows does not tell
-    of a lost parent.
+    A process that is killed cannot tell its workers to go. What a worker writes is whole or not
+    there, so it may end at any moment. Windows does not tell of a lost parent.
     """
 
     def watch() -> None:
@@ -63,8 +60,10 @@ class Pool:
     """Worker processes that can be started again after one has died."""
 
     def __init__(self, workers: int, cluster: str | None = None):
-        self.workers, self.cluster = workers, cluster
-        self._client = self._executor = None
+        self.workers = workers
+        self.cluster = cluster
+        self._client = None  # of Dask
+        self._executor: Executor | None = None
 
     def __enter__(self) -> Pool:
         return self
@@ -90,16 +89,20 @@ class Pool:
             self.workers = max(1, sum(self._client.nthreads().values()))
             return self._client.get_executor(pure=False)
         if self.workers == 0:
-            return _Here()
+            return _InProcess()
         from loky import ProcessPoolExecutor
 
-        watch = {"initializer": end_with_parent, "initargs": (os.getpid(),)}
         return ProcessPoolExecutor(
-            max_workers=self.workers, timeout=SECONDS_IDLE, env=ENVIRONMENT, **watch
+            max_workers=self.workers,
+            timeout=SECONDS_IDLE,
+            env=ENVIRONMENT,
+            initializer=end_with_parent,
+            initargs=(os.getpid(),),
         )
 
     def _stop(self, kill: bool) -> None:
-        executor, self._executor = self._executor, None
+        executor = self._executor
+        self._executor = None
         if executor is None:
             return
         if self.cluster is None and self.workers:
@@ -108,7 +111,7 @@ class Pool:
             executor.shutdown(wait=False)
 
 
-class _Here(Executor):
+class _InProcess(Executor):
     """Calls run at once, in this process: for debugging."""
 
     def submit(self, function: Callable, /, *arguments: Any, **keywords: Any) -> Future:
@@ -131,12 +134,12 @@ def _dask_client(address: str) -> Any:
 
 
 def run_slices(pool: Pool, work: Work, job: Any, slices: Iterable[Slice]) -> Iterator[Slice]:
-    """Do ``work(job, slice, True)`` for every slice, in any order; yields each slice when it is
-    done.
+    """Do ``work(job, slice, True)`` for every slice, in any order; yields each when it is done.
 
     Two slices a worker are under way at a time, so that a list of any length needs no memory.
     """
-    waiting, under_way = iter(slices), {}
+    waiting = iter(slices)
+    under_way: dict[Future, Slice] = {}
     while True:
         for piece in waiting:
             under_way[pool.submit(work, job, piece, True)] = piece
@@ -167,9 +170,7 @@ def _died(future: Future) -> bool:
 
 
 def _run_suspect(pool: Pool, work: Work, job: Any, piece: Slice) -> None:
-    """Run a slice that was under way when a worker died; with no other beside it, so that a
-    death is its own.
-    """
+    """Run a slice that was under way when a worker died, alone, so that a death is its own."""
     survived_in_halves = 0
     while _kills(pool, work, job, piece, True):
         culprit = _find_culprit(pool, work, job, piece)
@@ -179,13 +180,16 @@ def _run_suspect(pool: Pool, work: Work, job: Any, piece: Slice) -> None:
         survived_in_halves += 1  # then it is the machine (memory), not a row
         if survived_in_halves == 3:
             raise InputError(
-                f"Workers died 3 times on rows {piece.start} to {piece.stop - 1} together, and on neither half alone: "
-                "probably memory. Run the same command with fewer workers; finished slices are kept."
+                f"Workers died 3 times on rows {piece.start} to {piece.stop - 1} together, and on "
+                "neither half alone: probably memory. Run the same command with fewer workers; "
+                "finished slices are kept."
             )
 
 
 def _find_culprit(pool: Pool, work: Work, job: Any, piece: Slice) -> int | None:
-    start, stop = piece.start, piece.stop
+    """The one item that kills a worker, by halving; None where neither half does so alone."""
+    start = piece.start
+    stop = piece.stop
     while stop - start > 1:
         middle = (start + stop) // 2
         if _kills(pool, work, job, piece._replace(start=start, stop=middle), False):

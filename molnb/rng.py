@@ -78,6 +78,15 @@ def shuffled(positions: np.ndarray, n: int, seed: int, epoch: np.ndarray | int) 
     return value.astype(np.int64)
 
 
+def sample_rows(n_row: int, n: int) -> np.ndarray:
+    """The n of the rows 0 to n_row - 1 whose number has the smallest hash, ascending.
+
+    A larger sample contains every smaller one.
+    """
+    hashes = _mix(np.arange(n_row, dtype=np.uint64) + _GOLDEN)
+    return np.sort(np.argpartition(hashes, n - 1)[:n])
+
+
 def hash_sample(ids: np.ndarray, n: int | None, seed: int = 0) -> np.ndarray:
     """At most n of some ids (None: all), the same ones every time, ascending."""
     if n is None or n >= len(ids):

@@ -320,6 +320,11 @@ def _summary(manifest: dict[str, Any], path: Path) -> Iterator[str]:
         f"{counts['undefined_stereo']:,} molecules with open stereo, "
         f"{counts['loose_duplicates']:,} loose duplicates"
     )
+    if counts.get("repeated_join_keys"):
+        yield (
+            f"  joined table: {counts['repeated_join_keys']:,} of its rows repeat the key of an "
+            "earlier one and are not used"
+        )
     for name, task in manifest["tasks"].items():
         labels = ", ".join(f"{x['name']} [{x['unit']}] {x['known']:,}" for x in task["labels"])
         yield f"  {name} ({task['level']}): {labels} known of {n_kept:,}"

@@ -1,3 +1,1 @@
-"""RDKit and xTB leaf functions: one molecule in, one structure, geometry, feature table or label
-out.
-"""
+"""RDKit and xTB leaf functions: a molecule in; a structure, geometry, features or labels out."""

@@ -1,39 +1,36 @@
-"""RDKit leaf functions: read a structure, reduce it to its neutral parent, name it, give it a 3D
-geometry.
+"""One relaxed 3D geometry of a molecule, the same for any spelling of it.
 
-Every function works on one molecule and raises ``MoleculeError`` with a reason from a short fixed
-list; none returns None. RDKit's own log is silenced only while a function runs. Everything is
-single threaded: curation is parallel over molecules.
+What fails raises ``MoleculeError`` with a reason from a short fixed list. RDKit's own log is
+silenced only while a function runs. Everything is single threaded: curation is parallel over
+molecules.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
+from ..recipes.units import EV_PER_KCAL_MOL
 from ..shapes import Float, Int
 from .failures import MoleculeError, guarded
 from .parsing import INPUT_INDEX, atoms, numbered, without_hydrogens
 from .standardization import fixed_point
 
-EV_PER_KCAL_MOL = 0.0433641043  # CODATA 2018: 4184 / (N_A e)
-MAX_ITERATIONS = (
-    5000  # of the force field's minimiser; the share that needs more is reported, not hidden
-)
+MAX_ITERATIONS = 5000  # of the minimiser; the share of molecules that needs more is reported
 MAX_TRIALS = 50  # distance geometry trials in one attempt
 TIMEOUT_SECONDS = 60  # backstop far above what MAX_TRIALS take
 CLASH_ANGSTROM = 0.5  # no two nuclei of a real molecule are closer (H2: 0.74)
+TETRAHEDRAL = (Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW)
+CIS_TRANS = (Chem.BondStereo.STEREOZ, Chem.BondStereo.STEREOE)
 
 
 class Conformer(NamedTuple):
-    """A relaxed 3D geometry of all atoms: heavy atoms in SMILES order, then hydrogens as AddHs
-    appends them.
-    """
+    """A relaxed 3D geometry: heavy atoms in SMILES order, then hydrogens as AddHs appends them."""
 
     coords: Float[np.ndarray, "atom xyz"]  # Å, centroid at the origin
     force_field: str  # "MMFF94", or "UFF" where MMFF94 has no parameters
@@ -60,8 +57,7 @@ def _mirrored(mol: Chem.Mol) -> Chem.Mol:
 def make_conformer(
     molecule: str | Chem.Mol, seed: int = 0, attempts: int = 4, relax: bool = True
 ) -> Conformer:
-    """Give a molecule one relaxed conformer: ETKDGv3, then MMFF94, or UFF where MMFF94 has no
-    parameters.
+    """One relaxed conformer: ETKDGv3, then MMFF94, or UFF where MMFF94 has no parameters.
 
     The random seed comes from the canonical SMILES, so any spelling of a molecule gets the same
     geometry. Of two enantiomers only the one whose SMILES sorts first is embedded; the other gets
@@ -74,17 +70,17 @@ def make_conformer(
     mol = Chem.MolFromSmiles(smiles)
     if mol is None or "." in smiles:
         raise MoleculeError("embedding failed", f"not one readable fragment: {smiles[:80]}")
-    source, smiles, placed = _first_enantiomer(mol, smiles)
+    source, smiles, atom_map = _first_enantiomer(mol, smiles)
     properties = _mmff_properties(source)
     failure = MoleculeError("embedding failed", "no attempt allowed")
     for attempt in range(attempts):
         try:
-            _place(source, f"{seed} {attempt} {smiles}", random_start=attempt > 0)
+            _embed(source, f"{seed} {attempt} {smiles}", random_start=attempt > 0)
             energy, converged = _relax(source, properties, MAX_ITERATIONS if relax else 0)
             coords = _checked(source.GetConformer().GetPositions())
             complete = Chem.AddHs(mol)
-            if placed is not None:
-                coords = _reflected(coords, source, complete, placed)
+            if atom_map is not None:
+                coords = _reflected(coords, source, complete, atom_map)
             smiles_3d = _read_back(mol, complete, coords)
         except MoleculeError as error:
             if "timed out" in error.reason:
@@ -100,35 +96,34 @@ def make_conformer(
 
 
 def _first_enantiomer(mol: Chem.Mol, smiles: str) -> tuple[Chem.Mol, str, np.ndarray | None]:
-    """With hydrogens, the molecule or its mirror image, whichever SMILES sorts first; then also
-    where its atoms go.
+    """The molecule or its mirror image, whichever SMILES sorts first, with hydrogens; its SMILES.
+
+    For the mirror image also the atom of the molecule that each of its heavy atoms is; else None.
     """
     if "@" in smiles:
         image, image_smiles = fixed_point(_mirrored(mol))
         if image_smiles < smiles:
-            placed = np.array([atom.GetIntProp(INPUT_INDEX) for atom in atoms(image)])
-            return Chem.AddHs(image), image_smiles, placed
+            atom_map = np.array([atom.GetIntProp(INPUT_INDEX) for atom in atoms(image)])
+            return Chem.AddHs(image), image_smiles, atom_map
     return Chem.AddHs(mol), smiles, None
 
 
-def _place(mol: Chem.Mol, key: str, random_start: bool) -> None:
-    """Set a distance geometry conformer on a molecule with hydrogens; its random numbers are
-    decided by the key.
-    """
+def _embed(mol: Chem.Mol, key: str, random_start: bool) -> None:
+    """Set a distance geometry conformer on a molecule with hydrogens, drawn by the key."""
     params = rdDistGeom.ETKDGv3()
-    params.maxIterations, params.timeout, params.numThreads = MAX_TRIALS, TIMEOUT_SECONDS, 1
+    params.maxIterations = MAX_TRIALS
+    params.timeout = TIMEOUT_SECONDS
+    params.numThreads = 1
     digest = hashlib.blake2b(key.encode(), digest_size=4).digest()
     params.randomSeed = int.from_bytes(digest, "little") >> 1  # RDKit takes 31 bits
     params.useRandomCoords = random_start
-    start, detail = time.monotonic(), f"{MAX_TRIALS} trials"
+    start = time.monotonic()
+    detail = f"{MAX_TRIALS} trials"
     try:
         if rdDistGeom.EmbedMolecule(mol, params) == 0:
             return
-    except (
-        RuntimeError,
-        ValueError,
-    ) as error:  # for instance "bad lower bound": another start may do
-        detail = " ".join(str(error).split())[:120]
+    except (RuntimeError, ValueError) as error:
+        detail = _one_line(error)  # for instance "bad lower bound": another start may do
     if time.monotonic() - start >= TIMEOUT_SECONDS:
         raise MoleculeError(
             "embedding timed out (machine-dependent)", f"{TIMEOUT_SECONDS} s in one attempt"
@@ -136,7 +131,11 @@ def _place(mol: Chem.Mol, key: str, random_start: bool) -> None:
     raise MoleculeError("embedding failed", detail)
 
 
-def _mmff_properties(mol: Chem.Mol):
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
+
+
+def _mmff_properties(mol: Chem.Mol) -> Any:
     """MMFF94's atom types and charges, or None where only UFF knows the atoms."""
     properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(mol)
     if properties is None and not rdForceFieldHelpers.UFFHasAllMoleculeParams(mol):
@@ -144,7 +143,7 @@ def _mmff_properties(mol: Chem.Mol):
     return properties
 
 
-def _relax(mol: Chem.Mol, properties, iterations: int) -> tuple[float, bool]:
+def _relax(mol: Chem.Mol, properties: Any, iterations: int) -> tuple[float, bool]:
     """Minimise the conformer in place: energy in kcal/mol, converged."""
     if properties is None:
         field = rdForceFieldHelpers.UFFGetMoleculeForceField(mol)
@@ -155,7 +154,7 @@ def _relax(mol: Chem.Mol, properties, iterations: int) -> tuple[float, bool]:
         converged = field.Minimize(maxIts=iterations) == 0
         return field.CalcEnergy(), converged
     except RuntimeError as error:
-        raise MoleculeError("force field failed", " ".join(str(error).split())[:120]) from error
+        raise MoleculeError("force field failed", _one_line(error)) from error
 
 
 def _checked(coords: np.ndarray) -> np.ndarray:
@@ -170,19 +169,20 @@ def _checked(coords: np.ndarray) -> np.ndarray:
 
 
 def _hydrogens(mol: Chem.Mol) -> list[list[int]]:
+    """The hydrogens of each heavy atom."""
     heavy = [atom for atom in atoms(mol) if atom.GetAtomicNum() != 1]
     return [[n.GetIdx() for n in atom.GetNeighbors() if n.GetAtomicNum() == 1] for atom in heavy]
 
 
 def _reflected(
-    coords: np.ndarray, source: Chem.Mol, target: Chem.Mol, placed: Int[np.ndarray, " atom"]
+    coords: np.ndarray, source: Chem.Mol, target: Chem.Mol, atom_map: Int[np.ndarray, " atom"]
 ) -> np.ndarray:
     """The mirror image of a geometry, in the atom order of the other enantiomer."""
     image = np.empty_like(coords)
-    image[placed] = coords[: len(placed)]
-    there = _hydrogens(target)
-    for atom, indices in enumerate(_hydrogens(source)):
-        image[there[placed[atom]]] = coords[indices]
+    image[atom_map] = coords[: len(atom_map)]
+    target_hydrogens = _hydrogens(target)
+    for atom, source_hydrogens in enumerate(_hydrogens(source)):
+        image[target_hydrogens[atom_map[atom]]] = coords[source_hydrogens]
     image[:, 0] *= -1
     return image
 
@@ -191,31 +191,39 @@ def _read_back(mol: Chem.Mol, complete: Chem.Mol, coords: np.ndarray) -> str:
     """SMILES of the stereoisomer that the geometry is; drawn stereo must still be there."""
     if not Chem.FindPotentialStereo(mol):
         return Chem.MolToSmiles(mol)
-    seen = Chem.Mol(complete)
-    seen.RemoveAllConformers()
-    conformer = Chem.Conformer(seen.GetNumAtoms())
+    isomer = Chem.Mol(complete)
+    isomer.RemoveAllConformers()
+    conformer = Chem.Conformer(isomer.GetNumAtoms())
     conformer.SetPositions(np.ascontiguousarray(coords))
-    seen.AddConformer(conformer, assignId=True)
-    Chem.AssignStereochemistryFrom3D(seen)
-    none = Chem.ChiralType.CHI_UNSPECIFIED
-    handed = (Chem.ChiralType.CHI_TETRAHEDRAL_CW, Chem.ChiralType.CHI_TETRAHEDRAL_CCW)
-    for atom in atoms(seen):
-        if atom.GetChiralTag() not in handed:  # square planar and beyond: a snapshot, not an isomer
-            atom.SetChiralTag(none)
-    tags = [
-        (a.GetChiralTag(), b.GetChiralTag()) for a, b in zip(atoms(mol), atoms(seen), strict=False)
-    ]
-    turned = [drawn != found for drawn, found in tags if drawn in handed and found in handed]
-    ends = [
-        (a.GetStereo(), b.GetStereo())
-        for a, b in zip(mol.GetBonds(), seen.GetBonds(), strict=False)
-    ]
-    cis_trans = (Chem.BondStereo.STEREOZ, Chem.BondStereo.STEREOE)
-    turned += [drawn != found for drawn, found in ends if drawn in cis_trans and found in cis_trans]
-    if any(turned):
+    isomer.AddConformer(conformer, assignId=True)
+    Chem.AssignStereochemistryFrom3D(isomer)
+    for atom in atoms(isomer):
+        # Square planar and beyond: a snapshot, not an isomer.
+        if atom.GetChiralTag() not in TETRAHEDRAL:
+            atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+    inverted = _inverted_stereo(mol, isomer)
+    if any(inverted):
         raise MoleculeError(
-            "stereo not kept", f"{sum(turned)} centres or bonds of {len(turned)} were turned over"
+            "stereo not kept",
+            f"{sum(inverted)} centres or bonds of {len(inverted)} were turned over",
         )
-    seen = without_hydrogens(seen)
-    seen.RemoveAllConformers()
-    return Chem.MolToSmiles(Chem.MolFromSmiles(Chem.MolToSmiles(seen)))
+    isomer = without_hydrogens(isomer)
+    isomer.RemoveAllConformers()
+    return Chem.MolToSmiles(Chem.MolFromSmiles(Chem.MolToSmiles(isomer)))
+
+
+def _inverted_stereo(drawn: Chem.Mol, isomer: Chem.Mol) -> list[bool]:
+    """For every centre and double bond defined in both molecules: whether they differ.
+
+    The isomer may have hydrogens after the atoms that are drawn.
+    """
+    inverted = []
+    for atom, isomer_atom in zip(atoms(drawn), atoms(isomer), strict=False):
+        tags = (atom.GetChiralTag(), isomer_atom.GetChiralTag())
+        if all(tag in TETRAHEDRAL for tag in tags):
+            inverted.append(tags[0] != tags[1])
+    for bond, isomer_bond in zip(drawn.GetBonds(), isomer.GetBonds(), strict=False):
+        sides = (bond.GetStereo(), isomer_bond.GetStereo())
+        if all(side in CIS_TRANS for side in sides):
+            inverted.append(sides[0] != sides[1])
+    return inverted

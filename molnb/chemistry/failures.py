@@ -31,20 +31,25 @@ REASONS = {  # reason -> the step it belongs to
 
 
 class MoleculeError(Exception):
-    """A molecule that cannot be used: the step, the reason (one of REASONS) and a detail with
-    the numbers.
-    """
+    """A molecule that cannot be used: step, reason (one of REASONS) and a detail with numbers."""
 
     def __init__(self, reason: str, detail: str = ""):
         super().__init__(reason, detail)  # these arguments make it picklable
-        self.step, self.reason, self.detail = REASONS[reason], reason, detail
+        self.step = REASONS[reason]
+        self.reason = reason
+        self.detail = detail
 
     def __str__(self) -> str:
         return f"{self.step}: {self.reason}" + (f" ({self.detail})" if self.detail else "")
 
 
 def guarded(reason: str) -> Callable:
-    """Keep RDKit quiet during a call, and turn whatever it raises into a Failure of this reason."""
+    """Keep RDKit quiet during a call, and turn what it raises into a MoleculeError of this reason.
+
+    RDKit raises RuntimeError where its own invariants are violated, and ValueError otherwise
+    (MolSanitizeException and its kin among them). Everything else, ArgumentError for an argument
+    of the wrong type included, is a fault of the program and no property of a molecule: it passes.
+    """
 
     def decorate(function: Callable) -> Callable:
         @functools.wraps(function)
@@ -54,9 +59,7 @@ def guarded(reason: str) -> Callable:
                 return function(*args, **kwargs)
             except MoleculeError:
                 raise
-            except (
-                Exception
-            ) as error:  # RDKit raises RuntimeError ("Invariant Violation"), ValueError and its own
+            except (RuntimeError, ValueError) as error:
                 text = " ".join(str(error).split())
                 raise MoleculeError(reason, f"{type(error).__name__}: {text[:200]}") from error
             finally:

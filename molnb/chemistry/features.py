@@ -15,40 +15,46 @@ from ..shapes import UInt8
 from .parsing import atoms
 
 ATOM_FEATURES = (
-    "chirality", "degree", "charge", "hydrogens", "radicals", "hybridisation", "aromatic", "ring", "parity",
-)  # fmt: skip
+    "chirality",
+    "degree",
+    "charge",
+    "hydrogens",
+    "radicals",
+    "hybridisation",
+    "aromatic",
+    "ring",
+    "parity",
+)
 BOND_FEATURES = ("type", "stereo", "conjugated")
 ATOM_FEATURE_SIZES = (7, 12, 12, 10, 6, 6, 2, 2, 3)  # number of values a column can take
 BOND_FEATURE_SIZES = (5, 6, 2)
 
-_TAG, _HYBRID, _STEREO, _BOND = (
-    Chem.ChiralType,
-    Chem.HybridizationType,
-    Chem.BondStereo,
-    Chem.BondType,
-)
+_TAG = Chem.ChiralType
+_HYBRID = Chem.HybridizationType
+_STEREO = Chem.BondStereo
+_BOND = Chem.BondType
 _CHIRALITY = {
-    _TAG.CHI_UNSPECIFIED: 0, _TAG.CHI_TETRAHEDRAL_CW: 1, _TAG.CHI_TETRAHEDRAL_CCW: 2, _TAG.CHI_TRIGONALBIPYRAMIDAL: 3,
-    _TAG.CHI_OCTAHEDRAL: 4, _TAG.CHI_SQUAREPLANAR: 5,
-}  # fmt: skip
+    _TAG.CHI_UNSPECIFIED: 0,
+    _TAG.CHI_TETRAHEDRAL_CW: 1,
+    _TAG.CHI_TETRAHEDRAL_CCW: 2,
+    _TAG.CHI_TRIGONALBIPYRAMIDAL: 3,
+    _TAG.CHI_OCTAHEDRAL: 4,
+    _TAG.CHI_SQUAREPLANAR: 5,
+}
 _OTHER_CHIRALITY = 6  # CHI_OTHER, and CHI_TETRAHEDRAL and CHI_ALLENE, which OGB does not know
 _HYBRIDISATION = {_HYBRID.SP: 0, _HYBRID.SP2: 1, _HYBRID.SP3: 2, _HYBRID.SP3D: 3, _HYBRID.SP3D2: 4}
 _BOND_TYPE = {_BOND.SINGLE: 0, _BOND.DOUBLE: 1, _BOND.TRIPLE: 2, _BOND.AROMATIC: 3}
 _BOND_STEREO = {
-    _STEREO.STEREOZ: 1, _STEREO.STEREOE: 2, _STEREO.STEREOCIS: 3, _STEREO.STEREOTRANS: 4, _STEREO.STEREOANY: 5,
-}  # fmt: skip
-_NO_CHARGE, _MISC_HYBRID = 5, 5
-_HYDROGEN = (
-    0,
-    1,
-    _NO_CHARGE,
-    0,
-    0,
-    _MISC_HYBRID,
-    0,
-    0,
-    0,
-)  # a hydrogen on a heavy atom, as OGB describes it
+    _STEREO.STEREOZ: 1,
+    _STEREO.STEREOE: 2,
+    _STEREO.STEREOCIS: 3,
+    _STEREO.STEREOTRANS: 4,
+    _STEREO.STEREOANY: 5,
+}
+_NO_CHARGE = 5
+_MISC_HYBRID = 5
+# A hydrogen on a heavy atom, as OGB describes it: one neighbour, no charge, misc hybridisation.
+_HYDROGEN = (0, 1, _NO_CHARGE, 0, 0, _MISC_HYBRID, 0, 0, 0)
 
 
 def atom_features(mol: Chem.Mol) -> UInt8[np.ndarray, "atom feat"]:
@@ -96,52 +102,54 @@ def _parities(mol: Chem.Mol) -> dict[int, int]:
     for atom in centres:
         ranks = [(flat[n.GetIdx()], full[n.GetIdx()]) for n in atom.GetNeighbors()]
         if len(set(ranks)) == len(ranks):
+            # Whether the neighbours, as listed, are an odd permutation of their canonical order.
             odd = sum(a > b for i, a in enumerate(ranks) for b in ranks[i + 1 :]) % 2
             parities[atom.GetIdx()] = 1 + (odd ^ (atom.GetChiralTag() == handed[1]))
     return parities
 
 
 def bond_features(mol: Chem.Mol) -> tuple[np.ndarray, np.ndarray]:
-    """The atoms i < j that each bond joins, uint16 [bond, 2], and its three features, uint8
-    [bond, 3].
-    """
-    ends, rows = [], []
+    """The atoms i < j of each bond, uint16 [bond, 2], and its features, uint8 [bond, 3]."""
+    ends = []
+    rows = []
     for k in range(mol.GetNumBonds()):
         bond = mol.GetBondWithIdx(k)
-        i, j = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
-        ends.append((i, j) if i < j else (j, i))
-        kind, stereo = bond.GetBondType(), bond.GetStereo()
+        ends.append(sorted((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())))
+        kind = _BOND_TYPE.get(bond.GetBondType(), 4)
         # Unknown stereo is none: STEREOATROPCW and -CCW are newer than the list.
-        rows.append((_BOND_TYPE.get(kind, 4), _BOND_STEREO.get(stereo, 0), bond.GetIsConjugated()))
-    return np.array(ends, dtype=np.uint16).reshape(-1, 2), np.array(rows, dtype=np.uint8).reshape(
-        -1, 3
+        stereo = _BOND_STEREO.get(bond.GetStereo(), 0)
+        rows.append((kind, stereo, bond.GetIsConjugated()))
+    return (
+        np.array(ends, dtype=np.uint16).reshape(-1, 2),
+        np.array(rows, dtype=np.uint8).reshape(-1, len(BOND_FEATURES)),
     )
 
 
 def molecule_arrays(molecule: str | Chem.Mol) -> dict[str, np.ndarray | int]:
-    """All integer arrays of a stored molecule: heavy atoms in SMILES order, then hydrogens as AddHs
-    appends them.
+    """All integer arrays of a stored molecule: heavy atoms in SMILES order, then hydrogens.
 
-    ``parent`` is the heavy atom that an atom's labels are folded onto, itself for a heavy atom;
-    bonds between heavy atoms come first, then the bonds to hydrogen, in the order of the hydrogens.
-    A string must be the stored canonical SMILES; a molecule must be what MolFromSmiles makes of it.
+    Hydrogens stand as AddHs appends them. ``parent`` is the heavy atom that an atom's labels are
+    folded onto, itself for a heavy atom; bonds between heavy atoms come first, then the bonds to
+    hydrogen, in the order of the hydrogens. A string must be the stored canonical SMILES; a
+    molecule must be what MolFromSmiles makes of it.
     """
     mol = Chem.MolFromSmiles(molecule) if isinstance(molecule, str) else molecule
-    heavy, (bonds, feats) = atom_features(mol), bond_features(mol)
-    n_heavy = len(heavy)
-    counts = [atom.GetTotalNumHs() for atom in atoms(mol)]
-    owner = np.repeat(np.arange(n_heavy, dtype=np.uint16), counts)
+    heavy_feats = atom_features(mol)
+    bonds, bond_feats = bond_features(mol)
+    n_heavy = len(heavy_feats)
+    n_hydrogens = [atom.GetTotalNumHs() for atom in atoms(mol)]
+    owner = np.repeat(np.arange(n_heavy, dtype=np.uint16), n_hydrogens)  # heavy atom of a hydrogen
     n_hydrogen = len(owner)
+    hydrogen_feats = np.tile(np.array(_HYDROGEN, np.uint8), (n_hydrogen, 1))
+    hydrogen_bond_feats = np.zeros((n_hydrogen, len(BOND_FEATURES)), np.uint8)
     numbers = np.ones(n_heavy + n_hydrogen, dtype=np.uint8)
     numbers[:n_heavy] = [atom.GetAtomicNum() for atom in atoms(mol)]
     hydrogens = np.arange(n_heavy, n_heavy + n_hydrogen, dtype=np.uint16)
     return {
         "numbers": numbers,
-        "atom_feats": np.concatenate(
-            [heavy, np.tile(np.array(_HYDROGEN, np.uint8), (n_hydrogen, 1))]
-        ),
+        "atom_feats": np.concatenate([heavy_feats, hydrogen_feats]),
         "bonds": np.concatenate([bonds, np.stack([owner, hydrogens], axis=1)]),
-        "bond_feats": np.concatenate([feats, np.zeros((n_hydrogen, len(BOND_FEATURES)), np.uint8)]),
+        "bond_feats": np.concatenate([bond_feats, hydrogen_bond_feats]),
         "n_heavy": n_heavy,
         "n_heavy_bonds": len(bonds),
         "parent": np.concatenate([np.arange(n_heavy, dtype=np.uint16), owner]),

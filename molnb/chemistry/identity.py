@@ -17,8 +17,7 @@ def _hashed(text: str) -> str:
 
 @guarded("standardisation failed")
 def identity_keys(mol: Chem.Mol) -> tuple[str, str]:
-    """Two keys under which stereoisomers, protomers and (most) tautomers of a molecule fall
-    together.
+    """Two keys that stereoisomers, protomers and (most) tautomers of a molecule share.
 
     The first block of the InChIKey, and a hash of RDKit's HetAtomTautomerv2. Where InChI refuses a
     structure, the first is a hash of the SMILES without stereo, marked by a leading "-", so that
@@ -40,10 +39,9 @@ def murcko_scaffold(mol: Chem.Mol) -> str:
     reads it.
     """
     smiles = flat_smiles(Chem.MurckoDecompose(mol))
-    again = Chem.MolFromSmiles(
-        smiles
-    )  # twice written: equal scaffolds of different molecules become equal strings
-    return smiles if again is None else flat_smiles(again)
+    # Written twice, so that equal scaffolds of different molecules become equal strings.
+    reread = Chem.MolFromSmiles(smiles)
+    return smiles if reread is None else flat_smiles(reread)
 
 
 @guarded("standardisation failed")

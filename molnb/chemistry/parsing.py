@@ -12,15 +12,13 @@ INPUT_INDEX = "molnb_input_index"  # atom property: index in the input, explicit
 
 
 def atoms(mol: Chem.Mol) -> list[Chem.Atom]:
-    """All atoms in order; several times faster than iterating over ``mol.GetAtoms()``, which
-    checks every step.
-    """
+    """All atoms in order, several times faster than ``mol.GetAtoms()``, which checks each step."""
     return [mol.GetAtomWithIdx(i) for i in range(mol.GetNumAtoms())]
 
 
 @functools.cache
-def _with_hydrogens() -> Chem.SmilesParserParams:
-    """Explicit hydrogens stay atoms: they count in the input's numbering."""
+def with_explicit_hydrogens() -> Chem.SmilesParserParams:
+    """Parameters by which hydrogens that are written stay atoms: they count in the numbering."""
     params = Chem.SmilesParserParams()
     params.removeHs = False
     return params
@@ -29,16 +27,16 @@ def _with_hydrogens() -> Chem.SmilesParserParams:
 @functools.cache
 def _hydrogens_to_remove() -> Chem.RemoveHsParameters:
     params = Chem.RemoveHsParameters()
-    params.removeDefiningBondStereo = (
-        True  # of an imine C=N-H, written with its hydrogen in many databases
-    )
+    # Of an imine C=N-H, written with its hydrogen in many databases.
+    params.removeDefiningBondStereo = True
     params.removeNontetrahedralNeighbors = True
     return params
 
 
 def without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
-    """The molecule with all hydrogens implicit that can be; an imine loses the stereo that only
-    its N-H defines.
+    """The molecule with all hydrogens implicit that can be.
+
+    An imine loses the stereo that only its N-H defines.
     """
     return Chem.RemoveHs(mol, _hydrogens_to_remove())
 
@@ -48,9 +46,10 @@ def parse_smiles(smiles: str) -> Chem.Mol:
     """Read a SMILES string; each atom remembers its index in it through standardisation."""
     if not smiles or not smiles.strip():
         raise MoleculeError("empty structure")
-    mol = Chem.MolFromSmiles(smiles, _with_hydrogens())
+    mol = Chem.MolFromSmiles(smiles, with_explicit_hydrogens())
     if mol is None:
-        raise _why_unreadable(Chem.MolFromSmiles(smiles, sanitize=False), repr(smiles[:80]))
+        unsanitised = Chem.MolFromSmiles(smiles, sanitize=False)
+        raise _unreadable(unsanitised, repr(smiles[:80]))
     return numbered(mol)
 
 
@@ -61,9 +60,8 @@ def parse_molblock(block: str) -> Chem.Mol:
         raise MoleculeError("empty structure")
     mol = Chem.MolFromMolBlock(block, removeHs=False)
     if mol is None:
-        raise _why_unreadable(
-            Chem.MolFromMolBlock(block, removeHs=False, sanitize=False), "mol block"
-        )
+        unsanitised = Chem.MolFromMolBlock(block, removeHs=False, sanitize=False)
+        raise _unreadable(unsanitised, "mol block")
     return numbered(mol)
 
 
@@ -76,13 +74,17 @@ def numbered(mol: Chem.Mol) -> Chem.Mol:
     return mol
 
 
-def _why_unreadable(unsanitised: Chem.Mol | None, given: str) -> MoleculeError:
+def _unreadable(unsanitised: Chem.Mol | None, text: str) -> MoleculeError:
+    """Why RDKit did not read a structure, as far as it can tell."""
     if unsanitised is None:
-        return MoleculeError("unreadable structure", given)
-    reasons = {"AtomValenceException": "impossible valence", "KekulizeException": "no Kekulé form",
-               "AtomKekulizeException": "no Kekulé form"}  # fmt: skip
+        return MoleculeError("unreadable structure", text)
+    reasons = {
+        "AtomValenceException": "impossible valence",
+        "KekulizeException": "no Kekulé form",
+        "AtomKekulizeException": "no Kekulé form",
+    }
     for problem in Chem.DetectChemistryProblems(unsanitised):
         return MoleculeError(
             reasons.get(problem.GetType(), "sanitisation failed"), problem.Message()
         )
-    return MoleculeError("sanitisation failed", given)
+    return MoleculeError("sanitisation failed", text)

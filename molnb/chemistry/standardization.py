@@ -1,9 +1,4 @@
-"""Read a structure and reduce it to its neutral parent, whose canonical SMILES decides everything
-that follows.
-
-``chemistry`` offers these functions together with the others; here is also what they share:
-``MoleculeError``, its reasons, and the guard that turns whatever RDKit raises into one.
-"""
+"""Reduce a structure to its neutral parent, whose canonical SMILES decides all that follows."""
 
 from __future__ import annotations
 
@@ -16,7 +11,7 @@ from rdkit import Chem
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from .failures import MoleculeError, guarded
-from .parsing import INPUT_INDEX, _with_hydrogens, atoms, without_hydrogens
+from .parsing import INPUT_INDEX, atoms, with_explicit_hydrogens, without_hydrogens
 from .salts import INORGANIC_CARBON, SALTS_AND_SOLVENTS
 
 
@@ -33,16 +28,15 @@ class StandardizedMolecule(NamedTuple):
 
 # Metals are disconnected from what binds them as ions do. Bonds to carbon stay: cut, ferrocene
 # would leave radicals.
-_METAL_BONDS = "[Al,Sc,Ti,V,Cr,Mn,Fe,Co,Ni,Cu,Zn,Y,Zr,Nb,Mo,Tc,Ru,Rh,Pd,Ag,Cd,Hf,Ta,W,Re,Os,Ir,Pt,Au]~[P,As,Sb,S,Se,Te,Cl,Br,I]"
+_METALS = "Al,Sc,Ti,V,Cr,Mn,Fe,Co,Ni,Cu,Zn,Y,Zr,Nb,Mo,Tc,Ru,Rh,Pd,Ag,Cd,Hf,Ta,W,Re,Os,Ir,Pt,Au"
+_METAL_BONDS = f"[{_METALS}]~[P,As,Sb,S,Se,Te,Cl,Br,I]"
 # RDKit writes a sulfoxide as S+-O-; most databases, and MMFF94's paper, draw it with a double bond.
 _SULFOXIDE = "Sulfoxide to S=O\t[!O:1][S+1;X3:2]([O-1:3])[!O:4]>>[*:1][S+0:2](=[O+0:3])[*:4]"
 
 
 @functools.cache
 def _cleaning_steps() -> tuple[Callable, ...]:
-    """RDKit's Cleanup, with its tables read once: metals disconnected, groups normalised, acids
-    reionised.
-    """
+    """RDKit's Cleanup with its tables read once: disconnect metals, normalise groups, reionise."""
     disconnector = rdMolStandardize.MetalDisconnector()
     disconnector.SetMetalNon(Chem.MolFromSmarts(_METAL_BONDS))
     sulfoxide = rdMolStandardize.NormalizerFromData(
@@ -57,14 +51,9 @@ def _cleaning_steps() -> tuple[Callable, ...]:
 
 
 @functools.cache
-def _accompanying() -> tuple[frozenset[str], frozenset[str]]:
-    """Salts and solvents, and carbon compounds that count as inorganic, as canonical SMILES
-    without stereo.
-    """
-    lists = SALTS_AND_SOLVENTS, INORGANIC_CARBON.split()
-    return tuple(
-        frozenset(flat_smiles(Chem.MolFromSmiles(smiles)) for smiles in each) for each in lists
-    )
+def _canonical(smiles: tuple[str, ...]) -> frozenset[str]:
+    """The same molecules as canonical SMILES without stereo."""
+    return frozenset(flat_smiles(Chem.MolFromSmiles(text)) for text in smiles)
 
 
 @functools.cache
@@ -97,7 +86,7 @@ def standardize(mol: Chem.Mol, max_heavy_atoms: int = 64) -> StandardizedMolecul
         )
     if any(atom.GetAtomicNum() == 0 for atom in atoms(mol)):
         raise MoleculeError("dummy atom", "an atom * stands for no element")
-    mol, cleared = _cleared(mol)
+    mol, cleared_isotopes = _clear_labels(mol)
     mol, _ = reread(mol)  # from here on nothing depends on how the input was written
     for clean in _cleaning_steps():
         clean(mol)
@@ -111,31 +100,32 @@ def standardize(mol: Chem.Mol, max_heavy_atoms: int = 64) -> StandardizedMolecul
         )
     order = np.array([atom.GetIntProp(INPUT_INDEX) for atom in atoms(parent)], dtype=np.int32)
     return StandardizedMolecule(
-        smiles, order, parent, Chem.GetFormalCharge(parent), cleared, removed
+        smiles, order, parent, Chem.GetFormalCharge(parent), cleared_isotopes, removed
     )
 
 
-def _cleared(mol: Chem.Mol) -> tuple[Chem.Mol, int]:
-    mol, cleared = Chem.Mol(mol), 0
+def _clear_labels(mol: Chem.Mol) -> tuple[Chem.Mol, int]:
+    """The molecule without isotope labels and atom maps, and how many atoms had an isotope."""
+    mol = Chem.Mol(mol)
+    n_isotope = 0
     for atom in atoms(mol):
         atom.SetAtomMapNum(0)
         if atom.GetIsotope():
             atom.SetIsotope(0)
-            cleared += 1
-    return without_hydrogens(mol), cleared
+            n_isotope += 1
+    return without_hydrogens(mol), n_isotope
 
 
 def reread(mol: Chem.Mol) -> tuple[Chem.Mol, str]:
-    """The molecule as its own SMILES is read, atoms still knowing their input index, and that
-    SMILES.
-    """
+    """The molecule as its own SMILES is read, atoms with their input index, and that SMILES."""
     smiles = Chem.MolToSmiles(mol)
-    again = Chem.MolFromSmiles(smiles, _with_hydrogens())
+    again = Chem.MolFromSmiles(smiles, with_explicit_hydrogens())
     if again is None or again.GetNumAtoms() != mol.GetNumAtoms():
         raise MoleculeError("no stable SMILES", f"RDKit cannot read {smiles}, which it wrote")
-    written = mol.GetProp("_smilesAtomOutputOrder")[1:-1].strip(",").split(",")
-    for atom, source in zip(atoms(again), written, strict=True):
-        atom.SetIntProp(INPUT_INDEX, mol.GetAtomWithIdx(int(source)).GetIntProp(INPUT_INDEX))
+    # RDKit notes as text in which order it wrote the atoms: "[2,0,1,]".
+    order = mol.GetProp("_smilesAtomOutputOrder")[1:-1].strip(",").split(",")
+    for atom, index in zip(atoms(again), order, strict=True):
+        atom.SetIntProp(INPUT_INDEX, mol.GetAtomWithIdx(int(index)).GetIntProp(INPUT_INDEX))
     return again, smiles
 
 
@@ -149,24 +139,31 @@ def fixed_point(mol: Chem.Mol) -> tuple[Chem.Mol, str]:
 
 
 def _parent(mol: Chem.Mol) -> tuple[Chem.Mol, tuple[str, ...]]:
-    """The one fragment that the structure is about, uncharged, and the SMILES of the others."""
+    """The one fragment that the structure is about, neutral, and the SMILES of the others."""
     parts = list(Chem.GetMolFrags(mol, asMols=True))
     for part in parts:
         uncharger().unchargeInPlace(part)
     smiles = [Chem.MolToSmiles(part) for part in parts]
     distinct = dict(zip(reversed(smiles), reversed(parts), strict=True))  # the first copy stays
-    chosen = _most_organic(distinct) if len(distinct) > 1 else distinct
-    ((parent_smiles, parent),) = chosen.items()
+    parent = _most_organic(distinct) if len(distinct) > 1 else smiles[0]
     removed = list(smiles)
-    removed.remove(parent_smiles)
-    return parent, tuple(sorted(removed))
+    removed.remove(parent)
+    return distinct[parent], tuple(sorted(removed))
 
 
-def _most_organic(distinct: dict[str, Chem.Mol]) -> dict[str, Chem.Mol]:
-    salts, inorganic = _accompanying()
+def _most_organic(distinct: dict[str, Chem.Mol]) -> str:
+    """SMILES of the one fragment that is organic and no salt or solvent.
+
+    Where all are salts or solvents, the one organic fragment; where none is organic, the one with
+    carbon.
+    """
+    salts = _canonical(tuple(SALTS_AND_SOLVENTS))
+    inorganic = _canonical(tuple(INORGANIC_CARBON))
     flat = {smiles: flat_smiles(part) for smiles, part in distinct.items()}
     carbon = [
-        s for s, part in distinct.items() if any(atom.GetAtomicNum() == 6 for atom in atoms(part))
+        smiles
+        for smiles, part in distinct.items()
+        if any(atom.GetAtomicNum() == 6 for atom in atoms(part))
     ]
     organic = [s for s in carbon if flat[s] not in inorganic] or carbon
     chosen = [s for s in organic if flat[s] not in salts] or organic
@@ -174,4 +171,4 @@ def _most_organic(distinct: dict[str, Chem.Mol]) -> dict[str, Chem.Mol]:
         raise MoleculeError("no parent fragment", "only inorganic: " + ".".join(sorted(distinct)))
     if len(chosen) > 1:
         raise MoleculeError("two organic parents", ".".join(sorted(chosen)))
-    return {chosen[0]: distinct[chosen[0]]}
+    return chosen[0]

@@ -16,36 +16,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..recipes.units import EV_PER_HARTREE
 from ..shapes import Float, Int
 
-EV_PER_HARTREE = 27.211386245988  # CODATA 2018
 BOHR_PER_ANGSTROM = 1 / 0.529177210903  # CODATA 2018
 DEBYE_PER_E_BOHR = 2.541746473  # CODATA 2018
-ELEMENTS = {
-    "H": 1,
-    "B": 5,
-    "C": 6,
-    "N": 7,
-    "O": 8,
-    "F": 9,
-    "Si": 14,
-    "P": 15,
-    "S": 16,
-    "Cl": 17,
-    "Br": 35,
-    "I": 53,
-}
-MAX_FRACTION = (
-    0.01  # e: at 300 K, a gap below about 0.3 eV puts more than this above the Fermi level
-)
+ELEMENTS = {"H": 1, "B": 5, "C": 6, "N": 7, "O": 8, "F": 9,
+            "Si": 14, "P": 15, "S": 16, "Cl": 17, "Br": 35, "I": 53}  # fmt: skip
+# Electrons: at 300 K, a gap below about 0.3 eV puts more than this above the Fermi level.
+MAX_FRACTION = 0.01
 # tblite's measure of SCF thresholds, 1 by default. An energy is right to second order: at 10 the
 # solvation free energies of 90 molecules stay within 3e-5 eV of fully converged ones, for 30 %
 # fewer cycles.
 SOLVENT_ACCURACY = 10.0
-SOLVENTS = (
-    "water",
-    "octanol",
-)  # octanol is the dry solvent in tblite; "woctanol" would be the wet one
+# Octanol is the dry solvent in tblite; "woctanol" would be the wet one.
+SOLVENTS = ("water", "octanol")
 
 NO_GEOMETRY = "no optimised geometry"
 CHARGED = "charged after standardisation"
@@ -57,9 +42,7 @@ MISSING_REASONS = (NO_GEOMETRY, CHARGED, ELEMENT, ODD, UNCONVERGED, FRACTIONAL)
 
 
 class UndefinedLabelError(Exception):
-    """The label of this molecule would be a number without meaning; the reason is one of
-    MISSING_REASONS.
-    """
+    """A molecule whose labels would be numbers without meaning, for one of MISSING_REASONS."""
 
     def __init__(self, reason: str):
         super().__init__(reason)
@@ -69,19 +52,21 @@ class UndefinedLabelError(Exception):
 class XTB(NamedTuple):
     """GFN2-xTB labels of one conformer."""
 
-    energy: (
-        float  # eV, electronic plus nuclear, against free electrons and nuclei of the valence shell
-    )
+    # eV, electronic plus nuclear, against free electrons and nuclei of the valence shell
+    energy: float
     homo: float  # eV
     lumo: float  # eV
     gap: float  # eV
     dipole: float  # D
-    solvation_water: (
-        float  # eV, ALPB free energy, 1 mol/L ideal gas to 1 mol/L solution, geometry kept
-    )
+    # eV, ALPB free energy, 1 mol/L ideal gas to 1 mol/L solution, geometry kept
+    solvation_water: float
     solvation_octanol: float  # eV, likewise
     charges: Float[np.ndarray, " atom"]  # e, Mulliken
     bond_orders: Float[np.ndarray, "atom atom"]  # Wiberg, zero on the diagonal
+
+    def of_molecule(self) -> dict[str, float]:
+        """The labels that are one number a molecule, by name."""
+        return {name: value for name, value in self._asdict().items() if isinstance(value, float)}
 
 
 def xtb_labels(
@@ -103,22 +88,27 @@ def xtb_labels(
         energy = gas.get("energy")
         homo, lumo = _frontier_orbitals(gas)
         dipole = np.linalg.norm(gas.get("dipole")) * DEBYE_PER_E_BOHR
-        charges, orders = gas.get("charges"), gas.get("bond-orders")
-        solvation = []
-        for solvent in (
-            SOLVENTS
-        ):  # each SCF starts from the one before, and overwrites it: gas, water, octanol
+        charges = gas.get("charges")
+        bond_orders = gas.get("bond-orders")
+        solvation = {}
+        # Each SCF starts from the one before, and overwrites it: gas, water, octanol.
+        for solvent in SOLVENTS:
             solvated = _single_point(numbers, positions, charge, solvent, gas)
-            solvation.append((solvated.get("energy") - energy) * EV_PER_HARTREE)
-    values = [
-        float(value)
-        for value in (energy * EV_PER_HARTREE, homo, lumo, lumo - homo, dipole, *solvation)
-    ]
-    if not np.isfinite(values).all():
-        raise UndefinedLabelError(UNCONVERGED)
-    return XTB(
-        *values, charges.astype(np.float32), orders.reshape(len(numbers), -1).astype(np.float32)
+            solvation[solvent] = (solvated.get("energy") - energy) * EV_PER_HARTREE
+    labels = XTB(
+        energy=float(energy * EV_PER_HARTREE),
+        homo=float(homo),
+        lumo=float(lumo),
+        gap=float(lumo - homo),
+        dipole=float(dipole),
+        solvation_water=float(solvation["water"]),
+        solvation_octanol=float(solvation["octanol"]),
+        charges=charges.astype(np.float32),
+        bond_orders=bond_orders.reshape(len(numbers), -1).astype(np.float32),
     )
+    if not np.isfinite(list(labels.of_molecule().values())).all():
+        raise UndefinedLabelError(UNCONVERGED)
+    return labels
 
 
 def _refuse_meaningless(numbers: np.ndarray, charge: int, converged: bool) -> None:
@@ -156,14 +146,13 @@ def _single_point(numbers, positions, charge, solvent=None, restart=None):
 
 def _frontier_orbitals(result) -> tuple[float, float]:
     """Energies in eV of the highest occupied and lowest empty orbital of a closed shell."""
-    energies, occupations = result.get("orbital-energies"), result.get("orbital-occupations")
+    energies = result.get("orbital-energies")
+    occupations = result.get("orbital-occupations")
     if np.minimum(occupations, 2 - occupations).max() > MAX_FRACTION:
         raise UndefinedLabelError(FRACTIONAL)
     n_occupied = int(np.count_nonzero(occupations > 1))
-    if n_occupied == len(energies):
-        raise UndefinedLabelError(
-            FRACTIONAL
-        )  # a minimal basis without an empty orbital has no LUMO
+    if n_occupied == len(energies):  # a minimal basis without an empty orbital has no LUMO
+        raise UndefinedLabelError(FRACTIONAL)
     return energies[n_occupied - 1] * EV_PER_HARTREE, energies[n_occupied] * EV_PER_HARTREE
 
 
@@ -178,9 +167,7 @@ def _openmp():
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Run tblite on one thread and give the caller's setting back: the runtime may be shared
-    with torch.
-    """
+    """Run tblite on one thread, then give the setting back: torch may share the runtime."""
     openmp = _openmp()
     before = openmp.omp_get_max_threads() if openmp else 1
     if before > 1:
@@ -190,12 +177,3 @@ def _one_thread() -> Iterator[None]:
     finally:
         if before > 1:
             openmp.omp_set_num_threads(before)
-
-
-def fold_onto_heavy(
-    values: Float[np.ndarray, " atom"], parent: Int[np.ndarray, " atom"]
-) -> np.ndarray:
-    """Sum a value per atom onto heavy atoms, hydrogens onto their neighbour; sums over the
-    molecule stay.
-    """
-    return np.bincount(parent, weights=values).astype(values.dtype)

@@ -1,3 +1,1 @@
-"""From a recipe to shards: standardise, deduplicate, embed, label, split; and what is in a
-corpus.
-"""
+"""From a recipe to shards: standardise, deduplicate, embed, label, split; corpora in numbers."""

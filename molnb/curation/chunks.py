@@ -1,5 +1,4 @@
-"""What a worker does with a slice of rows: read and standardise them; give kept molecules
-conformers and labels.
+"""What a worker does with a slice of rows: standardise them; give molecules conformers and labels.
 
 Each slice ends in files that appear whole or not at all, so a killed curation goes on with the
 slices that are missing. A row that fails is written down with its step, reason and detail; nothing
@@ -15,26 +14,46 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..chemistry.conformer import make_conformer
+from ..chemistry.conformer import Conformer, make_conformer
 from ..chemistry.failures import MoleculeError
 from ..chemistry.features import molecule_arrays
 from ..chemistry.identity import identity_keys, murcko_scaffold, undefined_stereo
 from ..chemistry.parsing import parse_molblock, parse_smiles
 from ..chemistry.standardization import standardize
-from ..chemistry.xtb import XTB, UndefinedLabelError, xtb_labels
+from ..chemistry.xtb import UndefinedLabelError, xtb_labels
 from ..files import write_table
 from ..processes import Slice
 from ..recipes.schema import Recipe
-from ..recipes.snapshot import snapshot_schema
 from ..shards import DROPPED_SCHEMA, part_schema
 
 DIED = "worker died (machine-dependent)"
+# Faults of the program, or of a library, that one row has met. What is wrong with the machine
+# (OSError, ImportError) is not among them: it stops the work.
+FAULTS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NameError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 READ_SCHEMA = pa.schema(
-    [*DROPPED_SCHEMA, ("smiles", pa.string()), ("atom_order", pa.list_(pa.uint16())), ("charge", pa.int32()),
-     ("n_heavy", pa.int32()), ("inchikey14", pa.string()), ("tautomer_key", pa.string()), ("scaffold", pa.string()),
-     ("undefined_stereo", pa.int32()), ("cleared_isotopes", pa.int32())]
-)  # fmt: skip
+    [
+        *DROPPED_SCHEMA,
+        ("smiles", pa.string()),
+        ("atom_order", pa.list_(pa.uint16())),
+        ("charge", pa.int32()),
+        ("n_heavy", pa.int32()),
+        ("inchikey14", pa.string()),
+        ("tautomer_key", pa.string()),
+        ("scaffold", pa.string()),
+        ("undefined_stereo", pa.int32()),
+        ("cleared_isotopes", pa.int32()),
+    ]
+)
 
 
 class Job(NamedTuple):
@@ -45,7 +64,7 @@ class Job(NamedTuple):
 
     @property
     def work(self) -> Path:
-        """Unfinished business; deleted when the manifest is written."""
+        """Where unfinished work lies; deleted when the manifest is written."""
         return self.folder / "work"
 
     @property
@@ -60,78 +79,86 @@ class Job(NamedTuple):
         return self.work / stage / f"slice-{index:05d}.parquet"
 
     def schema(self) -> pa.Schema:
-        """Columns of this recipe's parts; residuals are not among them, they depend on the
-        training rows.
-        """
+        """Columns of this recipe's parts, without residuals, which depend on the training rows."""
         labels = [label.model_dump() for label in self.recipe.labels if label.residual_of is None]
         return part_schema(labels, list(self.recipe.flags))
 
 
 def read_rows(path: Path, rows: np.ndarray) -> pa.Table:
-    """Some rows of a Parquet file, by ascending position, touching only the row groups they lie
-    in.
-    """
+    """Some rows of a Parquet file, by ascending position, from the row groups they lie in alone."""
     file = pq.ParquetFile(path)
     sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    group = np.searchsorted(starts, rows, side="right") - 1
-    pieces = [
-        file.read_row_group(int(g)).take(pa.array(rows[group == g] - starts[g]))
-        for g in np.unique(group)
-    ]
+    group_of_row = np.searchsorted(starts, rows, side="right") - 1
+    pieces = []
+    for group in np.unique(group_of_row):
+        inside = rows[group_of_row == group] - starts[group]
+        pieces.append(file.read_row_group(int(group)).take(pa.array(inside)))
     return pa.concat_tables(pieces)
 
 
-# ------------------------------------------------------------------------------- pass 1: parse, standardise, keys
+def _outcome(step: str, reason: str, detail: str) -> dict[str, str]:
+    return {"step": step, "reason": reason, "detail": detail}
+
+
+def _failure(failure: MoleculeError) -> dict[str, str]:
+    return _outcome(failure.step, failure.reason, failure.detail)
+
+
+def _unexpected(step: str, error: Exception) -> dict[str, str]:
+    """A row must not stop a week of others; a fault of every row still does, see below."""
+    return _outcome(step, "unexpected error", f"{type(error).__name__}: {error}"[:300])
+
+
+def _refuse_all_unexpected(rows: list[dict[str, Any]]) -> None:
+    if len(rows) > 3 and all(row.get("reason") == "unexpected error" for row in rows):
+        raise RuntimeError(
+            f"every one of {len(rows)} rows failed unexpectedly; the first: {rows[0]['detail']}"
+        )
+
+
+# ------------------------------------------------------- pass 1: parse, standardise, keys
 
 
 def read_slice(job: Job, piece: Slice, write: bool = True) -> None:
-    """Parse and standardise a slice of the sampled rows and give each its keys, or its reason to
-    be dropped.
-    """
-    rows = np.arange(piece.start, piece.stop)
-    died = {int(i) for i in piece.died}
-    positions = np.load(job.sample, mmap_mode="r")[rows] if job.sample.exists() else rows
-    given = read_rows(job.work / "source.parquet", np.asarray(positions)).to_pylist()
-    required = [label.name for label in job.recipe.labels if label.missing == "drop"]
+    """Parse and standardise a slice of the sampled rows, and write down what became of each."""
+    positions = np.arange(piece.start, piece.stop)
+    numbers = positions
+    if job.sample.exists():
+        numbers = np.asarray(np.load(job.sample, mmap_mode="r")[positions])
+    rows = read_rows(job.work / "source.parquet", numbers).to_pylist()
     read = [
-        _read_row(row, job.recipe, required, position in died)
-        for position, row in zip(rows, given, strict=True)
+        _read_row(row, job.recipe, died=position in piece.died)
+        for position, row in zip(positions.tolist(), rows, strict=True)
     ]
     if write:
         _refuse_all_unexpected(read)
         write_table(pa.Table.from_pylist(read, READ_SCHEMA), job.slice_file("read", piece.index))
 
 
-def _read_row(
-    row: dict[str, Any], recipe: Recipe, required: list[str], died: bool
-) -> dict[str, Any]:
-    block = recipe.columns.smiles is None
-    out = {key: row[key] for key in ("row", "line", "id")} | {
-        "input_smiles": None if block else row["structure"]
+def _read_row(row: dict[str, Any], recipe: Recipe, died: bool) -> dict[str, Any]:
+    """A row of the source as READ_SCHEMA has it: standardised, or with its reason to be dropped."""
+    is_block = recipe.columns.smiles is None
+    columns = {
+        "row": row["row"],
+        "line": row["line"],
+        "id": row["id"],
+        "input_smiles": None if is_block else row["structure"],
     }
     if died:
-        return out | {"step": "worker", "reason": DIED, "detail": ""}
+        return columns | _outcome("worker", DIED, "")
     if row["problem"] is not None:
-        return out | {"step": "read", "reason": "malformed row", "detail": row["problem"]}
-    for name in required:
-        if row[name] is None:
-            return out | {"step": "label", "reason": "label missing", "detail": name}
+        return columns | _outcome("read", "malformed row", row["problem"])
+    for label in recipe.labels:
+        if label.missing == "drop" and row[label.name] is None:
+            return columns | _outcome("label", "label missing", label.name)
+    parse = parse_molblock if is_block else parse_smiles
     try:
-        return out | _standard_columns(
-            (parse_molblock if block else parse_smiles)(row["structure"] or ""), recipe
-        )
+        return columns | _standard_columns(parse(row["structure"] or ""), recipe)
     except MoleculeError as failure:
-        return out | {"step": failure.step, "reason": failure.reason, "detail": failure.detail}
-    except (
-        ValueError,
-        RuntimeError,
-        ArithmeticError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        return out | _unexpected("standardise", error)
+        return columns | _failure(failure)
+    except FAULTS as error:
+        return columns | _unexpected("standardise", error)
 
 
 def _standard_columns(mol: Any, recipe: Recipe) -> dict[str, Any]:
@@ -150,58 +177,32 @@ def _standard_columns(mol: Any, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _unexpected(step: str, error: Exception) -> dict[str, str]:
-    """A row must not stop a week of others; a fault of every row still does, see below."""
-    return {
-        "step": step,
-        "reason": "unexpected error",
-        "detail": f"{type(error).__name__}: {error}"[:300],
-    }
-
-
-def _refuse_all_unexpected(rows: list[dict[str, Any]]) -> None:
-    if len(rows) > 3 and all(row.get("reason") == "unexpected error" for row in rows):
-        raise RuntimeError(
-            f"every one of {len(rows)} rows failed unexpectedly; the first: {rows[0]['detail']}"
-        )
-
-
-# --------------------------------------------------------------------------------- pass 3: conformers and labels
+# ------------------------------------------------------- pass 3: conformers and labels
 
 
 def label_slice(job: Job, piece: Slice, write: bool = True) -> None:
-    """Give a slice of the kept molecules conformers, arrays and labels; those that get none are
-    written as failed.
-    """
-    kept = read_rows(job.work / "kept.parquet", np.arange(piece.start, piece.stop)).to_pylist()
-    parts, failed = [], []
-    for position, row in enumerate(kept, piece.start):
+    """Give a slice of the molecules conformers, arrays and labels, and write down what fails."""
+    positions = np.arange(piece.start, piece.stop)
+    rows = read_rows(job.work / "kept.parquet", positions).to_pylist()
+    molecules = []
+    failed = []
+    for position, row in enumerate(rows, piece.start):
+        if position in piece.died:
+            failed.append(row | _outcome("worker", DIED, ""))
+            continue
         try:
-            if position in piece.died:
-                failed.append(row | {"step": "worker", "reason": DIED, "detail": ""})
-            else:
-                parts.append(row | _conformer_columns(row["smiles"], job.recipe))
+            molecules.append(row | _conformer_columns(row["smiles"], job.recipe))
         except MoleculeError as failure:
-            failed.append(
-                row | {"step": failure.step, "reason": failure.reason, "detail": failure.detail}
-            )
-        except (
-            ValueError,
-            RuntimeError,
-            ArithmeticError,
-            LookupError,
-            TypeError,
-            AttributeError,
-        ) as error:
+            failed.append(row | _failure(failure))
+        except FAULTS as error:
             failed.append(row | _unexpected("conformer", error))
     if write:
-        _refuse_all_unexpected(failed if not parts else [])
-        write_table(
-            pa.Table.from_pylist(failed, DROPPED_SCHEMA), job.slice_file("failed", piece.index)
-        )
-        write_table(
-            _part_table(parts, job.schema()), job.slice_file("part", piece.index)
-        )  # last: says "done"
+        _refuse_all_unexpected(failed if not molecules else [])
+        failed_table = pa.Table.from_pylist(failed, DROPPED_SCHEMA)
+        write_table(failed_table, job.slice_file("failed", piece.index))
+        # The part comes last: it says that the slice is done.
+        part = _part_table(molecules, job.schema())
+        write_table(part, job.slice_file("part", piece.index))
 
 
 def _conformer_columns(smiles: str, recipe: Recipe) -> dict[str, Any]:
@@ -220,56 +221,51 @@ def _conformer_columns(smiles: str, recipe: Recipe) -> dict[str, Any]:
         "bond_feats": arrays["bond_feats"].ravel(),
         "parent": arrays["parent"],
     }
-    if recipe.needs_xtb():
-        try:
-            xtb = xtb_labels(
-                arrays["numbers"], conformer.coords, arrays["charge"], conformer.converged
-            )
-        except UndefinedLabelError as why:
-            return columns | {"missing": why.reason}
-        computed = _computed(xtb, arrays)
-        columns |= {
-            label.name: computed[label.computed] for label in recipe.labels if label.computed
-        }
-    return columns
+    if not recipe.needs_xtb():
+        return columns
+    try:
+        computed = _xtb_columns(arrays, conformer)
+    except UndefinedLabelError as error:
+        return columns | {"missing": error.reason}
+    return columns | {
+        label.name: computed[label.computed] for label in recipe.labels if label.computed
+    }
 
 
-def _computed(xtb: XTB, arrays: dict[str, Any]) -> dict[str, Any]:
-    """Every computed label by its name in recipes; lists in stored order of atoms, bonds and
-    heavy-atom pairs.
+def _xtb_columns(arrays: dict[str, Any], conformer: Conformer) -> dict[str, Any]:
+    """Every computed label by its name in recipes.
+
+    Lists are in the stored order of atoms, bonds and pairs of heavy atoms.
     """
-    bonds, n_heavy = arrays["bonds"], arrays["n_heavy"]
-    values = {f"xtb.{name}": float(getattr(xtb, name)) for name in XTB._fields[:7]}
-    values["xtb.charges"] = xtb.charges
-    values["xtb.bond_orders"] = xtb.bond_orders[bonds[:, 0], bonds[:, 1]]
-    values["xtb.pair_orders"] = xtb.bond_orders[np.triu_indices(n_heavy, 1)]
-    return values
+    xtb = xtb_labels(arrays["numbers"], conformer.coords, arrays["charge"], conformer.converged)
+    labels: dict[str, Any] = {f"xtb.{name}": value for name, value in xtb.of_molecule().items()}
+    begin, end = arrays["bonds"].T
+    labels["xtb.charges"] = xtb.charges
+    labels["xtb.bond_orders"] = xtb.bond_orders[begin, end]
+    labels["xtb.pair_orders"] = xtb.bond_orders[np.triu_indices(arrays["n_heavy"], 1)]
+    return labels
+
+
+# ------------------------------------------------------------------------------ to Arrow
 
 
 def _part_table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     columns = []
     for field in schema:
         values = [row.get(field.name) for row in rows]
-        columns.append(
-            _list_array(values, field.type)
-            if pa.types.is_list(field.type)
-            else pa.array(values, field.type)
-        )
+        make = _list_array if pa.types.is_list(field.type) else pa.array
+        columns.append(make(values, field.type))
     return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _list_array(values: list, kind: pa.ListType) -> pa.Array:
-    """Ragged numpy arrays as one Arrow column, without a Python object a number; None stays
-    null.
+    """Ragged numpy arrays as one Arrow column; None stays null.
+
+    Arrow itself would make a Python object of every number.
     """
     dtype = kind.value_type.to_pandas_dtype()
     arrays = [np.asarray(() if value is None else value, dtype) for value in values]
-    offsets = np.concatenate([[0], np.cumsum([len(a) for a in arrays])]).astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum([len(array) for array in arrays])]).astype(np.int32)
     flat = np.concatenate([np.zeros(0, dtype), *arrays])
     mask = pa.array([value is None for value in values], pa.bool_())
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat), type=kind, mask=mask)
-
-
-def source_label_columns(recipe: Recipe) -> list[str]:
-    """Names of the labels that come with the rows of the source."""
-    return snapshot_schema(recipe).names[5:]

@@ -6,53 +6,64 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from rdkit import Chem
 from rdkit.Chem import Crippen, Descriptors
 
+from ..chemistry.fingerprints import nearest_similarities
 from ..shards import SPLIT_VALUES, Shards
-from .splits import nearest_similarities
 
-STEREO = ("no stereo element", "all defined", "some open")
+NO_STEREO = "no stereo element"
+DEFINED_STEREO = "all defined"
+OPEN_STEREO = "some open"
+LOST_COLUMNS = ["corpus", "what", "step", "reason", "n", "of"]
 
 
-def describe_molecules(shards: Shards) -> dict[str, np.ndarray]:
-    """Heavy atoms, molecular weight and logP of every molecule, under names that carry the unit.
+def describe_molecules(shards: Shards) -> pd.DataFrame:
+    """Heavy atoms, molecular weight and logP, a row a molecule; columns are named with the unit.
 
     logP is Crippen's sum of atom contributions (J. Chem. Inf. Comput. Sci. 1999, 39, 868), a guess
     and no measurement.
     """
     mols = [Chem.MolFromSmiles(smiles) for smiles in shards.smiles()]
-    return {
-        "heavy atoms": np.array([mol.GetNumHeavyAtoms() for mol in mols]),
-        "molecular weight (g/mol)": np.array([Descriptors.MolWt(mol) for mol in mols]),
-        "logP (Crippen)": np.array([Crippen.MolLogP(mol) for mol in mols]),
-    }
+    return pd.DataFrame(
+        {
+            "heavy atoms": [mol.GetNumHeavyAtoms() for mol in mols],
+            "molecular weight (g/mol)": [Descriptors.MolWt(mol) for mol in mols],
+            "logP (Crippen)": [Crippen.MolLogP(mol) for mol in mols],
+        }
+    )
+
+
+# -------------------------------------------------------------------------------------- shares
 
 
 def element_shares(shards: Shards) -> dict[str, float]:
-    """Share of the molecules that hold an element (0 to 1), by symbol, most frequent first;
-    hydrogen is left out.
+    """Share of the molecules that hold an element (0 to 1), by symbol, most frequent first.
+
+    Hydrogen is left out.
     """
-    offset, numbers = np.asarray(shards.array("atom_offset")), np.asarray(shards.array("numbers"))
-    owner = np.repeat(np.arange(shards.n), np.diff(offset))
-    found = np.unique(np.stack([owner, numbers], 1)[numbers > 1], axis=0)[:, 1]
+    n_atom = np.diff(np.asarray(shards.array("atom_offset")))
+    numbers = np.asarray(shards.array("numbers"))
+    molecule = np.repeat(np.arange(shards.n), n_atom)
+    heavy = numbers > 1
+    # One row for each element of each molecule, however often it occurs there.
+    pairs = np.unique(np.stack([molecule[heavy], numbers[heavy]], 1), axis=0)
     symbol = Chem.GetPeriodicTable().GetElementSymbol
-    return {
-        symbol(int(number)): count / shards.n
-        for number, count in Counter(found.tolist()).most_common()
-    }
+    counts = Counter(pairs[:, 1].tolist())
+    return {symbol(number): count / shards.n for number, count in counts.most_common()}
 
 
 def stereo_shares(shards: Shards) -> dict[str, float]:
-    """Share of the molecules without stereo elements, with all of them defined, and with some
-    left open (0 to 1).
-    """
-    open_ones = shards.table(["undefined_stereo"]).column(0).to_pylist()
-    found: Counter[str] = Counter()
-    for smiles, n_open in zip(shards.smiles(), open_ones):
-        defined = any(mark in smiles for mark in "@/\\")
-        found[STEREO[2] if n_open else STEREO[1] if defined else STEREO[0]] += 1
-    return {name: found[name] / shards.n for name in STEREO}
+    """Share of the molecules (0 to 1) without stereo elements, with all defined, with some open."""
+    n_open = np.asarray(shards.table(["undefined_stereo"])["undefined_stereo"])
+    drawn = np.array([any(mark in smiles for mark in "@/\\") for smiles in shards.smiles()])
+    is_open = n_open > 0
+    return {
+        NO_STEREO: float(np.mean(~is_open & ~drawn)),
+        DEFINED_STEREO: float(np.mean(~is_open & drawn)),
+        OPEN_STEREO: float(np.mean(is_open)),
+    }
 
 
 def charge_shares(shards: Shards) -> dict[str, float]:
@@ -62,97 +73,103 @@ def charge_shares(shards: Shards) -> dict[str, float]:
     return {name: float(np.mean(charges == charge)) for charge, name in names.items()}
 
 
-def data_card(shards: Shards) -> dict[str, Any]:
-    """One row about a corpus: how many molecules, how large, how varied, how complete. Medians, 5th
-    to 95th percentile.
+# --------------------------------------------------------------------------------------- cards
 
-    Acyclic molecules have no scaffold and are counted on their own.
+
+def data_card(shards: Shards) -> pd.Series:
+    """A corpus in a few words and numbers, named after it: how many, how large, how varied.
+
+    Medians, with 5th to 95th percentile. Acyclic molecules have no scaffold and are counted on
+    their own. Corpora side by side: ``pd.concat([data_card(x) for x in ...], axis=1)``.
     """
-    manifest, described = shards.manifest, describe_molecules(shards)
-    scaffolds = shards.table(["scaffold"]).column(0).to_pylist()
-    stereo = stereo_shares(shards)
-    return {
-        "corpus": manifest["name"],
-        "molecules": f"{shards.n:,}, from {manifest['n_sampled']:,} of {manifest['n_source']:,} rows",
-        **{name: _spread(values) for name, values in described.items()},
-        "charged": _percent(np.mean(np.asarray(shards.array("charge")) != 0)),
-        "stereo left open": _percent(stereo["some open"]),
-        "scaffolds": len(set(scaffolds) - {"", None}),
-        "acyclic": _percent(np.mean([not scaffold for scaffold in scaffolds])),
+    manifest = shards.manifest
+    described = describe_molecules(shards)
+    scaffolds = np.array(shards.table(["scaffold"])["scaffold"].to_pylist())
+    is_charged = np.asarray(shards.array("charge")) != 0
+    card = {
+        "molecules": f"{shards.n:,}, from {manifest['n_sampled']:,} of {manifest['n_source']:,} "
+        "rows",
+        **{name: _spread(described[name].to_numpy()) for name in described},
+        "charged": _percent(np.mean(is_charged)),
+        "stereo left open": _percent(stereo_shares(shards)[OPEN_STEREO]),
+        "scaffolds": len(set(scaffolds) - {""}),
+        "acyclic": _percent(np.mean(scaffolds == "")),
     }
+    return pd.Series(card, name=shards.name, dtype=object)
 
 
 def _spread(values: np.ndarray) -> str:
-    low, middle, high = np.percentile(values, (5, 50, 95))
-    places = 1 if high < 20 and not np.array_equal(values, np.round(values)) else 0
-    return f"{middle:.{places}f} ({low:.{places}f} to {high:.{places}f})"
+    low, median, high = np.percentile(values, (5, 50, 95))
+    whole = np.array_equal(values, np.round(values))
+    digits = 1 if high < 20 and not whole else 0
+    return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
+# -------------------------------------------------------------------------------------- splits
+
+
 def split_similarities(shards: Shards, split: str) -> np.ndarray:
-    """Tanimoto similarity (ECFP4) of each test molecule to its nearest training molecule, in
-    sample order.
+    """Tanimoto similarity (ECFP4) of each test molecule to its nearest training molecule.
+
+    In sample order.
     """
-    smiles, part = np.array(shards.smiles()), np.asarray(shards.array(f"split_{split}"))
-    train, test = (smiles[part == SPLIT_VALUES.index(name)].tolist() for name in ("train", "test"))
+    smiles = np.array(shards.smiles())
+    side = np.asarray(shards.array(f"split_{split}"))
+    train = smiles[side == SPLIT_VALUES.index("train")].tolist()
+    test = smiles[side == SPLIT_VALUES.index("test")].tolist()
     return nearest_similarities(test, train)
 
 
-def split_table(shards: Shards) -> list[dict[str, Any]]:
-    """Sizes of every split of a corpus, and the median similarity of its test to its nearest
-    training molecules.
-    """
-    return [
-        {"corpus": shards.name, "split": name}
-        | {part: split[part] for part in SPLIT_VALUES}
-        | {"test to nearest training molecule (median Tanimoto)": split["nn_similarity_median"]}
-        for name, split in shards.manifest["splits"].items()
-    ]
+def split_table(shards: Shards) -> pd.DataFrame:
+    """Sizes of every split of a corpus, and how near its test is to its training molecules.
 
-
-def lost_rows(shards: Shards) -> list[dict[str, Any]]:
-    """Everything that was lost, a row each: a dropped row by step and reason, a missing label by
-    its reason.
+    The similarity is the median, and missing where a side is empty.
     """
-    manifest = shards.manifest
     rows = [
         {
             "corpus": shards.name,
-            "what": "row",
-            "step": step,
-            "reason": reason,
-            "n": n,
-            "of": manifest["n_sampled"],
+            "split": name,
+            **{side: split[side] for side in SPLIT_VALUES},
+            "test to nearest training molecule (median Tanimoto)": split["nn_similarity_median"],
         }
-        for step, found in manifest["dropped"].items()
-        for reason, n in found.items()
+        for name, split in shards.manifest["splits"].items()
     ]
-    for (names, reason), n in _missing(manifest["labels"]).items():
-        rows.append(
-            {
-                "corpus": shards.name,
-                "what": names,
-                "step": "label",
-                "reason": reason,
-                "n": n,
-                "of": shards.n,
-            }
-        )
-    return rows
+    return pd.DataFrame(rows)
 
 
-def _missing(labels: dict[str, dict]) -> dict[tuple[str, str], int]:
-    """Missing labels by reason; labels that are missing for the same reasons in the same numbers
-    share a row.
+# -------------------------------------------------------------------------------------- losses
+
+
+def lost_rows(shards: Shards) -> pd.DataFrame:
+    """Everything that was lost: dropped rows by step and reason, missing labels by reason.
+
+    ``what`` is "row", or the labels; ``n`` of ``of`` are lost.
     """
-    groups: dict[tuple, list[str]] = {}
+    manifest = shards.manifest
+    rows: list[tuple[Any, ...]] = [
+        (shards.name, "row", step, reason, n, manifest["n_sampled"])
+        for step, reasons in manifest["dropped"].items()
+        for reason, n in reasons.items()
+    ]
+    for (names, reason), n in _missing_labels(manifest["labels"]).items():
+        rows.append((shards.name, names, "label", reason, n, shards.n))
+    return pd.DataFrame(rows, columns=LOST_COLUMNS)
+
+
+def _missing_labels(labels: dict[str, dict]) -> dict[tuple[str, str], int]:
+    """Missing labels by (names, reason).
+
+    Labels that are missing for the same reasons in the same numbers share a row.
+    """
+    alike: dict[tuple, list[str]] = {}
     for name, label in labels.items():
-        groups.setdefault(tuple(label["missing"].items()), []).append(name)
-    return {
-        (names[0] if len(names) == 1 else f"{len(names)} labels: {names[0]} ...", reason): n
-        for found, names in groups.items()
-        for reason, n in found
-    }
+        alike.setdefault(tuple(label["missing"].items()), []).append(name)
+    missing = {}
+    for reasons, names in alike.items():
+        title = names[0] if len(names) == 1 else f"{len(names)} labels: {names[0]} ..."
+        missing |= {(title, reason): n for reason, n in reasons}
+    return missing

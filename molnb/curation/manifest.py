@@ -12,12 +12,14 @@ from typing import Any
 from ..files import write_json
 from ..recipes.sources import LocatedSource, source_path
 from ..shards import FORMAT, Shards, load_shards
-from .arrays import count_known, count_molecules, write_arrays, write_derived
+from .arrays import write_arrays
 from .chunks import Job
-from .splits import read_default, write_splits
+from .counts import count_known, count_molecules
+from .residuals import write_derived
+from .splits import TRAIN, read_default, write_splits
 
 
-def finish(job: Job, found: LocatedSource, plan: dict[str, Any]) -> Shards:
+def finish(job: Job, located: LocatedSource, plan: dict[str, Any]) -> Shards:
     """Write everything that follows from the parts, the manifest last, and tidy up."""
     start = time.monotonic()
     molecules = json.loads((job.work / "molecules.json").read_text(encoding="utf-8"))
@@ -25,21 +27,27 @@ def finish(job: Job, found: LocatedSource, plan: dict[str, Any]) -> Shards:
     splits, loose_duplicates = write_splits(parts, job.recipe, job.folder)
     labels = {label.name: label.model_dump() for label in job.recipe.labels}
     residuals = [label for label in labels.values() if label["residual_of"] is not None]
-    fits = write_derived(parts, residuals, read_default(job.folder, job.recipe) == 0, job.folder)
+    in_train = read_default(job.folder, job.recipe) == TRAIN
+    fits = write_derived(parts, residuals, in_train, job.folder)
     tasks = [task.model_dump() for task in job.recipe.tasks]
     write_arrays(parts, tasks, set(fits), list(job.recipe.splits), job.folder)
-    known = {name: count_known(parts, label, job.folder) for name, label in labels.items()}
+    labels = {
+        name: _describe_label(label) | count_known(parts, label, job.folder)
+        for name, label in labels.items()
+    }
     counts = count_molecules(parts) | {
         "loose_duplicates": loose_duplicates,
         "duplicates": molecules["duplicates"],
     }
-    manifest = _identity(job, found, plan) | {
+    if "repeated_join_keys" in molecules:
+        counts["repeated_join_keys"] = molecules["repeated_join_keys"]
+    manifest = _identity(job, located, plan) | {
         **{key: molecules[key] for key in ("n_source", "n_sampled", "n_kept")},
         "n_dropped": molecules["n_sampled"] - molecules["n_kept"],
         "dropped": molecules["dropped"],
         "counts": counts,
-        "labels": {name: _about(label) | known[name] for name, label in labels.items()},
-        "tasks": {task["name"]: _task(task, labels, known) for task in tasks},
+        "labels": labels,
+        "tasks": {task["name"]: _describe_task(task, labels) for task in tasks},
         "splits": splits,
         "default_split": job.recipe.default_split,
         "fits": fits,
@@ -49,14 +57,14 @@ def finish(job: Job, found: LocatedSource, plan: dict[str, Any]) -> Shards:
         "seconds": molecules["seconds"] | {"finish": round(time.monotonic() - start, 3)},
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    manifest["files"] = _files(job.folder)
+    manifest["files"] = _file_sizes(job.folder)
     write_json(manifest, job.folder / "manifest.json")
     shutil.rmtree(job.work, ignore_errors=True)
     return load_shards(job.folder)
 
 
-def _identity(job: Job, found: LocatedSource, plan: dict[str, Any]) -> dict[str, Any]:
-    path = source_path(found.source, found.folder)
+def _identity(job: Job, located: LocatedSource, plan: dict[str, Any]) -> dict[str, Any]:
+    path = source_path(located.source, located.folder)
     return {
         "format": FORMAT,
         "name": job.recipe.name,
@@ -66,23 +74,23 @@ def _identity(job: Job, found: LocatedSource, plan: dict[str, Any]) -> dict[str,
         "adopted_from": plan.get("adopted_from"),
         "n_asked": plan["n"],
         "recipe": job.recipe.model_dump(mode="json"),
-        "source": {"file": path.name, "bytes": path.stat().st_size, "sha256": found.sha256},
+        "source": {"file": path.name, "bytes": path.stat().st_size, "sha256": located.sha256},
     }
 
 
-def _about(label: dict[str, Any]) -> dict[str, Any]:
+def _describe_label(label: dict[str, Any]) -> dict[str, Any]:
     return {key: label[key] for key in ("name", "unit", "quantity", "theory", "geometry", "level")}
 
 
-def _task(task: dict[str, Any], labels: dict[str, dict], known: dict[str, dict]) -> dict[str, Any]:
-    described = [_about(labels[name]) | known[name] for name in task["labels"]]
-    return {key: task[key] for key in ("level", "kind", "loss", "fold")} | {"labels": described}
+def _describe_task(task: dict[str, Any], labels: dict[str, dict]) -> dict[str, Any]:
+    description = {key: task[key] for key in ("level", "kind", "loss", "fold")}
+    return description | {"labels": [labels[name] for name in task["labels"]]}
 
 
-def _files(folder: Path) -> dict[str, int]:
-    """Size of every file by its name in the folder."""
-    for stray in folder.glob("*/.*.tmp"):  # of a worker that was killed while writing
-        stray.unlink(missing_ok=True)
+def _file_sizes(folder: Path) -> dict[str, int]:
+    """Size of every file by its name in the folder; what a killed worker left is deleted."""
+    for partial in folder.glob("*/.*.tmp"):
+        partial.unlink(missing_ok=True)
     paths = [
         *folder.glob("*.parquet"),
         *folder.glob("shards/*.parquet"),

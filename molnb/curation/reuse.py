@@ -25,48 +25,48 @@ DECIDING = ("rdkit", "tblite")  # another version may give another geometry or l
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of the libraries that curation uses, None where one is not installed as a
-    package.
-    """
-    found: dict[str, str | None] = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = getattr(sys.modules.get(name), "__version__", None)
-    return found
+    """Versions of the libraries that curation uses; None where one cannot be told."""
+    return {name: _version(name) for name in LIBRARIES}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # run from a folder, not installed
+        return getattr(sys.modules.get(name), "__version__", None)
 
 
 def report_versions(made_with: dict[str, str | None], folder: Path) -> None:
-    """One line on stderr when molecules about to be reused were made with another RDKit or
-    tblite.
-    """
-    here = versions()
-    other = [
-        f"{x} {made_with.get(x)} (here {here[x]})" for x in DECIDING if made_with.get(x) != here[x]
+    """Print to stderr where molecules to be reused were made with another RDKit or tblite."""
+    installed = versions()
+    differences = [
+        f"{name} {made_with.get(name)} (here {installed[name]})"
+        for name in DECIDING
+        if made_with.get(name) != installed[name]
     ]
-    if other:
+    if differences:
         print(
-            f"molnb: {folder.name} was made with {', '.join(other)}; delete the folder to make it anew",
+            f"molnb: {folder.name} was made with {', '.join(differences)}; "
+            "delete the folder to make it anew",
             file=sys.stderr,
         )
 
 
 def adopt(job: Job, plan: dict[str, Any]) -> dict[str, Any]:
-    """Link what a sibling folder of the same molecules has finished into this one; the plan gets
-    its versions.
-    """
+    """Link what a folder of the same molecules has finished; returns the plan with its versions."""
     for folder in sorted(job.folder.parent.glob(f"{job.recipe.name}-*")):
         if folder == job.folder:
             continue
-        if (folder / "manifest.json").exists():
-            taken = _adopt_finished(job, plan, folder)
-        else:
-            taken = _adopt_unfinished(job, plan, folder)
-        if taken is not None:
-            report_versions(taken, folder)
-            return plan | {"versions": taken, "adopted_from": folder.name}
+        finished = (folder / "manifest.json").exists()
+        made_with = (_adopt_finished if finished else _adopt_unfinished)(job, plan, folder)
+        if made_with is not None:
+            report_versions(made_with, folder)
+            return plan | {"versions": made_with, "adopted_from": folder.name}
     return plan
+
+
+def _same_molecules(plan: dict[str, Any], molecules_id: str, n: int | None) -> bool:
+    return (plan["molecules_id"], plan["n"]) == (molecules_id, n)
 
 
 def _adopt_finished(job: Job, plan: dict[str, Any], folder: Path) -> dict | None:
@@ -75,7 +75,7 @@ def _adopt_finished(job: Job, plan: dict[str, Any], folder: Path) -> dict | None
     except InputError:
         return None
     manifest = shards.manifest
-    if (manifest["molecules_id"], manifest["n_asked"]) != (plan["molecules_id"], plan["n"]):
+    if not _same_molecules(plan, manifest["molecules_id"], manifest["n_asked"]):
         return None
     for name in manifest["files"]:
         if name.startswith("shards/") or name == "dropped.parquet":
@@ -86,20 +86,17 @@ def _adopt_finished(job: Job, plan: dict[str, Any], folder: Path) -> dict | None
 
 def _adopt_unfinished(job: Job, plan: dict[str, Any], folder: Path) -> dict | None:
     try:
-        other = json.loads((folder / "work" / "plan.json").read_text(encoding="utf-8"))
+        sibling = json.loads((folder / "work" / "plan.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if (other["molecules_id"], other["n"]) != (plan["molecules_id"], plan["n"]):
+    if not _same_molecules(plan, sibling["molecules_id"], sibling["n"]):
         return None
-    with contextlib.suppress(FileNotFoundError):  # finished, and tidied up, under our eyes
+    with contextlib.suppress(FileNotFoundError):  # finished, and tidied up, in the meantime
         for path in sorted(folder.glob("work/**/*")) + sorted(folder.glob("shards/*.parquet")):
-            if (
-                path.is_file()
-                and not path.name.startswith(".")
-                and path.name not in ("plan.json", "lock")
-            ):
+            hidden = path.name.startswith(".")
+            if path.is_file() and not hidden and path.name != "plan.json":
                 _link(path, job.folder / path.relative_to(folder))
-    return other["versions"]
+    return sibling["versions"]
 
 
 def _link(source: Path, target: Path) -> None:

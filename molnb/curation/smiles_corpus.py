@@ -2,8 +2,8 @@
 
 This is curation up to its merge: the same slices on the same workers, restartable, nothing lost
 silently. It costs about 3 ms a molecule and a core, where conformers and labels cost ten times that
-and more, and is all scaffolds need. Questions to them are asked in SQL and answered by DuckDB out
-of core.
+and more, and is all scaffolds need. Questions to them are put in SQL and answered by DuckDB out of
+core.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .. import paths as places
+from .. import paths
 from ..errors import InputError
 from ..files import write_json, write_table
 from ..processes import Pool, count_cores
@@ -35,18 +36,12 @@ from ..recipes.registry import (
 )
 from ..recipes.schema import Recipe
 from ..recipes.snapshot import snapshot_schema
-from ..recipes.sources import find_source, recipe_for_file, with_source
+from ..recipes.sources import find_source, recipe_for_file, stated_digest, with_source
 from ..shards import Shards
 from .chunks import Job, read_slice
-from .deduplication import connect
-from .pipeline import (
-    alone,
-    merge_once,
-    run_pass,
-    take_snapshot,
-    untouched_if_refused,
-    write_dropped,
-)
+from .database import connect, parquet_table
+from .passes import check_row_counts, merge_once, run_pass, take_snapshot, write_dropped
+from .pipeline import locked, refuse_counts, removed_if_refused
 from .reuse import report_versions, versions
 
 FEW = 400  # molecules that are read faster here than on workers that must start first
@@ -54,32 +49,29 @@ FEW = 400  # molecules that are read faster here than on workers that must start
 
 @dataclass(frozen=True)
 class Molecules:
-    """Distinct molecules of a source, with their keys and scaffolds, and the count of what was
-    lost on the way.
-    """
+    """Distinct molecules of a source, with keys and scaffolds, and counts of what was lost."""
 
     name: str
     n: int  # molecules
     n_sampled: int  # rows that were read
     n_source: int  # rows there are
     dropped: dict[str, dict[str, int]]  # step -> reason -> rows
-    held: (
-        pa.Table | tuple[Path, ...]
-    )  # row, smiles, inchikey14, tautomer_key, scaffold; in Parquet files or in memory
+    # row, smiles, inchikey14, tautomer_key, scaffold; in memory or in Parquet files
+    held: pa.Table | tuple[Path, ...]
 
     def __repr__(self) -> str:
         return f"Molecules({self.name}: {self.summary()})"
 
     def summary(self) -> str:
         """Molecules, the rows they come from, and what was dropped by reason, in a line."""
-        of = (
-            f"{self.n_sampled:,}"
-            if self.n_sampled == self.n_source
-            else f"{self.n_sampled:,} of {self.n_source:,}"
-        )
-        lost = {reason: count for found in self.dropped.values() for reason, count in found.items()}
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in lost.items())
-        return f"{self.n:,} molecules from {of} rows" + (f"; dropped: {reasons}" if reasons else "")
+        rows = f"{self.n_sampled:,}"
+        if self.n_sampled != self.n_source:
+            rows += f" of {self.n_source:,}"
+        line = f"{self.n:,} molecules from {rows} rows"
+        counts = {reason: n for reasons in self.dropped.values() for reason, n in reasons.items()}
+        if counts:
+            line += "; dropped: " + ", ".join(f"{reason} {n:,}" for reason, n in counts.items())
+        return line
 
 
 def load_molecules(
@@ -92,8 +84,7 @@ def load_molecules(
     progress: bool = True,
     name: str | None = None,
 ) -> Molecules:
-    """The molecules of a recipe, of a file, of curated shards, or of a list of SMILES; read once,
-    later only opened.
+    """The molecules of a recipe, a file, shards, or a list of SMILES; read once, later only opened.
 
     ``source``, ``n``, ``workers``, ``cluster`` and ``home`` mean what they mean to `curate`;
     ``name`` names a list. Shards lack the molecules that got no conformer; reading their recipe
@@ -102,138 +93,170 @@ def load_molecules(
     """
     if isinstance(what, Molecules):
         return what
-    if n is not None and n < 1:
-        raise InputError(f"n={n}: a sample has at least 1 row; leave n out for all rows.")
+    refuse_counts(n, workers)
     if isinstance(what, Shards):
-        m = what.manifest
-        files = tuple(what.path / name for name in sorted(m["files"]) if name.startswith("shards/"))
-        return Molecules(what.name, what.n, m["n_sampled"], m["n_source"], m["dropped"], files)
-    home = Path(home or places.home())
+        return _of_shards(what)
     if not isinstance(what, str | os.PathLike | Recipe):
         return _of_list(list(what), name or "list", workers, progress)
+    home = Path(home or paths.home())
     recipe = without_computed(with_source(_find_recipe(what), source))
-    found = find_source(recipe, home)
-    whole = home / "data" / f"{recipe.name}-{molecules_id(recipe, found.sha256)}-molecules"
-    folder = whole if n is None or _holds_all(whole, n) else whole.with_name(f"{whole.name}-n{n}")
-    job = Job(folder, recipe)
-    if not (folder / "molecules.json").exists():
-        with alone(folder), untouched_if_refused(job):
-            counts = take_snapshot(job, found, n)
-            _read(job, counts, count_cores() if workers is None else workers, cluster, progress)
-        if counts["sampled"] == counts["rows"] and not whole.exists():
-            folder = folder.rename(whole)  # the sample was all of it
-    about = json.loads((folder / "molecules.json").read_text(encoding="utf-8"))
-    report_versions(about.pop("versions"), folder)
-    molecules = Molecules(recipe.name, **about, held=(folder / "molecules.parquet",))
+    workers = count_cores() if workers is None else workers
+    folder = _read_recipe(recipe, n, workers, cluster, home, progress)
+    counts = _read_counts(folder)
+    report_versions(counts.pop("versions"), folder)
+    molecules = Molecules(recipe.name, **counts, held=(folder / "molecules.parquet",))
     if progress:
         print(f"{molecules.name}: {molecules.summary()}")
     return molecules
 
 
-def _holds_all(folder: Path, n: int) -> bool:
-    """Whether all rows were read before, and are no more than were asked for."""
-    done = folder / "molecules.json"
-    return done.exists() and json.loads(done.read_text(encoding="utf-8"))["n_source"] <= n
+def _of_shards(shards: Shards) -> Molecules:
+    manifest = shards.manifest
+    return Molecules(
+        shards.name,
+        shards.n,
+        manifest["n_sampled"],
+        manifest["n_source"],
+        manifest["dropped"],
+        held=tuple(shards.parts()),
+    )
 
 
 def _find_recipe(what: str | os.PathLike | Recipe) -> Recipe:
     """A recipe as it is, by its name, or made for a file of one's own."""
     if isinstance(what, Recipe):
         return what
-    if (
-        str(what) in list_recipes()
-        or str(what).endswith((".yaml", ".yml"))
-        or not Path(what).is_file()
-    ):
+    is_recipe_file = str(what).endswith((".yaml", ".yml"))
+    if str(what) in list_recipes() or is_recipe_file or not Path(what).is_file():
         return load_recipe(what)  # which refuses an unknown name, with the nearest known one
     return recipe_for_file(what)
 
 
-def _of_list(smiles: list, name: str, workers: int | None, progress: bool) -> Molecules:
-    if not smiles:
-        raise InputError(f"{name} is empty: 0 SMILES. Give at least one.")
-    for place, one in enumerate(smiles):
-        if not (one is None or isinstance(one, str) or isinstance(one, float) and math.isnan(one)):
-            raise InputError(
-                f"{name}: entry {place} is {one!r} ({type(one).__name__}), not a SMILES: give a list of str."
-            )
-    content = {"name": "list", "title": name, "licence": "not stated", "citation": "not stated"}
-    recipe = make_recipe(content | {"source": {"kind": "file", "file": "list.smi"}}, name)
-    with tempfile.TemporaryDirectory(prefix="molnb-") as folder:
-        job = Job(Path(folder), recipe)
-        rows = [
-            {"row": i, "line": i + 1, "structure": one.strip() if isinstance(one, str) else None}
-            for i, one in enumerate(smiles)
-        ]
-        job.work.mkdir()
-        given = pa.Table.from_pylist(rows, snapshot_schema(recipe))
-        pq.write_table(given, job.work / "source.parquet", row_group_size=ROWS_PER_GROUP)
-        workers = workers if workers is not None else 0 if len(rows) <= FEW else count_cores()
-        _read(
-            job,
-            {"rows": len(rows), "sampled": len(rows)},
-            workers,
-            None,
-            progress and len(rows) > FEW,
-        )
-        about = json.loads((job.folder / "molecules.json").read_text(encoding="utf-8"))
-        del about["versions"]
-        with (job.folder / "molecules.parquet").open(
-            "rb"
-        ) as file:  # not mapped: the folder goes away
-            return Molecules(name, **about, held=pq.read_table(file))
+# ---------------------------------------------------------------------------- reading a recipe
 
 
-def _read(job: Job, counts: dict[str, Any], workers: int, cluster: str | None, shown: bool) -> None:
-    """Pass 1 and the merge of a curation; leaves the molecules, the dropped rows, and
-    ``molecules.json`` last.
+def _read_recipe(
+    recipe: Recipe, n: int | None, workers: int, cluster: str | None, home: Path, progress: bool
+) -> Path:
+    """The folder of a recipe's molecules, which are read where they have not been before."""
+    located = None
+    sha256 = stated_digest(recipe)
+    if sha256 is None:
+        located = find_source(recipe, home)
+        sha256 = located.sha256
+    all_rows = home / "data" / f"{recipe.name}-{molecules_id(recipe, sha256)}-molecules"
+    use_all = n is None or _holds_all(all_rows, n)
+    folder = all_rows if use_all else all_rows.with_name(f"{all_rows.name}-n{n}")
+    if (folder / "molecules.json").exists():
+        return folder
+    located = located or find_source(recipe, home)
+    job = Job(folder, recipe)
+    with locked(folder), removed_if_refused(job):
+        counts = take_snapshot(job, located, n)
+        _read_molecules(job, counts, workers, cluster, progress)
+    if counts["sampled"] == counts["rows"] and not all_rows.exists():
+        return folder.rename(all_rows)  # the sample was all of it
+    return folder
+
+
+def _holds_all(folder: Path, n: int) -> bool:
+    """Whether all rows were read before, and are no more than n."""
+    return (folder / "molecules.json").exists() and _read_counts(folder)["n_source"] <= n
+
+
+def _read_counts(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "molecules.json").read_text(encoding="utf-8"))
+
+
+def _read_molecules(
+    job: Job, counts: dict[str, Any], workers: int, cluster: str | None, shown: bool
+) -> None:
+    """Pass 1 and the merge of a curation.
+
+    Leaves the molecules, the dropped rows, and ``molecules.json`` last.
     """
     with Pool(workers, cluster) as pool:
         run_pass(job, pool, read_slice, "read", counts["sampled"], 100, "reading", shown)
     n_kept = merge_once(job)["n_kept"]
     dropped = write_dropped(job)
-    if n_kept + dropped["n"] != counts["sampled"]:
-        raise RuntimeError(
-            f"{counts['sampled']} rows became {n_kept} molecules + {dropped['n']} dropped"
-        )
-    if n_kept == 0:
-        reasons = ", ".join(
-            f"{r} {c:,}" for step in dropped["by_step"].values() for r, c in step.items()
-        )
-        raise InputError(
-            f"0 of {counts['sampled']:,} rows of {job.recipe.title} became molecules ({reasons}): is this the column "
-            "of the structures?"
-        )
+    advice = "Is this the column of the structures?"
+    check_row_counts(job.recipe.title, counts["sampled"], n_kept, dropped, advice)
     columns = ["row", "line", "id", "smiles", "inchikey14", "tautomer_key", "scaffold", "n_heavy"]
-    write_table(
-        pq.read_table(job.work / "kept.parquet", columns=columns), job.folder / "molecules.parquet"
-    )
-    about = {
+    molecules = pq.read_table(job.work / "kept.parquet", columns=columns)
+    write_table(molecules, job.folder / "molecules.parquet")
+    content = {
         "n": n_kept,
         "n_sampled": counts["sampled"],
         "n_source": counts["rows"],
-        "dropped": dropped["by_step"],
+        "dropped": dropped,
+        "versions": versions(),
     }
-    write_json(about | {"versions": versions()}, job.folder / "molecules.json")
+    write_json(content, job.folder / "molecules.json")
     shutil.rmtree(job.work, ignore_errors=True)
 
 
-def query_molecules(sql: str, **tables: Molecules | pa.Table) -> pa.Table:
-    """The answer to a question in SQL, in which molecules and tables have the names they are given
-    here.
+# ------------------------------------------------------------------------------ reading a list
+
+
+def _of_list(smiles: list, name: str, workers: int | None, progress: bool) -> Molecules:
+    _refuse_no_smiles(smiles, name)
+    many = len(smiles) > FEW
+    if workers is None:
+        workers = count_cores() if many else 0
+    content = {"name": "list", "title": name, "licence": "not stated", "citation": "not stated"}
+    recipe = make_recipe(content | {"source": {"kind": "file", "file": "list.smi"}}, name)
+    rows = [
+        {"row": i, "line": i + 1, "structure": text.strip() if isinstance(text, str) else None}
+        for i, text in enumerate(smiles)
+    ]
+    snapshot = pa.Table.from_pylist(rows, snapshot_schema(recipe))
+    with tempfile.TemporaryDirectory(prefix="molnb-") as folder:
+        job = Job(Path(folder), recipe)
+        job.work.mkdir()
+        pq.write_table(snapshot, job.work / "source.parquet", row_group_size=ROWS_PER_GROUP)
+        n_row = {"rows": len(rows), "sampled": len(rows)}
+        _read_molecules(job, n_row, workers, None, progress and many)
+        counts = _read_counts(job.folder)
+        del counts["versions"]
+        # Read, not mapped into memory: the folder goes away.
+        with (job.folder / "molecules.parquet").open("rb") as file:
+            return Molecules(name, **counts, held=pq.read_table(file))
+
+
+def _refuse_no_smiles(smiles: list, name: str) -> None:
+    if not smiles:
+        raise InputError(f"{name} is empty: 0 SMILES. Give at least one.")
+    for position, text in enumerate(smiles):
+        missing = text is None or isinstance(text, float) and math.isnan(text)
+        if not missing and not isinstance(text, str):
+            raise InputError(
+                f"{name}: entry {position} is {text!r} ({type(text).__name__}), not a SMILES: "
+                "give a list of str."
+            )
+
+
+# ----------------------------------------------------------------------------------- questions
+
+
+def query_molecules(sql: str, **tables: Molecules | pd.DataFrame | pa.Table) -> pd.DataFrame:
+    """The answer to a question in SQL, in which molecules and tables bear the names given here.
 
     Molecules are read from their files as the query needs them, and DuckDB spills to disk what
     outgrows the memory.
     """
-    con = connect(places.home() / "data" / ".spill")
+    return query_arrow(sql, **tables).to_pandas()
+
+
+def query_arrow(sql: str, **tables: Molecules | pd.DataFrame | pa.Table) -> pa.Table:
+    """The same answer as an Arrow table, which is smaller and keeps integers with nulls."""
+    con = connect(paths.home() / "data" / ".spill")
     try:
         for name, table in tables.items():
             held = table.held if isinstance(table, Molecules) else table
-            if isinstance(held, pa.Table):
-                con.register(name, held)
+            if isinstance(held, tuple):
+                con.execute(f"CREATE VIEW {name} AS SELECT * FROM {parquet_table(held)}")
             else:
-                files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in held)
-                con.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}])")
+                con.register(name, held)
         return con.sql(sql).to_arrow_table()
     finally:
         con.close()

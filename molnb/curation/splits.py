@@ -7,7 +7,6 @@ near the test molecules are to the training molecules is measured and reported w
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -15,40 +14,40 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rdkit import Chem, DataStructs
-from rdkit.Chem import rdFingerprintGenerator
 
+from ..chemistry.fingerprints import nearest_similarities
 from ..files import write_table
 from ..recipes.schema import Recipe, Split
 from ..shards import SPLIT_VALUES
-from .deduplication import connect, loose_groups
+from .database import connect, parquet_table
+from .grouping import LOOSE_KEYS, group_rows
 
-N_TEST, N_TRAIN = 500, 20_000  # molecules sampled for the nearest-neighbour similarity
-GROUPED_BY = {
-    "random": ["inchikey14", "tautomer_key"],
-    "scaffold": ["inchikey14", "tautomer_key", "scaffold"],
-}
+N_TEST = 500  # molecules sampled for the nearest-neighbour similarity
+N_TRAIN = 20_000
+TRAIN, VAL, TEST = range(3)  # as SPLIT_VALUES
+GROUPED_BY = {"random": LOOSE_KEYS, "scaffold": (*LOOSE_KEYS, "scaffold")}
 
 
 def write_splits(parts: list[Path], recipe: Recipe, folder: Path) -> tuple[dict[str, dict], int]:
-    """Write ``splits.parquet`` for the molecules of some parts; returns what to report, and the
-    loose duplicates.
+    """Write ``splits.parquet`` for the molecules of some parts.
+
+    Returns a report of every split, and the number of loose duplicates.
     """
     con = connect(folder / "work" / "spill")
-    files = "[" + ", ".join("'" + str(path).replace("'", "''") + "'" for path in parts) + "]"
     con.execute(
-        "CREATE TABLE mol AS SELECT row, smiles, inchikey14, tautomer_key, coalesce(scaffold, '') AS scaffold "
-        f"FROM read_parquet({files})"
+        "CREATE TABLE mol AS SELECT row, smiles, inchikey14, tautomer_key, scaffold "
+        f"FROM {parquet_table(parts)}"
     )
-    loose_groups(con, "mol", GROUPED_BY["random"])
-    out = con.sql(
+    group_rows(con, "mol", LOOSE_KEYS)
+    molecules = con.sql(
         "SELECT m.row, smiles, grp FROM mol m JOIN groups g USING (row) ORDER BY row"
     ).to_arrow_table()
-    smiles, group = out.column("smiles"), out.column("grp").to_numpy()
-    table = pa.table({"row": out.column("row"), "group": pa.array(group)})
+    smiles = molecules.column("smiles")
+    group = molecules.column("grp").to_numpy()
+    table = pa.table({"row": molecules.column("row"), "group": pa.array(group)})
     report = {}
     for name, split in recipe.splits.items():
-        side = _assign(con, split)
+        side = _assign_molecules(con, split)
         table = table.append_column(f"split_{name}", pa.array(side))
         report[name] = _report(side, smiles, split)
     con.close()
@@ -56,89 +55,69 @@ def write_splits(parts: list[Path], recipe: Recipe, folder: Path) -> tuple[dict[
     return report, len(group) - len(np.unique(group))
 
 
-def _assign(con: duckdb.DuckDBPyConnection, split: Split) -> np.ndarray:
+def _assign_molecules(con: duckdb.DuckDBPyConnection, split: Split) -> np.ndarray:
     """0 (train), 1 (val) or 2 (test) for every molecule in source order."""
-    loose_groups(con, "mol", GROUPED_BY[split.kind])
+    group_rows(con, "mol", GROUPED_BY[split.kind])
     # The order of groups is drawn by a hash of their first SMILES: no other row of the source
     # changes it.
     groups = con.execute(
         "SELECT grp, count(*) AS size FROM mol JOIN groups USING (row) GROUP BY grp "
         f"ORDER BY md5('{split.seed} ' || min(smiles))"
     ).fetchnumpy()
-    side = assign_groups(groups["size"], split.fractions)
-    of_group = pa.table({"grp": groups["grp"], "side": side})
-    con.register("of_group", of_group)
-    rows = con.execute(
-        "SELECT side FROM groups JOIN of_group USING (grp) ORDER BY row"
-    ).fetchnumpy()
-    con.unregister("of_group")
+    side_of_group = assign_groups(groups["size"], split.fractions)
+    con.register("sides", pa.table({"grp": groups["grp"], "side": side_of_group}))
+    rows = con.execute("SELECT side FROM groups JOIN sides USING (grp) ORDER BY row").fetchnumpy()
+    con.unregister("sides")
     return np.asarray(rows["side"], np.int8)
 
 
 def assign_groups(sizes: np.ndarray, fractions: tuple[float, float, float]) -> np.ndarray:
-    """Fill test, then val, with groups in the order given; whatever does not fit is training data.
+    """A side (0 train, 1 val, 2 test) for each group: test is filled first, in order, then val.
 
-    A group larger than half of what a side may hold is training data too: one scaffold should not
-    be the test set.
+    Whatever does not fit is training data. So is a group larger than half of what a side may hold:
+    one scaffold should not be the test set.
     """
-    n = int(sizes.sum())
-    room = {2: round(fractions[2] * n), 1: round(fractions[1] * n)}
-    side = np.zeros(len(sizes), np.int8)
-    for wanted in (2, 1):
-        limit = max(1, room[wanted] // 2)
+    n_mol = int(sizes.sum())
+    sides = np.zeros(len(sizes), np.int8)
+    for side in (TEST, VAL):
+        room = round(fractions[side] * n_mol)
+        largest = max(1, room // 2)
         for i, size in enumerate(sizes):
-            if room[wanted] <= 0:
+            if room <= 0:
                 break
-            if side[i] == 0 and size <= min(limit, room[wanted]):
-                side[i] = wanted
-                room[wanted] -= int(size)
-    return side
+            if sides[i] == TRAIN and size <= min(largest, room):
+                sides[i] = side
+                room -= int(size)
+    return sides
 
 
 def _report(side: np.ndarray, smiles: pa.ChunkedArray, split: Split) -> dict[str, Any]:
+    """What the manifest says of a split: how it was made, its sizes, how near its sides are."""
     sizes = {name: int((side == value).sum()) for value, name in enumerate(SPLIT_VALUES)}
-    draw = np.random.default_rng(split.seed)
-    train, test = (
-        np.sort(draw.permutation(np.flatnonzero(side == value))[:limit])
-        for value, limit in ((0, N_TRAIN), (2, N_TEST))
-    )
-    median = _nearest_similarity(
+    random = np.random.default_rng(split.seed)
+    train = np.sort(random.permutation(np.flatnonzero(side == TRAIN))[:N_TRAIN])
+    test = np.sort(random.permutation(np.flatnonzero(side == TEST))[:N_TEST])
+    median = _median_similarity(
         smiles.take(pa.array(test)).to_pylist(), smiles.take(pa.array(train)).to_pylist()
     )
-    how = {
+    similarity = {
         "nn_similarity_median": median,
         "nn_similarity_of": {"test": len(test), "train": len(train)},
     }
-    return split.model_dump() | sizes | how
+    return split.model_dump() | sizes | similarity
 
 
-def _nearest_similarity(test: list[str], train: list[str]) -> float | None:
-    """Median over test molecules of the similarity to the nearest training molecule; None where
-    a side is empty.
+def _median_similarity(test: list[str], train: list[str]) -> float | None:
+    """Median similarity of test molecules to their nearest training molecule.
+
+    None where a side is empty.
     """
     if not test or not train:
         return None
     return round(float(np.median(nearest_similarities(test, train))), 4)
 
 
-def nearest_similarities(test: list[str], train: list[str]) -> np.ndarray:
-    """Tanimoto similarity (ECFP4, 2,048 bits) of each test molecule to its nearest training
-    molecule.
-    """
-    known = [_fingerprint(smiles) for smiles in train]
-    return np.array(
-        [max(DataStructs.BulkTanimotoSimilarity(_fingerprint(smiles), known)) for smiles in test]
-    )
-
-
-@functools.lru_cache(2 * (N_TEST + N_TRAIN))  # every split asks for nearly the same molecules
-def _fingerprint(smiles: str) -> DataStructs.ExplicitBitVect:
-    return rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048).GetFingerprint(
-        Chem.MolFromSmiles(smiles)
-    )
-
-
 def read_default(folder: Path, recipe: Recipe) -> np.ndarray:
-    """The default split of every molecule, in sample order."""
+    """The side of every molecule in the default split, in sample order."""
     name = f"split_{recipe.default_split}"
     return pq.read_table(folder / "splits.parquet", columns=[name]).column(0).to_numpy()

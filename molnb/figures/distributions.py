@@ -15,47 +15,45 @@ from .style import BINS, COLOURS, panels
 
 
 def plot_histograms(corpora: Mapping[str, Mapping[str, Any]], columns: int = 3) -> go.Figure:
-    """Distributions of quantities in one or several corpora: corpus -> quantity (with its unit) ->
-    values.
+    """Distributions of quantities in corpora: corpus -> quantity (with its unit) -> values.
 
-    Bars are shares of the known values of a corpus, so that corpora of different size can be
-    compared. Bins span the 0.5th to 99.5th percentile; what lies outside is added to the outermost
-    bars. Missing values are left out.
+    A corpus is a DataFrame with a column a quantity, or any such mapping. Bars are shares of the
+    known values of a corpus, so that corpora of different size can be compared. Bins span the 0.5th
+    to 99.5th percentile; what lies outside is added to the outermost bars. Missing values are left
+    out.
     """
     quantities = list(dict.fromkeys(name for table in corpora.values() for name in table))
-    figure, places = panels(quantities, columns, height=250)
-    for quantity, place in zip(quantities, places):
-        found = {
-            corpus: _known(table[quantity])
+    figure, positions = panels(quantities, columns, height=250)
+    several = len(corpora) > 1
+    for quantity, position in zip(quantities, positions):
+        values = {
+            corpus: _finite(table[quantity])
             for corpus, table in corpora.items()
             if quantity in table
         }
-        edges = _edges(np.concatenate(list(found.values())))
+        edges = _edges(np.concatenate(list(values.values())))
         for number, corpus in enumerate(corpora):
-            if not len(found.get(corpus, ())):
+            if not len(values.get(corpus, ())):
                 continue
-            counts, _ = np.histogram(np.clip(found[corpus], edges[0], edges[-1]), edges)
+            counts, _ = np.histogram(np.clip(values[corpus], edges[0], edges[-1]), edges)
             figure.add_bar(
                 x=(edges[:-1] + edges[1:]) / 2,
                 y=100 * counts / counts.sum(),
-                name=f"{corpus} ({len(found[corpus]):,})",
+                name=f"{corpus} ({len(values[corpus]):,})",
                 legendgroup=corpus,
                 showlegend=quantity == quantities[0],
                 marker={"color": COLOURS[number % len(COLOURS)], "line": {"width": 0}},
-                opacity=0.65 if len(corpora) > 1 else 1.0,
-                **place,
+                opacity=0.65 if several else 1.0,
+                **position,
             )
     figure.update_yaxes(title_text="share (%)", col=1)
-    below = -70 / (
-        figure.layout.height - 150
-    )  # under the axis titles, however many rows of panels there are
-    figure.update_layout(
-        barmode="overlay", showlegend=len(corpora) > 1, margin={"b": 90 if len(corpora) > 1 else 60}
-    )
+    # Under the axis titles, however many rows of panels there are.
+    below = -70 / (figure.layout.height - 150)
+    figure.update_layout(barmode="overlay", showlegend=several, margin={"b": 90 if several else 60})
     return figure.update_layout(legend={"orientation": "h", "y": below, "yanchor": "top"})
 
 
-def _known(values: Any) -> np.ndarray:
+def _finite(values: Any) -> np.ndarray:
     values = np.asarray(values, float)
     return values[np.isfinite(values)]
 
@@ -73,60 +71,53 @@ def _edges(values: np.ndarray) -> np.ndarray:
 def plot_label_histograms(
     table: pa.Table, names: Sequence[str] | None = None, columns: int = 3
 ) -> go.Figure:
-    """Distributions of label columns of a corpus, with the unit that stands in the table and how
-    many are known.
+    """Distributions of label columns of a corpus, with their units and how many are known.
 
-    Lists (labels of atoms, bonds, pairs) are laid end to end. Default: every column that declares a
-    unit.
+    Units stand in the metadata of the table's fields. Lists (labels of atoms, bonds, pairs) are
+    laid end to end. Default: every column that declares a unit.
     """
     fields = [field for field in table.schema if b"unit" in (field.metadata or {})]
     fields = [field for field in fields if names is None or field.name in names]
     values = {}
     for field in fields:
         column = table[field.name].combine_chunks()
-        column = (
-            column.flatten() if hasattr(column, "flatten") and field.type.num_fields else column
-        )
-        known = _known(column.to_numpy(zero_copy_only=False))
+        if field.type.num_fields:  # a list
+            column = column.flatten()
+        numbers = _finite(column.to_numpy(zero_copy_only=False))
         unit = field.metadata[b"unit"].decode()
-        values[field.name + (f" ({unit})" if unit != "1" else "") + f": {len(known):,} known"] = (
-            known
-        )
+        title = field.name if unit == "1" else f"{field.name} ({unit})"
+        values[f"{title}: {len(numbers):,} known"] = numbers
     return plot_histograms({"": values}, columns)
 
 
 def plot_drops(manifests: Mapping[str, Mapping[str, Any]]) -> go.Figure:
-    """Rows that curation dropped, by step and reason: corpus -> its manifest. Titles say how
-    many were kept.
+    """Rows that curation dropped, by step and reason: corpus -> its manifest.
+
+    The title says how many rows were kept.
     """
     figure = go.Figure()
-    kept = []
+    titles = []
     for corpus, manifest in manifests.items():
         reasons = {
             f"{step}: {reason}": count
-            for step, found in manifest["dropped"].items()
-            for reason, count in found.items()
+            for step, counts in manifest["dropped"].items()
+            for reason, count in counts.items()
         }
-        ordered = sorted(reasons.items(), key=lambda item: item[1])
-        counts = [count for _, count in ordered]
+        reasons = dict(sorted(reasons.items(), key=lambda item: item[1]))
         figure.add_bar(
-            x=counts,
-            y=[name for name, _ in ordered],
+            x=list(reasons.values()),
+            y=list(reasons),
             name=corpus,
             orientation="h",
-            text=[f"{c:,}" for c in counts],
+            text=[f"{count:,}" for count in reasons.values()],
         )
-        sample = (
-            f" sampled from {manifest['n_source']:,}"
-            if manifest["n_sampled"] < manifest["n_source"]
-            else ""
-        )
-        kept.append(
-            f"{corpus}: kept {manifest['n_kept']:,} of {manifest['n_sampled']:,} rows{sample}"
-        )
+        title = f"{corpus}: kept {manifest['n_kept']:,} of {manifest['n_sampled']:,} rows"
+        if manifest["n_sampled"] < manifest["n_source"]:
+            title += f" sampled from {manifest['n_source']:,}"
+        titles.append(title)
     figure.update_layout(
         template="molnb",
-        title="; ".join(kept),
+        title="; ".join(titles),
         height=170 + 30 * sum(len(trace.y) for trace in figure.data),
         xaxis_title="rows dropped",
         barmode="group",
@@ -141,7 +132,8 @@ def plot_drops(manifests: Mapping[str, Mapping[str, Any]]) -> go.Figure:
 def plot_shares(
     corpora: Mapping[str, Mapping[str, float]], axis: str, log: bool = False
 ) -> go.Figure:
-    """Shares of named things in corpora, such as elements: corpus -> name -> share (0 to 1);
+    """Shares of named things in corpora, such as elements: corpus -> name -> share (0 to 1).
+
     `axis` says of what.
     """
     figure = go.Figure()

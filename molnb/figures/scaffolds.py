@@ -1,5 +1,4 @@
-"""Figures of scaffolds: the most frequent ones of two corpora with drawings, long tails, overlap,
-weights of sampling.
+"""Figures of scaffolds: the most frequent ones with drawings, long tails, overlap, sampling.
 
 Drawings are SVG inside the figures, so that they survive saving and export without a network.
 """
@@ -12,31 +11,33 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
-import pyarrow as pa
 from plotly.subplots import make_subplots
 
-from ..curation.scaffolds import (
-    TAU,
-    Scaffolds,
-    coverage,
-    effective_number,
-    expected_scaffolds,
-    overlap,
-    scaffold_weights,
-    shared_scaffolds,
-    top_scaffolds,
-)
+from ..curation.scaffold_comparison import overlap, shared_scaffolds, top_scaffolds
+from ..curation.scaffold_sampling import TAU, scaffold_weights
+from ..curation.scaffolds import Scaffolds, coverage, effective_number, expected_scaffolds
 from .scaffold_browser import draw_structure, sample_title
 from .style import COLOURS
 
 POINTS = 300  # of a long curve
+GREY = "#444"
+DASHED = {"dash": "dash", "width": 1.5, "color": GREY}
+# Where else a scaffold occurs, and the colour that says so.
+PRESENCE = {
+    "also in the other's top {k}": COLOURS[2],
+    "further down in the other": COLOURS[0],
+    "not in the other": COLOURS[1],
+}
 
 
 def _note(scaffolds: Sequence[Scaffolds]) -> str:
     """The sample of each corpus, and what became of acyclic molecules, for a title."""
-    left_out = any(one.n_molecule < one.corpus.n for one in scaffolds)
-    return "; ".join(map(sample_title, scaffolds)) + (", acyclic ones left out" if left_out else "")
+    words = "; ".join(map(sample_title, scaffolds))
+    if any(corpus.n_molecule < corpus.corpus.n for corpus in scaffolds):
+        words += ", acyclic ones left out"
+    return words
 
 
 def _titled(figure: go.Figure, title: str, note: str, height: int, top: int = 90) -> go.Figure:
@@ -45,296 +46,340 @@ def _titled(figure: go.Figure, title: str, note: str, height: int, top: int = 90
     return figure.update_layout(template="molnb", title=heading, height=height, margin={"t": top})
 
 
+# ------------------------------------------------------------------- the most frequent scaffolds
+
+
 def plot_top_scaffolds(
     first: Scaffolds, second: Scaffolds, k: int = 40, drawn: int = 12
 ) -> go.Figure:
-    """Share of the k most frequent scaffolds of two corpora side by side, the first ones drawn (the
-    paper's Figure 1).
+    """Share of the k most frequent scaffolds of two corpora side by side, the first ones drawn.
 
-    The axis is logarithmic, since one scaffold often outweighs the next ten. Colour says whether
-    the scaffold is also among the k most frequent of the other corpus, elsewhere in it, or in none
-    of its molecules.
+    As Figure 1 of the Uni-Mol2 paper. The axis is logarithmic, since one scaffold often outweighs
+    the next ten. Colour says whether the scaffold is also among the k most frequent of the other
+    corpus, elsewhere in it, or in none of its molecules.
     """
-    table = top_scaffolds(first, second, k)
+    corpora = (first, second)
     figure = make_subplots(
-        1, 2, horizontal_spacing=0.09, subplot_titles=[sample_title(first), sample_title(second)]
+        1, 2, horizontal_spacing=0.09, subplot_titles=[sample_title(corpus) for corpus in corpora]
     )
-    labels = (f"also in the other's top {k}", "further down in the other", "not in the other")
-    names = [
-        name.removeprefix("scaffold ")
-        for name in table.column_names
-        if name.startswith("scaffold ")
-    ]
-    tops = [
-        {name: n for name, n in zip(one.table["scaffold"].slice(0, k).to_pylist(), one.counts)}
-        for one in (first, second)
-    ]
-    for column, name in enumerate(names, 1):
-        rows = [row for row in _rows(table, name) if row["scaffold"] is not None]
-        kinds = [
-            0 if row["scaffold"] in tops[2 - column] else 1 if row["n_elsewhere"] else 2
-            for row in rows
-        ]
-        for kind, label in enumerate(labels):
-            part = [row for row, this in zip(rows, kinds) if this == kind]
-            _add_marks(figure, part, label, COLOURS[(2, 0, 1)[kind]], column)
-        _add_drawings(figure, rows, column, drawn)
+    tops = _both_tops(first, second, k)
+    for column, top in enumerate(tops, 1):
+        other_top = tops[2 - column]
+        presence = np.where(top["n_elsewhere"].to_numpy(int) > 0, 1, 2)
+        presence[top["scaffold"].isin(other_top["scaffold"]).to_numpy()] = 0
+        for number, (label, colour) in enumerate(PRESENCE.items()):
+            _add_marks(figure, top[presence == number], label.format(k=k), colour, column)
+        _add_drawings(figure, top, column, drawn)
     figure.update_xaxes(title_text="rank", range=[0, k + 1], showgrid=False)
     figure.update_yaxes(title_text="share of counted molecules (%)", col=1)
-    note = (
-        "acyclic molecules left out"
-        if first.n_molecule < first.corpus.n or second.n_molecule < second.corpus.n
-        else ""
+    note = ""
+    if any(corpus.n_molecule < corpus.corpus.n for corpus in corpora):
+        note = "acyclic molecules left out"
+    title = (
+        f"The {k} most frequent scaffolds of {len(first):,} ({first.name}) "
+        f"and {len(second):,} ({second.name})"
     )
-    title = f"The {k} most frequent scaffolds of {len(first):,} ({first.name}) and {len(second):,} ({second.name})"
     figure.update_annotations(font_size=14)
     legend = {"orientation": "h", "x": 0, "y": -0.14, "yanchor": "top"}
     return _titled(figure, title, note, 600).update_layout(legend=legend)
 
 
-def _rows(table: pa.Table, name: str) -> list[dict[str, Any]]:
-    keys = ("scaffold", "n", "share", "n_elsewhere")
-    columns = [table["rank"].to_pylist(), *(table[f"{key} {name}"].to_pylist() for key in keys)]
-    return [dict(zip(("rank", *keys), values)) for values in zip(*columns)]
+def _both_tops(first: Scaffolds, second: Scaffolds, k: int) -> list[pd.DataFrame]:
+    """The two halves of `top_scaffolds`: rank, scaffold, n, share, n_elsewhere."""
+    table = top_scaffolds(first, second, k)
+    halves = [table.columns[1:5], table.columns[5:9]]
+    tops = [table[["rank", *half]].dropna() for half in halves]
+    return [top.set_axis(["rank", "scaffold", "n", "share", "n_elsewhere"], axis=1) for top in tops]
 
 
-def _add_marks(
-    figure: go.Figure, rows: list[dict[str, Any]], label: str, colour: str, column: int
-) -> None:
+def _add_marks(figure: go.Figure, top: pd.DataFrame, label: str, colour: str, column: int) -> None:
     """A mark a scaffold; names, counts and shares on hover.
 
     An empty group still stands in the legend once.
     """
-    text = [
-        f"{r['scaffold']}<br>{r['n']:,} molecules, {100 * r['share']:.2g} %; {r['n_elsewhere']:,} in the other"
-        for r in rows
+    hover = [
+        f"{row.scaffold}<br>{row.n:,} molecules, {100 * row.share:.2g} %; "
+        f"{row.n_elsewhere:,} in the other"
+        for row in top.itertuples()
     ]
     figure.add_scatter(
-        x=[row["rank"] for row in rows] or [None],
-        y=[100 * row["share"] for row in rows] or [None],
+        x=top["rank"].tolist() or [None],
+        y=(100 * top["share"]).tolist() or [None],
         mode="markers",
         marker={"color": colour, "size": 10},
         name=label,
         legendgroup=label,
         showlegend=column == 1,
-        hovertext=text,
+        hovertext=hover,
         hovertemplate="rank %{x}: %{hovertext}<extra></extra>",
         row=1,
         col=column,
     )
 
 
-def _add_drawings(figure: go.Figure, rows: list[dict[str, Any]], column: int, drawn: int) -> None:
-    """Drawings of the first scaffolds in the corner that a long tail leaves empty, and an axis
-    that leaves it empty.
-    """
-    shares = np.log10([100 * row["share"] for row in rows])
-    low = shares.min() - 0.12
-    high = max(shares[0] + 0.15, low + (shares[min(3, len(rows) - 1)] - low + 0.05) / 0.40)
-    ticks = [
-        t
-        for p in range(-4, 3)
-        for t in (10.0**p, 2 * 10.0**p, 5 * 10.0**p)
-        if low < math.log10(t) <= min(high, 2)
-    ]
-    axis = {
+def _add_drawings(figure: go.Figure, top: pd.DataFrame, column: int, drawn: int) -> None:
+    """Drawings of the first scaffolds, in the corner that a long tail leaves empty."""
+    figure.update_yaxes(**_axis_below_drawings(top["share"]), row=1, col=column)
+    n_across = 4
+    n_down = 3
+    left = 0.13
+    wide = (1 - left) / n_across
+    tall = 0.57 / n_down
+    axis = column if column > 1 else ""
+    domain = {"xref": f"x{axis} domain", "yref": f"y{axis} domain"}
+    for number, row in enumerate(top.head(min(drawn, n_across * n_down)).itertuples()):
+        x = left + (number % n_across) * wide
+        y = 1.0 - number // n_across * tall
+        picture = base64.b64encode(draw_structure(row.scaffold, 140, 90).encode()).decode()
+        figure.add_layout_image(
+            source=f"data:image/svg+xml;base64,{picture}",
+            x=x + 0.035,
+            y=y,
+            sizex=wide - 0.035,
+            sizey=tall - 0.01,
+            **domain,
+        )
+        figure.add_annotation(
+            x=x,
+            y=y,
+            xanchor="left",
+            yanchor="top",
+            text=f"<b>{row.rank}</b>",
+            showarrow=False,
+            font={"size": 13, "color": "#555"},
+            **domain,
+        )
+
+
+def _axis_below_drawings(shares: pd.Series) -> dict[str, Any]:
+    """A logarithmic axis that keeps all but the first few of descending shares low."""
+    logs = np.log10(100 * shares.to_numpy(float))
+    low = logs.min() - 0.12
+    fourth = logs[min(3, len(logs) - 1)]
+    high = max(logs[0] + 0.15, low + (fourth - low + 0.05) / 0.40)
+    decades = [10.0**power for power in range(-4, 3)]
+    steps = [factor * decade for decade in decades for factor in (1, 2, 5)]
+    ticks = [step for step in steps if low < math.log10(step) <= min(high, 2)]
+    return {
         "type": "log",
         "range": [low, high],
         "tickvals": ticks,
-        "ticktext": [f"{t:g}" for t in ticks],
+        "ticktext": [f"{tick:g}" for tick in ticks],
     }
-    figure.update_yaxes(**axis, row=1, col=column)
-    across, down, x0, y1 = 4, 3, 0.13, 1.0
-    wide, tall = (1 - x0) / across, 0.57 / down
-    place = {
-        "xref": f"x{column if column > 1 else ''} domain",
-        "yref": f"y{column if column > 1 else ''} domain",
-    }
-    for number, row in enumerate(rows[: min(drawn, across * down)]):
-        x, y = x0 + (number % across) * wide, y1 - number // across * tall
-        picture = base64.b64encode(draw_structure(row["scaffold"], 140, 90).encode()).decode()
-        source = f"data:image/svg+xml;base64,{picture}"
-        figure.add_layout_image(
-            source=source, x=x + 0.035, y=y, sizex=wide - 0.035, sizey=tall - 0.01, **place
-        )
-        text = {
-            "text": f"<b>{row['rank']}</b>",
-            "showarrow": False,
-            "font": {"size": 13, "color": "#555"},
-        }
-        figure.add_annotation(x=x, y=y, xanchor="left", yanchor="top", **text, **place)
+
+
+# ---------------------------------------------------------------------------------- long tails
 
 
 def plot_rank_frequency(scaffolds: Sequence[Scaffolds]) -> go.Figure:
-    """Molecules a scaffold against its rank, both logarithmic: the long tail ends in scaffolds
-    seen once.
+    """Molecules a scaffold against its rank, both logarithmic.
+
+    The long tail ends in scaffolds seen once.
     """
     figure = go.Figure()
-    for one in scaffolds:
-        at = _spread(len(one))
-        once = (one.counts == 1).mean()
-        name = f"{one.name}: {len(one):,} scaffolds, {100 * once:.0f} % seen once"
+    for corpus in scaffolds:
+        ranks = _log_spaced(len(corpus))
+        percent_once = 100 * (corpus.counts == 1).mean()
         figure.add_scatter(
-            x=at, y=one.counts[at - 1], name=name, mode="lines+markers", marker={"size": 5}
+            x=ranks,
+            y=corpus.counts[ranks - 1],
+            name=f"{corpus.name}: {len(corpus):,} scaffolds, {percent_once:.0f} % seen once",
+            mode="lines+markers",
+            marker={"size": 5},
         )
     figure.update_xaxes(type="log", title_text="rank of the scaffold", dtick=1)
     figure.update_yaxes(type="log", title_text="molecules on it", dtick=1)
-    return _titled(
-        figure, "Few scaffolds have many molecules", _note(scaffolds), 460
-    ).update_layout(legend=_corner("right", "top"))
+    title = "Few scaffolds have many molecules"
+    figure = _titled(figure, title, _note(scaffolds), 460)
+    return figure.update_layout(legend=_corner("right", "top"))
 
 
 def plot_coverage(scaffolds: Sequence[Scaffolds], marked: int = 40) -> go.Figure:
-    """Share of molecules on the most frequent scaffolds, against how many of them; a mark at
-    `marked`.
-    """
+    """Share of molecules on the k most frequent scaffolds, against k; a mark at k = `marked`."""
     figure = go.Figure()
-    for number, one in enumerate(scaffolds):
-        at, colour = _spread(len(one)), COLOURS[number]
+    for number, corpus in enumerate(scaffolds):
+        ranks = _log_spaced(len(corpus))
+        colour = COLOURS[number]
         figure.add_scatter(
-            x=at, y=100 * coverage(one, at), name=one.name, mode="lines", line={"color": colour}
+            x=ranks,
+            y=100 * coverage(corpus, ranks),
+            name=corpus.name,
+            mode="lines",
+            line={"color": colour},
         )
-        k, share = min(marked, len(one)), 100 * coverage(one, marked)
-        text = f"top {k}: {share:.0f} % "
-        mark = {
-            "mode": "markers+text",
-            "marker": {"size": 12, "color": colour},
-            "textposition": "top left",
-        }
+        k = min(marked, len(corpus))
+        percent = 100 * coverage(corpus, k)
         figure.add_scatter(
-            x=[k], y=[share], text=[text], showlegend=False, textfont={"color": colour}, **mark
+            x=[k],
+            y=[percent],
+            text=[f"top {k}: {percent:.0f} % "],
+            showlegend=False,
+            textfont={"color": colour},
+            mode="markers+text",
+            marker={"size": 12, "color": colour},
+            textposition="top left",
         )
-    figure.add_hline(50, line={"dash": "dash", "width": 1.5, "color": "#444"})
+    figure.add_hline(50, line=DASHED)
     figure.update_xaxes(type="log", title_text="most frequent scaffolds", dtick=1)
     figure.update_yaxes(title_text="molecules on them (%)", range=[0, 102])
-    return _titled(
-        figure, "How much of a corpus its scaffolds cover", _note(scaffolds), 460
-    ).update_layout(legend=_corner("left", "top"))
+    title = "How much of a corpus its scaffolds cover"
+    figure = _titled(figure, title, _note(scaffolds), 460)
+    return figure.update_layout(legend=_corner("left", "top"))
 
 
 def plot_expected_scaffolds(scaffolds: Sequence[Scaffolds]) -> go.Figure:
-    """Scaffolds that a random sample holds on average, against its size: corpora of unequal size
-    compared fairly.
+    """Scaffolds that a random sample holds on average, against its size.
+
+    So corpora of unequal size are compared fairly.
     """
     figure = go.Figure()
-    for one in scaffolds:
-        sizes = np.unique(np.linspace(0, one.n_molecule, 40).astype(int))
-        figure.add_scatter(x=sizes, y=expected_scaffolds(one, sizes), name=one.name, mode="lines")
-    least, most = (pick(one.n_molecule for one in scaffolds) for pick in (min, max))
-    dashed = {"mode": "lines", "line": {"dash": "dot", "width": 2, "color": "#777"}}
-    end = min(most, 1.15 * max(len(one) for one in scaffolds))
-    figure.add_scatter(x=[0, end], y=[0, end], name="every molecule a new one", **dashed)
-    figure.add_vline(least, line={"dash": "dash", "width": 1.5, "color": "#444"})
+    for corpus in scaffolds:
+        sizes = np.unique(np.linspace(0, corpus.n_molecule, 40).astype(int))
+        expected = expected_scaffolds(corpus, sizes)
+        figure.add_scatter(x=sizes, y=expected, name=corpus.name, mode="lines")
+    n_molecule = [corpus.n_molecule for corpus in scaffolds]
+    smallest = min(n_molecule)
+    # The line of "every molecule a new one" ends where it leaves the figure.
+    end = min(max(n_molecule), 1.15 * max(map(len, scaffolds)))
+    figure.add_scatter(
+        x=[0, end],
+        y=[0, end],
+        name="every molecule a new one",
+        mode="lines",
+        line={"dash": "dot", "width": 2, "color": "#777"},
+    )
+    figure.add_vline(smallest, line=DASHED)
     figure.update_xaxes(title_text="molecules drawn")
     figure.update_yaxes(title_text="different scaffolds, expected", rangemode="tozero")
-    title = f"Scaffolds in samples of one size; dashed: {least:,} molecules, which all corpora have"
-    return _titled(figure, title, _note(scaffolds), 460).update_layout(
-        legend=_corner("left", "top")
+    title = (
+        f"Scaffolds in samples of one size; dashed: {smallest:,} molecules, which all corpora have"
     )
+    figure = _titled(figure, title, _note(scaffolds), 460)
+    return figure.update_layout(legend=_corner("left", "top"))
+
+
+# ------------------------------------------------------------------------------------- overlap
 
 
 def plot_overlap(first: Scaffolds, second: Scaffolds) -> go.Figure:
-    """What two corpora share, in per cent of each, and how frequent shared scaffolds are in one
-    and in the other.
-    """
+    """What two corpora share, in per cent of each; shared scaffolds by their share in either."""
     shared = shared_scaffolds(first, second)
     figure = make_subplots(1, 2, horizontal_spacing=0.13, column_widths=[0.52, 0.48])
+    tallest = _add_shared_bars(figure, overlap(first, second))
+    _add_shared_dots(figure, shared)
+    figure.update_xaxes(type="log", dtick=1, title_text=f"share in {first.name} (%)", row=1, col=2)
+    figure.update_yaxes(type="log", dtick=1, title_text=f"share in {second.name} (%)", row=1, col=2)
+    figure.update_yaxes(title_text="shared (%)", range=[0, 1.25 * tallest], row=1, col=1)
+    title = (
+        f"{len(shared):,} scaffolds of {len(first):,} in {first.name} "
+        f"and {len(second):,} in {second.name} are in both"
+    )
+    legend = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
+    figure = _titled(figure, title, _note((first, second)), 470)
+    return figure.update_layout(legend=legend, bargap=0.3)
+
+
+def _add_shared_bars(figure: go.Figure, table: pd.DataFrame) -> float:
+    """Bars of what is shared, in per cent of each corpus; returns the height of the tallest."""
     groups = {
         "shared scaffolds": "scaffolds",
         "molecules on them": "molecules on<br>shared scaffolds",
         "shared molecules": "molecules",
     }
-    for number, row in enumerate(overlap(first, second)):
-        shares = [100 * row[f"{group} (share)"] for group in groups]
+    for number, row in enumerate(table.to_dict("records")):
+        percents = [100 * row[f"{group} (share)"] for group in groups]
         text = [
-            f"{share:.{1 + (share >= 1)}g} %<br>{row[group]:,}"
-            for share, group in zip(shares, groups)
+            f"{percent:.{1 + (percent >= 1)}g} %<br>{row[group]:,}"
+            for percent, group in zip(percents, groups)
         ]
-        look = {
-            "marker": {"color": COLOURS[number]},
-            "textposition": "outside",
-            "cliponaxis": False,
-        }
         figure.add_bar(
             x=list(groups.values()),
-            y=shares,
+            y=percents,
             text=text,
             name=f"of {row['corpus']}",
+            marker={"color": COLOURS[number]},
+            textposition="outside",
+            cliponaxis=False,
             row=1,
             col=1,
-            **look,
         )
-    x, y = (100 * shared[f"share_{number}"].to_numpy() for number in (1, 2))
-    dots = {
-        "mode": "markers",
-        "marker": {"color": COLOURS[2], "opacity": 0.6, "size": 8},
-        "showlegend": False,
-    }
-    figure.add_scatter(x=x, y=y, hovertext=shared["scaffold"].to_pylist(), row=1, col=2, **dots)
-    ends = [0.8 * min([*x, *y], default=0.01), 1.3 * max([*x, *y], default=100)]
-    equal = {
-        "mode": "lines",
-        "line": {"dash": "dash", "width": 1.5, "color": "#444"},
-        "showlegend": False,
-    }
-    figure.add_scatter(x=ends, y=ends, hoverinfo="skip", row=1, col=2, **equal)
-    figure.update_xaxes(type="log", dtick=1, title_text=f"share in {first.name} (%)", row=1, col=2)
-    figure.update_yaxes(type="log", dtick=1, title_text=f"share in {second.name} (%)", row=1, col=2)
-    tallest = max(max(trace.y, default=1) for trace in figure.data[:2])
-    figure.update_yaxes(title_text="shared (%)", range=[0, 1.25 * tallest], row=1, col=1)
-    title = f"{len(shared):,} scaffolds of {len(first):,} in {first.name} and {len(second):,} in {second.name} are in both"
-    return _titled(figure, title, _note((first, second)), 470).update_layout(
-        legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}, bargap=0.3
+    return 100 * max(table[f"{group} (share)"].max() for group in groups)
+
+
+def _add_shared_dots(figure: go.Figure, shared: pd.DataFrame) -> None:
+    """A dot a shared scaffold, at its share in either corpus, and the line of equal shares."""
+    x = (100 * shared["share_1"]).tolist()
+    y = (100 * shared["share_2"]).tolist()
+    figure.add_scatter(
+        x=x,
+        y=y,
+        hovertext=shared["scaffold"].tolist(),
+        mode="markers",
+        marker={"color": COLOURS[2], "opacity": 0.6, "size": 8},
+        showlegend=False,
+        row=1,
+        col=2,
     )
+    ends = [0.8 * min([*x, *y], default=0.01), 1.3 * max([*x, *y], default=100)]
+    figure.add_scatter(
+        x=ends,
+        y=ends,
+        hoverinfo="skip",
+        mode="lines",
+        line=DASHED,
+        showlegend=False,
+        row=1,
+        col=2,
+    )
+
+
+# ------------------------------------------------------------------------------------ sampling
 
 
 def plot_sampling(scaffolds: Sequence[Scaffolds], tau: float = TAU) -> go.Figure:
-    """What softmax(share / tau) draws, against tau: effective number of scaffolds, and share of
-    the first one.
+    """What softmax(share / tau) draws, against tau.
+
+    Left the effective number of scaffolds, right the share of draws on the most frequent one.
     """
-    figure = make_subplots(
-        1,
-        2,
-        horizontal_spacing=0.12,
-        subplot_titles=[
-            "evenness: effective number of scaffolds",
-            "draws on the most frequent scaffold",
-        ],
-    )
+    titles = [
+        "evenness: effective number of scaffolds",
+        "draws on the most frequent scaffold",
+    ]
+    figure = make_subplots(1, 2, horizontal_spacing=0.12, subplot_titles=titles)
     taus = np.unique(np.append(np.geomspace(1e-3, 10, 81), tau))
-    for number, one in enumerate(scaffolds):
-        weights = [scaffold_weights(one, t) for t in taus]
-        even = [100 * effective_number(w) / len(one) for w in weights]
-        look = {
+    for number, corpus in enumerate(scaffolds):
+        weights = [scaffold_weights(corpus, value) for value in taus]
+        evenness = [100 * effective_number(weight) / len(corpus) for weight in weights]
+        percent_first = [100 * weight[0] for weight in weights]
+        line = {
             "mode": "lines",
             "line": {"color": COLOURS[number]},
-            "name": one.name,
-            "legendgroup": one.name,
+            "name": corpus.name,
+            "legendgroup": corpus.name,
         }
-        figure.add_scatter(x=taus, y=even, **look, row=1, col=1)
+        figure.add_scatter(x=taus, y=evenness, **line, row=1, col=1)
+        figure.add_scatter(x=taus, y=percent_first, **line, showlegend=False, row=1, col=2)
+        in_corpus = 100 * corpus.counts[0] / corpus.n_molecule
         figure.add_scatter(
-            x=taus, y=[100 * w[0] for w in weights], **look, showlegend=False, row=1, col=2
+            x=taus[[0, -1]],
+            y=[in_corpus, in_corpus],
+            mode="lines",
+            line={"color": COLOURS[number], "dash": "dot", "width": 1.5},
+            showlegend=False,
+            row=1,
+            col=2,
         )
-        share = 100 * one.counts[0] / one.n_molecule
-        dots = {
-            "mode": "lines",
-            "line": {"color": COLOURS[number], "dash": "dot", "width": 1.5},
-            "showlegend": False,
-        }
-        figure.add_scatter(x=taus[[0, -1]], y=[share, share], **dots, row=1, col=2)
-    figure.add_vline(tau, line={"dash": "dash", "width": 1.5, "color": "#444"})
+    figure.add_vline(tau, line=DASHED)
     figure.update_xaxes(type="log", title_text="tau", dtick=1, exponentformat="power")
     figure.update_yaxes(title_text="of all scaffolds (%)", range=[-3, 104], col=1)
     figure.update_yaxes(title_text="share (%)", range=[-3, 104], col=2)
-    note = f"dashed: tau = {tau:g}; dotted: its share in the corpus; " + "; ".join(
-        map(sample_title, scaffolds)
-    )
-    return _titled(figure, "Sampling scaffolds by softmax(share / tau)", note, 460).update_layout(
-        legend={"x": 0.33, "y": 0.5}
-    )
+    samples = "; ".join(map(sample_title, scaffolds))
+    note = f"dashed: tau = {tau:g}; dotted: its share in the corpus; {samples}"
+    figure = _titled(figure, "Sampling scaffolds by softmax(share / tau)", note, 460)
+    return figure.update_layout(legend={"x": 0.33, "y": 0.5})
 
 
-def _spread(n: int) -> np.ndarray:
+def _log_spaced(n: int) -> np.ndarray:
     """At most about POINTS whole numbers from 1 to n, evenly on a logarithmic axis."""
     return np.unique(np.geomspace(1, n, POINTS).round().astype(int))
 

@@ -1,3 +1,1 @@
-"""Recipes: which molecules, from where, with which labels, in which unit; and the rows of their
-sources.
-"""
+"""Recipes: which molecules, from where, with which labels in which unit; and their rows."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -14,8 +13,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from ..errors import InputError
-from .schema import Recipe, _did_you_mean
+from ..errors import InputError, did_you_mean
+from .schema import Recipe
 
 
 class _SafeLoader(yaml.SafeLoader):
@@ -37,14 +36,16 @@ def load_recipe(name_or_path: str | os.PathLike) -> Recipe:
     Raises InputError naming the file, the key and the nearest known key when the file holds what
     the schema does not.
     """
-    path = _find(str(name_or_path))
+    path = _recipe_file(str(name_or_path))
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_SafeLoader)  # noqa: S506 (a SafeLoader)
+        text = path.read_text(encoding="utf-8")
+        content = yaml.load(text, Loader=_SafeLoader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not readable as YAML: {error}") from None
     if not isinstance(content, dict):
         raise InputError(
-            f"{path} holds {type(content).__name__}, a recipe is a mapping of keys: see data_recipes/README.md"
+            f"{path} holds {type(content).__name__}, a recipe is a mapping of keys: "
+            "see data_recipes/README.md"
         )
     recipe = make_recipe(content, str(path))
     recipe._folder = path.parent
@@ -65,12 +66,12 @@ def _explain(error: dict) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] != "extra_forbidden":
         return (f"{key}: " if key else "") + error["msg"].removeprefix("Value error, ")
-    known = _known_keys(error["loc"][:-1])
-    near = difflib.get_close_matches(str(error["loc"][-1]), known, 1)
-    return f"unknown key '{key}'{_did_you_mean(near)}; known here: {', '.join(known)}"
+    allowed = _allowed_keys(error["loc"][:-1])
+    nearest = did_you_mean(str(error["loc"][-1]), allowed)
+    return f"unknown key '{key}'{nearest}; known here: {', '.join(allowed)}"
 
 
-def _known_keys(location: tuple) -> list[str]:
+def _allowed_keys(location: tuple) -> list[str]:
     model: type[BaseModel] = Recipe
     for part in location:
         if part in model.model_fields:
@@ -85,41 +86,47 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def recipe_folders() -> list[Path]:
-    """Where recipes are looked for: MOLNB_RECIPES, then data_recipes here, then data_recipes of
-    the checkout.
+    """Where recipes are looked for, in this order.
+
+    The folders of MOLNB_RECIPES, data_recipes of the working directory, data_recipes of the
+    checkout.
     """
-    named = [Path(part) for part in os.environ.get("MOLNB_RECIPES", "").split(os.pathsep) if part]
-    return [*named, Path("data_recipes"), Path(__file__).resolve().parents[2] / "data_recipes"]
+    names = os.environ.get("MOLNB_RECIPES", "").split(os.pathsep)
+    checkout = Path(__file__).resolve().parents[2]
+    return [
+        *(Path(name) for name in names if name),
+        Path("data_recipes"),
+        checkout / "data_recipes",
+    ]
 
 
 def list_recipes() -> dict[str, Path]:
     """Every recipe that can be named, and its file; the first folder that has a name wins."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for folder in recipe_folders():
         for path in sorted(folder.glob("*.yaml")):
-            found.setdefault(path.stem, path)
-    return dict(sorted(found.items()))
+            files.setdefault(path.stem, path)
+    return dict(sorted(files.items()))
 
 
-def _find(name: str) -> Path:
+def _recipe_file(name: str) -> Path:
+    """The file of a recipe given by its name or by the file itself."""
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         if not Path(name).is_file():
             raise InputError(f"There is no recipe file {name}.")
         return Path(name)
-    known = list_recipes()
-    if name not in known:
-        near = _did_you_mean(difflib.get_close_matches(name, known, 1))
+    files = list_recipes()
+    if name not in files:
         raise InputError(
-            f"There is no recipe '{name}'{near}. Known: {', '.join(known) or 'none'}. "
+            f"There is no recipe '{name}'{did_you_mean(name, files)}. "
+            f"Known: {', '.join(files) or 'none'}. "
             "Give a YAML file instead, or name its folder in MOLNB_RECIPES."
         )
-    return known[name]
+    return files[name]
 
 
 def without_computed(recipe: Recipe) -> Recipe:
-    """The recipe without labels that are computed here: molecules and conformers alone, in a
-    fraction of the time.
-    """
+    """The recipe without computed labels: molecules and conformers, in a fraction of the time."""
     labels = [x for x in recipe.labels if x.computed is None and x.residual_of is None]
     names = {label.name for label in labels}
     tasks = [
@@ -134,26 +141,26 @@ def without_computed(recipe: Recipe) -> Recipe:
 
 
 def recipe_id(recipe: Recipe, source_sha256: str) -> str:
-    """Eight hex digits for the content of a recipe and of its sources; where the file lies does
-    not count.
-    """
-    return _digest(
-        recipe.model_dump(mode="json", exclude={"source": {"file", "url", "sha256"}}), source_sha256
-    )
+    """Eight hex digits for the content of a recipe and of its sources, wherever the files lie."""
+    return _content_id(recipe.model_dump(mode="json"), source_sha256)
 
 
 def molecules_id(recipe: Recipe, source_sha256: str) -> str:
-    """Eight hex digits for what decides the molecules, conformers and labels: not the splits,
-    tasks or citation.
+    """Eight hex digits for what decides the molecules, conformers and labels.
+
+    Splits, tasks and citation do not count.
     """
     deciding = {"source", "columns", "structure", "conformers", "labels", "flags"}
-    content = recipe.model_dump(mode="json", include=deciding)
-    for place in ("file", "url", "sha256"):
-        content["source"].pop(place)
-    return _digest(content, source_sha256)
+    return _content_id(recipe.model_dump(mode="json", include=deciding), source_sha256)
 
 
-def _digest(content: dict, source_sha256: str) -> str:
+def _content_id(content: dict[str, Any], source_sha256: str) -> str:
+    # The bytes of the source count, not where they lie; the digests of all its files are in
+    # source_sha256.
+    for key in ("file", "url", "sha256"):
+        del content["source"][key]
+    if content["source"]["join"] is not None:
+        del content["source"]["join"]["sha256"]
     text = json.dumps(
         [content, source_sha256], sort_keys=True, ensure_ascii=False, separators=(",", ":")
     )

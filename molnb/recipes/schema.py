@@ -8,12 +8,13 @@ page.
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
+from ..errors import did_you_mean
+from ..shards import part_schema
 from .units import CONVERSIONS
 
 Level = Literal["molecule", "atom", "bond", "pair"]
@@ -32,12 +33,8 @@ COMPUTED: dict[str, Level] = {
 }
 """Labels that molnb can compute on its own conformer, and the level each belongs to."""
 
-# Every column of a shard; a label or flag of that name would hide it.
-RESERVED = frozenset(
-    "row line id input_smiles smiles smiles_3d inchikey14 tautomer_key scaffold n_heavy n_atoms charge atom_order "
-    "undefined_stereo cleared_isotopes numbers coords force_field converged force_field_energy atom_feats bonds "
-    "bond_feats parent missing group index offset".split()
-)
+# Every column and array of shards; a label or flag of that name would hide it.
+RESERVED = frozenset(part_schema([], []).names) | {"group", "index", "offset"}
 
 
 class _Strict(BaseModel):
@@ -45,11 +42,10 @@ class _Strict(BaseModel):
 
 
 class Join(_Strict):
-    """A second, small table whose columns are added to the rows of the source by a shared
-    identifier.
-    """
+    """A second, small table whose columns are added to the rows of the source by an identifier."""
 
     file: str
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     format: Literal["csv", "tsv", "parquet"] = "csv"
     key: str
     column: str
@@ -68,10 +64,10 @@ class Source(_Strict):
     join: Join | None = None
 
     @model_validator(mode="after")
-    def _one_place(self) -> Source:
-        if (self.kind == "url") != (self.url is not None) or (self.kind != "url") != (
-            self.file is not None
-        ):
+    def _file_or_url(self) -> Source:
+        has_url = self.url is not None
+        has_file = self.file is not None
+        if has_url != (self.kind == "url") or has_file != (self.kind != "url"):
             raise ValueError(
                 "kind 'url' takes the key 'url', kinds 'rdkit' and 'file' take the key 'file'"
             )
@@ -79,34 +75,29 @@ class Source(_Strict):
 
 
 class Columns(_Strict):
-    """Which columns hold the structure and the identifier; ``smiles: null`` reads the structure
-    of an SDF record.
-    """
+    """Which columns hold structure and identifier; ``smiles: null`` is the SDF record's own."""
 
     smiles: str | None = "smiles"
     id: str | None = None
 
 
 class Structure(_Strict):
-    """What is done to a structure: size limit, and whether loose duplicates (stereoisomers,
-    tautomers) are dropped.
-    """
+    """The size limit, and whether loose duplicates (stereoisomers, tautomers) are dropped."""
 
     max_heavy_atoms: int = Field(64, ge=1, le=255)
     loose_duplicates: Literal["keep", "drop"] = "keep"
 
 
 class Conformers(_Strict):
-    """How the one conformer of a molecule is made: ETKDGv3, then MMFF94, or UFF where MMFF94 has
-    no parameters.
-    """
+    """How the one conformer is made: ETKDGv3, then MMFF94, or UFF where MMFF94 lacks parameters."""
 
     seed: int = Field(0, ge=0)
 
 
 class Label(_Strict):
-    """One column of numbers: quantity, unit, level of theory and geometry together say when two
-    labels are the same.
+    """One column of numbers.
+
+    Two labels are the same where quantity, unit, level of theory and geometry are.
     """
 
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
@@ -123,7 +114,8 @@ class Label(_Strict):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Label:
-        if sum(x is not None for x in (self.column, self.computed, self.residual_of)) != 1:
+        origins = [self.column, self.computed, self.residual_of]
+        if len(origins) - origins.count(None) != 1:
             raise ValueError(
                 f"label '{self.name}' takes exactly one of the keys column, computed, residual_of"
             )
@@ -152,17 +144,15 @@ class Label(_Strict):
         if self.source_unit in (None, self.unit):
             return 1.0
         if (self.source_unit, self.unit) not in CONVERSIONS:
-            known = ", ".join(f"{a} to {b}" for a, b in CONVERSIONS)
+            pairs = ", ".join(f"{a} to {b}" for a, b in CONVERSIONS)
             raise ValueError(
-                f"no conversion from {self.source_unit} to {self.unit} (known: {known})"
+                f"no conversion from {self.source_unit} to {self.unit} (known: {pairs})"
             )
         return CONVERSIONS[self.source_unit, self.unit]
 
 
 class Task(_Strict):
-    """A named group of labels that share level, kind and loss: one head and one matrix product
-    of a model.
-    """
+    """A named group of labels that share level, kind and loss: one head of a model."""
 
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     labels: list[str] = Field(min_length=1)
@@ -225,9 +215,15 @@ class Recipe(_Strict):
         _check_tasks(self)
         if self.default_split not in self.splits:
             raise ValueError(
-                f"default_split '{self.default_split}' is none of the splits {', '.join(self.splits)}"
+                f"default_split '{self.default_split}' is none of the splits "
+                f"{', '.join(self.splits)}"
             )
         return self
+
+    @property
+    def source_labels(self) -> list[Label]:
+        """The labels that come with the rows of the source."""
+        return [label for label in self.labels if label.column is not None]
 
     @property
     def folder(self) -> Path:
@@ -265,19 +261,11 @@ def _check_tasks(recipe: Recipe) -> None:
     for task in recipe.tasks:
         for name in task.labels:
             if name not in labels:
-                near = difflib.get_close_matches(name, labels, 1)
                 raise ValueError(
-                    f"task '{task.name}' names label '{name}', which is not declared{_did_you_mean(near)}"
+                    f"task '{task.name}' names label '{name}', which is not declared"
+                    f"{did_you_mean(name, labels)}"
                 )
-            if labels[name].level != task.level:
-                raise ValueError(
-                    f"task '{task.name}' is {task.level}-level, its label '{name}' {labels[name].level}"
-                )
-            if labels[name].computed == "xtb.energy":
-                raise ValueError(
-                    f"task '{task.name}' predicts the raw energy '{name}', which is atom counting (R2 0.999993); "
-                    "declare a label with residual_of and predict that"
-                )
+            _check_task_label(task, labels[name])
         if (task.kind == "binary") != (task.loss == "bce"):
             raise ValueError(
                 f"task '{task.name}': kind binary goes with loss bce, and only with it"
@@ -288,5 +276,13 @@ def _check_tasks(recipe: Recipe) -> None:
             )
 
 
-def _did_you_mean(near: list[str]) -> str:
-    return f" (did you mean '{near[0]}'?)" if near else ""
+def _check_task_label(task: Task, label: Label) -> None:
+    if label.level != task.level:
+        raise ValueError(
+            f"task '{task.name}' is {task.level}-level, its label '{label.name}' {label.level}"
+        )
+    if label.computed == "xtb.energy":
+        raise ValueError(
+            f"task '{task.name}' predicts the raw energy '{label.name}', which is atom counting "
+            "(R2 0.999993); declare a label with residual_of and predict that"
+        )

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,106 +14,114 @@ import pyarrow.parquet as pq
 from ..errors import InputError
 from .readers import column_names, read_records
 from .readers.record import ROWS_PER_GROUP, Record, file_format
-from .schema import Join, Label, Recipe, Source
-from .sources import LocatedSource, _refuse_missing, join_path, source_path
-
-# ----------------------------------------------------------------------------------------------------- snapshot
+from .schema import Recipe, Source
+from .sources import LocatedSource, join_path, refuse_missing_columns, source_path
 
 
-def write_snapshot(recipe: Recipe, found: LocatedSource, path: Path) -> dict[str, Any]:
+class JoinedTable(NamedTuple):
+    """A second table by its key; of rows with an equal key the first counts."""
+
+    rows: dict[str, dict[str, Any]]
+    n_repeated: int  # rows whose key stood in an earlier row
+
+
+def write_snapshot(recipe: Recipe, located: LocatedSource, path: Path) -> dict[str, Any]:
     """Stream a source into one normalised Parquet file at ``path``; returns what was counted.
 
-    A label that is empty, NaN or no number is null and counted by its reason. Raises InputError
+    A label that is empty, NaN or no number is null and counted by its reason. Rows of a joined
+    table that are not used, because their key stood before, are counted too. Raises InputError
     when a column is missing or there are no rows.
     """
-    file = source_path(found.source, found.folder)
-    columns = [label for label in recipe.labels if label.column is not None]
-    side = _side_table(found, columns) if found.source.join is not None else None
-    wanted = _wanted_columns(recipe, found, side)
-    _refuse_missing(file, wanted, column_names(found.source, file))
-    counts: dict[str, Counter] = {label.name: Counter() for label in columns}
+    source = located.source
+    file = source_path(source, located.folder)
+    table = _read_joined_table(recipe, located) if source.join is not None else None
+    columns = _source_columns(recipe, source)
+    refuse_missing_columns(file, columns, column_names(source, file))
+    missing: dict[str, Counter] = {label.name: Counter() for label in recipe.source_labels}
     schema = snapshot_schema(recipe)
-    n = 0
+    n_row = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        rows = enumerate(read_records(found.source, file, wanted))
-        while batch := list(itertools.islice(rows, ROWS_PER_GROUP)):
-            prepared = [
-                _snapshot_row(row, record, recipe, columns, side, counts) for row, record in batch
-            ]
-            writer.write_table(pa.Table.from_pylist(prepared, schema))
-            n += len(batch)
-    if n == 0:
+        records = enumerate(read_records(source, file, columns))
+        while batch := list(itertools.islice(records, ROWS_PER_GROUP)):
+            rows = [_snapshot_row(row, record, recipe, table, missing) for row, record in batch]
+            writer.write_table(pa.Table.from_pylist(rows, schema))
+            n_row += len(batch)
+    if n_row == 0:
         raise InputError(f"{file} is empty: 0 rows. Give a file with at least one molecule.")
-    return {"rows": n, "missing": {name: dict(count) for name, count in counts.items()}}
+    counts = {"rows": n_row, "missing": {name: dict(count) for name, count in missing.items()}}
+    if table is not None:
+        counts["repeated_join_keys"] = table.n_repeated
+    return counts
 
 
 def snapshot_schema(recipe: Recipe) -> pa.Schema:
-    """Columns of the snapshot: row, line, id, structure, problem, then a column for each label
-    of the file.
-    """
-    text = [("id", pa.string()), ("structure", pa.string()), ("problem", pa.string())]
-    labels = [(label.name, pa.float64()) for label in recipe.labels if label.column is not None]
-    return pa.schema([("row", pa.int64()), ("line", pa.int64()), *text, *labels])
+    """Columns of the snapshot: what a row is and where it stood, then its labels as numbers."""
+    row = [
+        ("row", pa.int64()),
+        ("line", pa.int64()),
+        ("id", pa.string()),
+        ("structure", pa.string()),
+        ("problem", pa.string()),
+    ]
+    return pa.schema(row + [(label.name, pa.float64()) for label in recipe.source_labels])
 
 
-def _wanted_columns(recipe: Recipe, found: LocatedSource, side: dict | None) -> list[str]:
-    wanted = [recipe.columns.smiles] if recipe.columns.smiles else []
-    if recipe.columns.id and file_format(found.source) != "sdf":
-        wanted.append(recipe.columns.id)
-    if side is None:
-        return wanted + [label.column for label in recipe.labels if label.column is not None]
-    return [*wanted, found.source.join.key]
+def _source_columns(recipe: Recipe, source: Source) -> list[str]:
+    """The columns that are read of the source itself."""
+    columns = [recipe.columns.smiles] if recipe.columns.smiles else []
+    # Records of an SDF need not all have a property.
+    if recipe.columns.id and file_format(source) != "sdf":
+        columns.append(recipe.columns.id)
+    if source.join is not None:
+        return [*columns, source.join.key]
+    return columns + [label.column for label in recipe.source_labels]
 
 
-def _side_table(found: LocatedSource, labels: list[Label]) -> dict[str, dict]:
-    """The joined table by its key; the first row of a key counts."""
-    join: Join = found.source.join
-    path = join_path(found.source, found.folder)
+def _read_joined_table(recipe: Recipe, located: LocatedSource) -> JoinedTable:
+    join = located.source.join
+    path = join_path(located.source, located.folder)
     source = Source(kind="file", file=str(path), format=join.format)
-    _refuse_missing(
-        path, [join.column, *(label.column for label in labels)], column_names(source, path)
-    )
-    table: dict[str, dict] = {}
+    columns = [join.column, *(label.column for label in recipe.source_labels)]
+    refuse_missing_columns(path, columns, column_names(source, path))
+    rows: dict[str, dict[str, Any]] = {}
+    n_row = 0
     for record in read_records(source, path):
-        table.setdefault(str(record.fields.get(join.column)), record.fields)
-    return table
+        rows.setdefault(str(record.fields.get(join.column)), record.fields)
+        n_row += 1
+    return JoinedTable(rows, n_row - len(rows))
 
 
 def _snapshot_row(
     row: int,
     record: Record,
     recipe: Recipe,
-    labels: list[Label],
-    side: dict | None,
-    counts: dict[str, Counter],
+    table: JoinedTable | None,
+    missing: dict[str, Counter],
 ) -> dict[str, Any]:
+    """One row as the snapshot has it; labels without a value are counted in ``missing``."""
     fields = record.fields
-    structure, name = (
-        fields.get(recipe.columns.smiles or "molblock"),
-        fields.get(recipe.columns.id or "name"),
-    )
-    out = {
+    structure = fields.get(recipe.columns.smiles or "molblock")
+    if structure is not None and recipe.columns.smiles:
+        structure = str(structure).strip()
+    identifier = fields.get(recipe.columns.id or "name")
+    columns = {
         "row": row,
         "line": record.line,
-        "id": None if name is None else str(name),
-        "structure": None
-        if structure is None
-        else str(structure).strip()
-        if recipe.columns.smiles
-        else structure,
+        "id": None if identifier is None else str(identifier),
+        "structure": structure,
         "problem": record.problem,
     }
     values = fields
-    if side is not None:
-        values = side.get(str(fields.get(recipe.source.join.key)), {})
-    for label in labels:
+    if table is not None:
+        values = table.rows.get(str(fields.get(recipe.source.join.key)), {})
+    for label in recipe.source_labels:
         value, reason = read_number(values.get(label.column))
+        if reason is not None and table is not None and not values:
+            reason = "no row in the joined table"
         if reason is not None:
-            counts[label.name][
-                "no row in the joined table" if side is not None and not values else reason
-            ] += 1
-        out[label.name] = None if value is None else value * label.scale
-    return out
+            missing[label.name][reason] += 1
+        columns[label.name] = None if value is None else value * label.scale
+    return columns
 
 
 def read_number(value: Any) -> tuple[float | None, str | None]:

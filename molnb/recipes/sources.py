@@ -1,5 +1,4 @@
-"""Where rows come from: files inside RDKit, local SMI, CSV, SDF and Parquet files, and downloads
-with a hash.
+"""Where rows come from: files inside RDKit, local files of five formats, downloads with a hash.
 
 Whatever the format, the rows end in one normalised snapshot (Parquet: row, line, id, structure, one
 column a label), from which slices can be read by range. Text is read row by row, so a file of any
@@ -8,12 +7,13 @@ size passes through a small memory.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
+from .digests import remembered_digest
 from .downloads import download
 from .readers import column_names
 from .readers.record import file_format
@@ -29,9 +29,14 @@ class LocatedSource(NamedTuple):
     sha256: str
 
 
+# ------------------------------------------------------------------------------- one's own file
+
+
 def with_source(recipe: Recipe, source: str | Path | dict | None) -> Recipe:
-    """The recipe reading from another file: a path, or a dictionary of source keys, also
-    ``columns``.
+    """The recipe reading from another file: a path, or a dictionary of source keys.
+
+    The dictionary may also hold ``columns``; without, the recipe's columns stay as far as the file
+    has them.
     """
     if source is None:
         return recipe
@@ -43,22 +48,23 @@ def with_source(recipe: Recipe, source: str | Path | dict | None) -> Recipe:
     where = f"recipe {recipe.name} with source={source}"
     replaced = make_recipe(recipe.model_dump() | {"source": content}, where)
     if columns is None and replaced.source.kind == "file":
-        columns = _columns_there(replaced)
+        columns = _matching_columns(replaced)
     return make_recipe(
         recipe.model_dump() | {"source": content, "columns": columns or recipe.columns}, where
     )
 
 
-def _columns_there(recipe: Recipe) -> dict[str, str | None]:
-    """The recipe's columns as far as its new file has them: an SDF needs no SMILES, no file an
-    identifier.
+def _matching_columns(recipe: Recipe) -> dict[str, str | None]:
+    """The recipe's columns as far as its file has them.
+
+    An SDF needs no column of SMILES, and no file needs identifiers.
     """
     names = column_names(recipe.source, source_path(recipe.source, recipe.folder))
-    wanted = recipe.columns
-    no_smiles = file_format(recipe.source) == "sdf" and wanted.smiles not in names
+    columns = recipe.columns
+    own_structures = file_format(recipe.source) == "sdf" and columns.smiles not in names
     return {
-        "smiles": None if no_smiles else wanted.smiles,
-        "id": wanted.id if wanted.id in names else None,
+        "smiles": None if own_structures else columns.smiles,
+        "id": columns.id if columns.id in names else None,
     }
 
 
@@ -77,12 +83,12 @@ def recipe_for_file(
     path = Path(path)
     source = Source(kind="file", file=str(path.resolve()))
     names = column_names(source, source_path(source, Path()))
-    wanted = labels or {}
-    _refuse_missing(path, [c for c in ([smiles] if smiles else []) + list(wanted)], names)
+    units = labels or {}
+    named_columns = [smiles, *units] if smiles else list(units)
+    refuse_missing_columns(path, named_columns, names)
     if smiles is None and file_format(source) != "sdf":
         smiles = _guess_smiles(path, names)
     stem = plain_name(name or path.name.split(".")[0])
-    origin = {"theory": "as given", "geometry": "none"}
     content = {
         "name": stem,
         "title": f"the user's file {path.name}",
@@ -93,81 +99,111 @@ def recipe_for_file(
             "smiles": smiles,
             "id": next((c for c in names if c.lower() in ("id", "name")), None),
         },
-        "labels": [
-            {"name": plain_name(c), "column": c, "quantity": c, "unit": unit, **origin}
-            for c, unit in wanted.items()
-        ],
-        "tasks": [{"name": stem, "labels": [plain_name(c) for c in wanted]}] if wanted else [],
+        "labels": [_plain_label(column, unit) for column, unit in units.items()],
     }
+    if units:
+        content["tasks"] = [{"name": stem, "labels": [plain_name(c) for c in units]}]
     return make_recipe(content, str(path))
 
 
+def _plain_label(column: str, unit: str) -> dict[str, str]:
+    return {
+        "name": plain_name(column),
+        "column": column,
+        "quantity": column,
+        "unit": unit,
+        "theory": "as given",
+        "geometry": "none",
+    }
+
+
 def _guess_smiles(path: Path, names: list[str]) -> str:
-    candidates = [c for c in names if c.lower() == "smiles"] or [
-        c for c in names if "smiles" in c.lower()
-    ]
+    exact = [name for name in names if name.lower() == "smiles"]
+    candidates = exact or [name for name in names if "smiles" in name.lower()]
     if len(candidates) != 1:
         raise InputError(
-            f"{path}: which column holds the SMILES? Columns: {', '.join(names)}. Name one with --smiles COLUMN."
+            f"{path}: which column holds the SMILES? Columns: {', '.join(names)}. "
+            "Name one with --smiles COLUMN."
         )
     return candidates[0]
 
 
-def _refuse_missing(path: Path, wanted: list[str], names: list[str]) -> None:
-    for column in wanted:
+def refuse_missing_columns(path: Path, columns: Iterable[str], names: list[str]) -> None:
+    """Raise InputError where a file, whose columns have these names, lacks one of some columns."""
+    for column in columns:
         if column not in names:
-            near = difflib.get_close_matches(column, names, 1)
-            hint = f" (did you mean '{near[0]}'?)" if near else ""
             raise InputError(
-                f"{path} has no column '{column}'{hint}. Its columns are: {', '.join(names)}."
+                f"{path} has no column '{column}'{did_you_mean(column, names)}. "
+                f"Its columns are: {', '.join(names)}."
             )
 
 
-# ------------------------------------------------------------------------------------------------------ finding
+# ------------------------------------------------------------------------- files and their hash
+
+
+def stated_digest(recipe: Recipe) -> str | None:
+    """The hash of a recipe's source as far as the recipe states it; None where it does not.
+
+    It is enough to find what was made of the source before, without the source.
+    """
+    source = recipe.source
+    digests = [source.sha256]
+    if source.join is not None:
+        digests.append(source.join.sha256)
+    return None if None in digests else _joint_digest(digests)
 
 
 def find_source(recipe: Recipe, home: Path) -> LocatedSource:
-    """The files of a recipe's source on this computer, downloaded where they come from a url,
-    and their hash.
+    """The files of a recipe's source on this computer, and their hash.
+
+    What comes from a url is fetched. Raises InputError where a file is absent, or its SHA-256 is
+    not the one that the recipe states.
     """
-    source, folder = recipe.source, recipe.folder
+    source = recipe.source
+    folder = recipe.folder
     if source.kind == "url":
         path = download(source.url, source.sha256, home / "downloads")
-        source, folder = source.model_copy(update={"kind": "file", "file": str(path)}), path.parent
-    hashes = [_sha256(source_path(source, folder))]
+        source = source.model_copy(update={"kind": "file", "file": str(path)})
+        folder = path.parent
+    digests = [_checked_digest(recipe, source_path(source, folder), source.sha256, home)]
     if source.join is not None:
-        hashes.append(_sha256(join_path(source, folder)))
-    whole = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-    if source.sha256 is not None and hashes[0] != source.sha256:
+        table = join_path(source, folder)
+        digests.append(_checked_digest(recipe, table, source.join.sha256, home, "join."))
+    return LocatedSource(source, folder, _joint_digest(digests))
+
+
+def _joint_digest(digests: list[str]) -> str:
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _checked_digest(
+    recipe: Recipe, path: Path, stated: str | None, home: Path, table: str = ""
+) -> str:
+    digest = remembered_digest(path, home)
+    if stated is not None and digest != stated:
         raise InputError(
-            f"{source_path(source, folder)} has SHA-256 {hashes[0]}, recipe '{recipe.name}' expects {source.sha256}. "
-            "Fetch the file again, or take the key source.sha256 out of the recipe if the new content is meant."
+            f"{path} has SHA-256 {digest}, recipe '{recipe.name}' expects {stated}. Fetch the file "
+            f"again, or take the key source.{table}sha256 out of the recipe if the new content is "
+            "meant."
         )
-    return LocatedSource(source, folder, whole)
+    return digest
 
 
 def source_path(source: Source, folder: Path) -> Path:
-    """The file of a source; Data/... and Contrib/... of kind ``rdkit`` lie where RDKit was
-    installed.
-    """
-    return _existing(source.kind, source.file, folder)
+    """The file of a source; Data/... and Contrib/... of kind ``rdkit`` lie inside RDKit."""
+    return _existing_file(source.kind, source.file, folder)
 
 
 def join_path(source: Source, folder: Path) -> Path:
     """The file of the table that is joined to a source."""
-    return _existing(source.kind, source.join.file, folder)
+    return _existing_file(source.kind, source.join.file, folder)
 
 
-def _existing(kind: str, file: str, folder: Path) -> Path:
+def _existing_file(kind: str, file: str, folder: Path) -> Path:
     if kind == "rdkit":
-        from rdkit import RDConfig
-
-        top, _, rest = file.partition("/")
-        if top not in ("Data", "Contrib"):
-            raise InputError(
-                f"source.file '{file}' of kind rdkit must start with Data/ or Contrib/"
-            )
-        path = Path(RDConfig.RDDataDir if top == "Data" else RDConfig.RDContribDir) / rest
+        path = _rdkit_file(file)
     else:
         path = folder / Path(file).expanduser()
         path = path if path.exists() else Path(file).expanduser()
@@ -178,6 +214,11 @@ def _existing(kind: str, file: str, folder: Path) -> Path:
     return path
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _rdkit_file(file: str) -> Path:
+    from rdkit import RDConfig
+
+    folders: dict[str, Any] = {"Data": RDConfig.RDDataDir, "Contrib": RDConfig.RDContribDir}
+    top, _, below = file.partition("/")
+    if top not in folders:
+        raise InputError(f"source.file '{file}' of kind rdkit must start with Data/ or Contrib/")
+    return Path(folders[top]) / below

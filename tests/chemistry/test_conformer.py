@@ -13,7 +13,7 @@ from rdkit import RDConfig  # noqa: E402
 from rdkit.Chem import rdDistGeom  # noqa: E402
 
 from molnb.chemistry.conformer import _checked, _read_back, make_conformer, mirror
-from molnb.chemistry.failures import MoleculeError
+from molnb.chemistry.failures import MoleculeError, guarded
 from molnb.chemistry.identity import identity_keys, murcko_scaffold, undefined_stereo
 from molnb.chemistry.parsing import parse_molblock, parse_smiles
 from molnb.chemistry.standardization import StandardizedMolecule, standardize
@@ -283,6 +283,34 @@ def test_an_exception_inside_rdkit_is_a_typed_failure(monkeypatch) -> None:
     monkeypatch.setattr(rdDistGeom, "EmbedMolecule", violate)
     with pytest.raises(MoleculeError, match="bad lower bound, in the last of 4 attempts"):
         make_conformer("CCO")
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: undefined_name, NameError),  # noqa: F821
+        (lambda: Chem.MolFromSmiles("C").GetNumAtom(), AttributeError),
+        (lambda: Chem.MolToSmiles(None), TypeError),  # Boost.Python.ArgumentError
+        (lambda: {}["key"], KeyError),
+        (lambda: [0][len("far")], IndexError),
+    ],
+)
+def test_a_fault_of_the_program_is_not_taken_for_chemistry(call, error: type) -> None:
+    with pytest.raises(error):
+        guarded("embedding failed")(call)()
+
+
+def test_what_rdkit_raises_is_a_typed_failure() -> None:
+    pentavalent = Chem.MolFromSmiles("C(C)(C)(C)(C)C", sanitize=False)
+    calls = {
+        "AtomValenceException": lambda: Chem.SanitizeMol(pentavalent),
+        "KekulizeException": lambda: Chem.Kekulize(Chem.MolFromSmiles("c1cccc1", sanitize=False)),
+        "RuntimeError": lambda: Chem.MolFromSmiles("C").GetAtomWithIdx(7),
+        "ValueError": lambda: Chem.MolFromSmiles("C").GetConformer(),
+    }
+    for name, call in calls.items():
+        with pytest.raises(MoleculeError, match=f"sanitisation failed .{name}: "):
+            guarded("sanitisation failed")(call)()
 
 
 def test_a_second_attempt_follows_a_failed_one(monkeypatch) -> None:

@@ -45,8 +45,15 @@ def ogb_index(values: list, value: object) -> int:
 
 def plain_atom(atom: Chem.Atom) -> list[int]:
     """OGB's atom_to_feature_vector without the atomic number, as published."""
-    chirality = ["CHI_UNSPECIFIED", "CHI_TETRAHEDRAL_CW", "CHI_TETRAHEDRAL_CCW", "CHI_TRIGONALBIPYRAMIDAL",
-                 "CHI_OCTAHEDRAL", "CHI_SQUAREPLANAR", "CHI_OTHER"]  # fmt: skip
+    chirality = [
+        "CHI_UNSPECIFIED",
+        "CHI_TETRAHEDRAL_CW",
+        "CHI_TETRAHEDRAL_CCW",
+        "CHI_TRIGONALBIPYRAMIDAL",
+        "CHI_OCTAHEDRAL",
+        "CHI_SQUAREPLANAR",
+        "CHI_OTHER",
+    ]
     return [
         ogb_index(chirality, str(atom.GetChiralTag())),
         ogb_index([*range(11), "misc"], atom.GetTotalDegree()),

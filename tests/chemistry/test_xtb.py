@@ -10,7 +10,7 @@ pytest.importorskip("tblite")
 from molnb.chemistry import xtb as quantum
 from molnb.chemistry.conformer import make_conformer, mirror
 from molnb.chemistry.features import molecule_arrays
-from molnb.chemistry.xtb import UndefinedLabelError, fold_onto_heavy, xtb_labels
+from molnb.chemistry.xtb import UndefinedLabelError, xtb_labels
 
 WATER = np.array(
     [[0.0, 0.0, 0.1173], [0.0, 0.7572, -0.4692], [0.0, -0.7572, -0.4692]]
@@ -18,8 +18,10 @@ WATER = np.array(
 
 
 def labelled(smiles: str) -> tuple[quantum.XTB, dict]:
-    found, arrays = make_conformer(smiles), molecule_arrays(smiles)
-    return xtb_labels(arrays["numbers"], found.coords, arrays["charge"], found.converged), arrays
+    conformer = make_conformer(smiles)
+    arrays = molecule_arrays(smiles)
+    labels = xtb_labels(arrays["numbers"], conformer.coords, arrays["charge"], conformer.converged)
+    return labels, arrays
 
 
 def test_water_has_the_published_order_of_numbers_and_units() -> None:
@@ -34,17 +36,16 @@ def test_water_has_the_published_order_of_numbers_and_units() -> None:
     assert np.allclose(water.bond_orders, water.bond_orders.T) and water.bond_orders[0, 0] == 0
 
 
-def test_folded_charges_sum_to_the_charge_of_the_molecule() -> None:
+def test_charges_of_all_atoms_sum_to_the_charge_of_the_molecule() -> None:
     for smiles in ("CCO", "C[C@H](N)C(=O)O", "O=C(O)c1ccccc1", "O=S(=O)(Nc1cccs1)c1ccccc1"):
         labels, arrays = labelled(smiles)
-        folded = fold_onto_heavy(labels.charges, arrays["parent"])
-        assert folded.shape == (arrays["n_heavy"],)
-        assert folded.sum() == pytest.approx(arrays["charge"], abs=1e-5)
+        assert labels.charges.shape == arrays["numbers"].shape
+        assert labels.charges.sum() == pytest.approx(arrays["charge"], abs=1e-5)
 
 
-def test_folding_sums_hydrogens_onto_their_neighbour() -> None:
-    values = np.array([1.0, 2.0, 0.1, 0.2, 0.4])
-    assert fold_onto_heavy(values, np.array([0, 1, 0, 0, 1])).tolist() == pytest.approx([1.3, 2.4])
+def test_seven_labels_are_a_number_a_molecule() -> None:
+    names = "energy homo lumo gap dipole solvation_water solvation_octanol".split()
+    assert list(xtb_labels(np.array([8, 1, 1]), WATER).of_molecule()) == names
 
 
 def test_bond_orders_tell_single_from_double_from_triple() -> None:
@@ -54,8 +55,9 @@ def test_bond_orders_tell_single_from_double_from_triple() -> None:
 
 def test_enantiomers_have_equal_scalar_labels() -> None:
     smiles = "C[C@H](N)C(=O)O"
-    one, other = labelled(smiles)[0], labelled(mirror(smiles))[0]
-    assert np.allclose(one[:7], other[:7], atol=1e-4)
+    labels = labelled(smiles)[0].of_molecule()
+    image_labels = labelled(mirror(smiles))[0].of_molecule()
+    assert image_labels == pytest.approx(labels, abs=1e-4)
 
 
 def test_the_cheaper_solvent_thresholds_do_not_change_the_answer(monkeypatch) -> None:

@@ -1,10 +1,9 @@
-"""Data cards count what there is: shares add up, every loss appears, similarities agree with the
-manifest.
-"""
+"""Data cards count what there is: shares add up, and every loss appears."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from molnb.curation.datacard import (
@@ -23,31 +22,33 @@ def test_shares_are_of_all_molecules(nci) -> None:
     assert sum(stereo_shares(nci).values()) == pytest.approx(1)
     assert sum(charge_shares(nci).values()) == pytest.approx(1)
     elements = element_shares(nci)
-    assert (
-        elements["C"] > 0.9
-        and "H" not in elements
-        and list(elements.values()) == sorted(elements.values())[::-1]
-    )
+    assert elements["C"] > 0.9 and "H" not in elements
+    assert list(elements.values()) == sorted(elements.values())[::-1]
     with_nitrogen = np.mean(["N" in smiles.upper().replace("NA", "") for smiles in nci.smiles()])
     assert elements["N"] == pytest.approx(with_nitrogen, abs=0.03)
 
 
 def test_every_molecule_is_described(nci) -> None:
     described = describe_molecules(nci)
-    assert {len(values) for values in described.values()} == {nci.n}
+    assert described.shape == (nci.n, 3) and described.notna().all(axis=None)
     assert np.array_equal(described["heavy atoms"], nci.array("n_heavy"))
-    assert data_card(nci)["corpus"] == "nci"
+
+
+def test_cards_of_corpora_stand_side_by_side(nci) -> None:
+    cards = pd.concat([data_card(nci), data_card(nci)], axis=1)
+    assert list(cards.columns) == ["nci", "nci"]
+    assert cards.loc["molecules"].iloc[0] == f"{nci.n}, from 100 of 4,999 rows"
 
 
 def test_every_loss_is_listed(nci) -> None:
-    rows = lost_rows(nci)
-    assert sum(row["n"] for row in rows if row["what"] == "row") == nci.manifest["n_dropped"]
+    table = lost_rows(nci)
+    assert table.loc[table["what"] == "row", "n"].sum() == nci.manifest["n_dropped"]
     missing = nci.manifest["labels"]["gap"]["missing"]
-    assert {row["reason"] for row in rows if row["step"] == "label"} >= set(missing)
+    assert set(table.loc[table["step"] == "label", "reason"]) >= set(missing)
 
 
 def test_similarities_are_those_of_the_manifest(nci) -> None:
-    for row in split_table(nci):
-        near = split_similarities(nci, row["split"])
-        assert len(near) == row["test"]
-        assert np.median(near) == pytest.approx(list(row.values())[-1], abs=1e-4)
+    for row in split_table(nci).to_dict("records"):
+        similarities = split_similarities(nci, row["split"])
+        assert len(similarities) == row["test"]
+        assert np.median(similarities) == pytest.approx(list(row.values())[-1], abs=1e-4)

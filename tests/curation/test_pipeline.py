@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import importlib
 import json
 import os
 import signal
@@ -16,23 +15,28 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from molnb.chemistry import standardization
 from molnb.chemistry.failures import MoleculeError
 from molnb.chemistry.xtb import MISSING_REASONS
+from molnb.curation import chunks, pipeline
 from molnb.curation.chunks import DIED, Job, label_slice
-from molnb.curation.pipeline import curate, cut_slices, sample_rows
+from molnb.curation.grouping import connected_groups
+from molnb.curation.passes import cut_slices
+from molnb.curation.pipeline import curate
+from molnb.curation.smiles_corpus import load_molecules, query_molecules
 from molnb.curation.splits import assign_groups
 from molnb.errors import InputError
 from molnb.processes import Slice
+from molnb.recipes import digests
 from molnb.recipes.registry import load_recipe, make_recipe
 from molnb.recipes.schema import Recipe
-from molnb.recipes.sources import recipe_for_file
+from molnb.recipes.sources import recipe_for_file, with_source
+from molnb.rng import sample_rows
 from molnb.shards import SPLIT_VALUES, Shards
-
-module = importlib.import_module("molnb.curation.pipeline")
-slices = importlib.import_module("molnb.curation.chunks")
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +57,14 @@ def curate_here(folder: Path, smiles: list[str], **keys) -> Shards:
     return curate(recipe, workers=0, home=folder, progress=False)
 
 
-def digests(shards: Shards) -> dict[str, str]:
+def file_digests(shards: Shards) -> dict[str, str]:
     return {
         name: hashlib.sha256((shards.path / name).read_bytes()).hexdigest()
         for name in shards.manifest["files"]
     }
 
 
-# -------------------------------------------------------------------------------------------------- nothing lost
+# ---------------------------------------------------------- nothing lost
 
 
 def test_every_sampled_row_is_a_molecule_or_dropped_with_its_reason(nci: Shards) -> None:
@@ -98,7 +102,7 @@ def test_the_nci_rows_that_do_not_parse_are_eight() -> None:
     failed = 0
     for smiles in rows:
         try:
-            slices.parse_smiles(smiles)
+            chunks.parse_smiles(smiles)
         except MoleculeError as failure:
             failed += failure.step == "parse"
     assert (len(rows), failed) == (4999, 8)
@@ -119,8 +123,8 @@ def test_a_failing_embedding_is_a_typed_failure_not_a_geometry(
             raise MoleculeError("embedding failed", "4 attempts")
         return real(smiles, seed)
 
-    real = slices.make_conformer
-    monkeypatch.setattr(slices, "make_conformer", embed)
+    real = chunks.make_conformer
+    monkeypatch.setattr(chunks, "make_conformer", embed)
     shards = curate_here(tmp_path, ["CCO", "CCN"])
     assert shards.smiles() == ["CCN"]
     assert [(row["step"], row["reason"]) for row in shards.dropped().to_pylist()] == [
@@ -128,9 +132,31 @@ def test_a_failing_embedding_is_a_typed_failure_not_a_geometry(
     ]
 
 
+def test_a_typo_in_the_program_is_not_counted_as_chemistry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = standardization.without_hydrogens
+
+    def with_typo(mol):
+        if mol.GetNumAtoms() == 4:
+            return genuine(molecule)  # noqa: F821
+        return genuine(mol)
+
+    monkeypatch.setattr(standardization, "without_hydrogens", with_typo)
+    smiles = ["C" * i for i in range(1, 7)]
+    shards = curate_here(tmp_path, smiles)
+    (row,) = shards.dropped().to_pylist()
+    assert (row["input_smiles"], row["reason"]) == ("CCCC", "unexpected error")
+    assert row["detail"] == "NameError: name 'molecule' is not defined"
+    monkeypatch.setattr(standardization, "without_hydrogens", lambda mol: mol.NoSuchMethod())
+    with pytest.raises(RuntimeError, match="every one of 6 rows failed unexpectedly.*NoSuchMethod"):
+        curate_here(tmp_path, [text + "O" for text in smiles])
+
+
 def test_only_invalid_smiles_are_refused_and_still_accounted_for(tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"0 of 12 rows of .*mine.csv became molecules \(unreadable structure 12\)"
+        InputError,
+        match=r"0 of 12 rows of .*mine.csv became molecules \(unreadable structure 12\)",
     ) as refused:
         curate_here(tmp_path, [f"xyz{i}" for i in range(12)])
     path = str(refused.value).split("its reason is in ")[1].split(". Is 'smiles'")[0]
@@ -151,7 +177,7 @@ def test_a_refused_source_leaves_no_folder(tmp_path: Path) -> None:
             curate(recipe, home=tmp_path, **keys)
 
 
-# ----------------------------------------------------------------------------------------------- labels of nci
+# ---------------------------------------------------------- labels of nci
 
 
 def test_meaningless_labels_are_missing_with_their_reason(nci: Shards) -> None:
@@ -217,7 +243,7 @@ def test_the_energy_residual_is_fitted_on_training_rows_of_the_default_split(nci
     }
 
 
-# ------------------------------------------------------------------------------------------------------- splits
+# ---------------------------------------------------------- splits
 
 
 def test_splits_have_their_sizes_and_loose_groups_stay_on_one_side(nci: Shards) -> None:
@@ -272,6 +298,21 @@ def test_copies_that_disagree_are_counted(tmp_path: Path) -> None:
     assert shards.dropped().to_pylist()[0]["detail"] == "row 0"
 
 
+def test_groups_are_connected_components_whatever_the_order_of_rows() -> None:
+    random = np.random.default_rng(0)
+    keys = [[f"{c}{k}" if k else "" for k in random.integers(0, 60, 80)] for c in "ab"]
+    keys[0][3] = None
+    groups = connected_groups(pa.table({"a": keys[0], "b": keys[1]}))
+    plain = np.arange(80)
+    for _ in range(80):  # every row takes the least number of any row it shares a key with
+        for column in keys:
+            for key in {key for key in column if key}:
+                rows = [i for i, value in enumerate(column) if value == key]
+                plain[rows] = plain[rows].min()
+    assert groups.tolist() == np.unique(plain, return_inverse=True)[1].tolist()
+    assert 1 < groups.max() < 79
+
+
 def test_a_large_group_is_training_data_and_sides_are_exact_to_within_a_group() -> None:
     sizes = np.array([40, 3, 3, 3, 1, 1, 20, 1, 1, 1, 1] + [1] * 25)
     side = assign_groups(sizes, (0.8, 0.1, 0.1))
@@ -296,13 +337,90 @@ def test_round_activities_are_flagged(tmp_path: Path) -> None:
     assert shards.table(["probably_censored"]).column(0).to_pylist() == [True, True, False, False]
 
 
-# ------------------------------------------------------------------------------------------- loading and sharing
+# ---------------------------------------------------------- loading and sharing
 
 
-def test_a_second_call_only_loads(nci: Shards) -> None:
-    start = time.monotonic()
+def refuse_conformers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on a conformer that is computed fails the test."""
+    monkeypatch.setattr(
+        chunks, "make_conformer", lambda *_: pytest.fail("a conformer was computed")
+    )
+
+
+def test_a_second_call_only_loads(nci: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_conformers(monkeypatch)
+    for name in ("Pool", "take_snapshot", "finish"):
+        monkeypatch.setattr(pipeline, name, lambda *_: pytest.fail("there was nothing to do"))
     again = curate("nci", n=100, home=nci.path.parent.parent, progress=False)
-    assert time.monotonic() - start < 1 and again.manifest == nci.manifest
+    assert again.manifest == nci.manifest
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_finished_molecules_are_found_with_the_source_gone_where_its_digest_is_stated(
+    tmp_path: Path, joined: bool
+) -> None:
+    (tmp_path / "a.csv").write_text("smiles,key,Act\nCCO,1,6\nCCN,2,7\n")
+    (tmp_path / "b.csv").write_text("key,Act\n1,6\n2,7\n")
+    a, b = (hashlib.sha256((tmp_path / f).read_bytes()).hexdigest() for f in ("a.csv", "b.csv"))
+    source = {"file": tmp_path / "a.csv", "sha256": a}
+    if joined:
+        join = {"file": str(tmp_path / "b.csv"), "key": "key", "column": "key", "sha256": b}
+        source["join"] = join
+    recipe = with_source(load_recipe("chembl2321810"), source)
+    shards = curate(recipe, workers=0, home=tmp_path, progress=False)
+    molecules = load_molecules(recipe, workers=0, home=tmp_path, progress=False)
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).unlink()
+    again = curate(recipe, home=tmp_path, progress=False)
+    assert (again.path, again.manifest) == (shards.path, shards.manifest)
+    assert load_molecules(recipe, home=tmp_path, progress=False) == molecules
+    with pytest.raises(InputError, match="There is no file .*a.csv"):
+        curate(recipe, n=1, home=tmp_path, progress=False)  # these were not made before
+
+
+def test_a_source_without_a_stated_digest_is_read_for_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+    plain = digests.file_digest
+    monkeypatch.setattr(digests, "file_digest", lambda path: hashed.append(path) or plain(path))
+    path = write_csv(tmp_path, ["CCO", "CCN"])
+    os.utime(path, (1000, 1000))
+    recipe = recipe_for_file(path)
+    for _ in range(2):
+        shards = curate(recipe, workers=0, home=tmp_path, progress=False)
+        load_molecules(recipe, workers=0, home=tmp_path, progress=False)
+    assert len(hashed) == 1
+    os.utime(path, (2000, 2000))
+    assert curate(recipe, workers=0, home=tmp_path, progress=False).path == shards.path
+    assert len(hashed) == 2, "the time of change is another one"
+
+
+def test_a_home_may_bear_any_name(tmp_path: Path) -> None:
+    (tmp_path / "it's [a] *").mkdir()
+    (tmp_path / "it's a x").mkdir()  # which the name would match as a pattern
+    home = tmp_path / "it's [a] *"
+    shards = curate_here(home, ["CCO", "CCN", "c1ccccc1", "OCC"])
+    assert (shards.n, len(shards.dropped())) == (3, 1)
+    molecules = load_molecules(home / "mine.csv", workers=0, home=home, progress=False)
+    scaffolds = query_molecules("SELECT scaffold FROM a ORDER BY row", a=molecules)["scaffold"]
+    assert scaffolds.tolist() == ["", "", "c1ccccc1"]
+
+
+def test_equal_keys_of_a_joined_table_stand_in_manifest_and_summary(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("smiles,key\nCCO,1\nCCN,2\n")
+    (tmp_path / "b.csv").write_text("key,Act\n1,6\n1,7\n2,8\n")
+    join = {"file": str(tmp_path / "b.csv"), "key": "key", "column": "key"}
+    source = {"file": tmp_path / "a.csv", "join": join}
+    shards = curate("chembl2321810", source=source, workers=0, home=tmp_path, progress=False)
+    assert shards.table(["pic50"]).column(0).to_pylist() == [6.0, 8.0]
+    assert shards.manifest["counts"]["repeated_join_keys"] == 1
+    assert "joined table: 1 of its rows repeat the key of an earlier one" in shards.summary()
+    other = make_recipe(
+        with_source(load_recipe("chembl2321810"), source).model_dump() | {"citation": "b"}
+    )
+    adopted = curate(other, workers=0, home=tmp_path, progress=False)
+    assert adopted.manifest["counts"]["repeated_join_keys"] == 1
 
 
 def test_another_version_is_reported_before_reuse(
@@ -320,7 +438,7 @@ def test_a_new_split_or_citation_computes_no_conformer_again(
 ) -> None:
     smiles = ["CCO", "CCN", "c1ccccc1", "CCCl", "C1CC"]
     before = curate_here(tmp_path, smiles)
-    monkeypatch.setattr(slices, "make_conformer", lambda *_: pytest.fail("a conformer was computed again"))
+    refuse_conformers(monkeypatch)
     splits = {"other": {"kind": "random", "fractions": [0.5, 0.25, 0.25], "seed": 7}}
     after = curate_here(tmp_path, smiles, splits=splits, default_split="other", citation="a paper")
     assert after.path != before.path and list(after.manifest["splits"]) == ["other"]
@@ -334,18 +452,22 @@ def test_an_atomic_part_of_an_unfinished_sibling_is_taken_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     smiles = ["C" * i for i in range(1, 31)]
-    monkeypatch.setattr(module, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(pipeline, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         curate_here(tmp_path, smiles)
     monkeypatch.undo()
-    monkeypatch.setattr(slices, "make_conformer", lambda *_: pytest.fail("a conformer was computed again"))
+    refuse_conformers(monkeypatch)
     assert curate_here(tmp_path, smiles, citation="a paper").n == 30
 
 
-# --------------------------------------------------------------------------------------------- killed and full
+# ---------------------------------------------------------- killed and full
 
 
-RUN = "import sys; from molnb import curate; curate('wehi', n=60, workers=2, home=sys.argv[1], progress=False)"
+RUN = """
+import sys
+from molnb import curate
+curate("wehi", n=60, workers=2, home=sys.argv[1], progress=False)
+"""
 
 
 def _start(home: Path) -> subprocess.Popen:
@@ -353,10 +475,9 @@ def _start(home: Path) -> subprocess.Popen:
 
 
 def _kill_and_restart(home: Path, kills: int, seconds: float) -> tuple[Shards, int]:
-    """Kills at random moments of a run that takes this long undisturbed, however fast the
-    machine is.
-    """
-    draw, killed = np.random.default_rng(kills), 0
+    """Kill a run, which takes so many seconds undisturbed, at random moments; finish it."""
+    draw = np.random.default_rng(kills)
+    killed = 0
     for kill in range(kills):
         with _start(home) as process:
             try:
@@ -380,7 +501,7 @@ def test_killed_at_random_moments_curation_ends_in_the_same_files(
     seconds = time.monotonic() - began
     straight = curate("wehi", n=60, home=tmp_path / "straight", progress=False)
     resumed, killed = _kill_and_restart(tmp_path / "killed", kills, seconds)
-    assert killed > 0 and digests(resumed) == digests(straight)
+    assert killed > 0 and file_digests(resumed) == file_digests(straight)
     assert not [path for path in resumed.path.rglob("*") if path.name.endswith(".tmp")]
 
 
@@ -411,7 +532,7 @@ DEADLY = ("CCCCCl",)
 def deadly_label_slice(job: Job, piece: Slice, write: bool = True) -> None:
     """Label a slice, but die of certain molecules the way a segmentation fault does."""
     for position, row in enumerate(
-        slices.read_rows(job.work / "kept.parquet", np.arange(piece.start, piece.stop)).to_pylist()
+        chunks.read_rows(job.work / "kept.parquet", np.arange(piece.start, piece.stop)).to_pylist()
     ):
         if row["smiles"] in DEADLY and piece.start + position not in piece.died:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -421,7 +542,7 @@ def deadly_label_slice(job: Job, piece: Slice, write: bool = True) -> None:
 def test_a_row_that_kills_its_worker_is_found_and_dropped_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "label_slice", deadly_label_slice)
+    monkeypatch.setattr(pipeline, "label_slice", deadly_label_slice)
     smiles = ["C" * i + x for i in range(1, 11) for x in ("O", "Cl", "Br")]
     recipe = recipe_for_file(write_csv(tmp_path, smiles))
     shards = curate(recipe, workers=2, home=tmp_path, progress=False)
@@ -446,18 +567,20 @@ def test_a_full_disk_is_refused_keeps_finished_slices_and_goes_on(
     ):
         curate_here(tmp_path, ["CCO", "CCN"])
     monkeypatch.undo()
-    monkeypatch.setattr(slices, "make_conformer", lambda *_: pytest.fail("a conformer was computed again"))
+    refuse_conformers(monkeypatch)
     assert curate_here(tmp_path, ["CCO", "CCN"]).n == 2
 
 
 def test_a_full_disk_under_the_workers_is_refused(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
-    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (6000, {resource.RLIM_INFINITY})); "
+    code = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (6000, {resource.RLIM_INFINITY}))
+from molnb import curate
+from molnb.recipes.sources import recipe_for_file
+curate(recipe_for_file(sys.argv[1]), workers=1, home=sys.argv[2], progress=False)
+"""
     path = write_csv(tmp_path, ["C" * i for i in range(1, 40)])
-    code = limit + (
-        "import sys; from molnb import curate; from molnb.recipes.sources import recipe_for_file; "
-        "curate(recipe_for_file(sys.argv[1]), workers=1, home=sys.argv[2], progress=False)"
-    )
     done = subprocess.run(
         [sys.executable, "-c", code, str(path), str(tmp_path)], capture_output=True, text=True
     )

@@ -1,6 +1,4 @@
-"""Scaffolds: counts agree with a slow plain version, keys find what two corpora share, weights
-are the paper's.
-"""
+"""Scaffolds: counts agree with a slow plain version, corpora compare, weights are the paper's."""
 
 from __future__ import annotations
 
@@ -13,25 +11,26 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
+from molnb.curation.scaffold_comparison import (
+    corpora_table,
+    overlap,
+    shared_molecules,
+    shared_scaffolds,
+    top_scaffolds,
+)
+from molnb.curation.scaffold_sampling import draw_by_scaffold, scaffold_weights
 from molnb.curation.scaffolds import (
     ACYCLIC,
-    corpora_table,
     count_scaffolds,
     coverage,
     describe_scaffolds,
-    draw_by_scaffold,
     effective_number,
     entropy,
     expected_scaffolds,
     generic_scaffold,
     molecules_on,
-    overlap,
-    scaffold_weights,
-    shared_molecules,
-    shared_scaffolds,
-    top_scaffolds,
 )
-from molnb.curation.smiles_corpus import Molecules, load_molecules
+from molnb.curation.smiles_corpus import Molecules, load_molecules, query_molecules
 from molnb.errors import InputError
 
 FEW = [
@@ -69,14 +68,15 @@ def sample(shared_home: Path) -> Molecules:
     return load_molecules("nci", n=300, workers=2, home=shared_home, progress=False)
 
 
-# ------------------------------------------------------------------------------------------------------------ molecules
+# --------------------------------------------------------------------------------------- molecules
 
 
 def test_a_list_loses_copies_and_unreadable_rows_with_their_reasons() -> None:
-    found = load_molecules(["CCO", "OCC", None, float("nan"), "c1cccc1", "C1CC1"])
-    assert (found.n, found.n_sampled, found.n_source) == (2, 6, 6)
-    assert found.n + sum(sum(reasons.values()) for reasons in found.dropped.values()) == 6
-    assert "2 molecules from 6 rows" in found.summary() and "empty structure 2" in found.summary()
+    corpus = load_molecules(["CCO", "OCC", None, float("nan"), "c1cccc1", "C1CC1"])
+    assert (corpus.n, corpus.n_sampled, corpus.n_source) == (2, 6, 6)
+    assert corpus.n + sum(sum(reasons.values()) for reasons in corpus.dropped.values()) == 6
+    assert "2 molecules from 6 rows" in corpus.summary()
+    assert "empty structure 2" in corpus.summary()
 
 
 def test_reading_a_recipe_needs_no_conformers_and_is_done_once(
@@ -129,13 +129,13 @@ def test_what_holds_no_scaffold_is_refused_with_one_clear_message(what, message:
         count_scaffolds(what)
 
 
-# --------------------------------------------------------------------------------------------------------------- counts
+# ------------------------------------------------------------------------------------------ counts
 
 
 def test_counts_agree_with_rdkit_molecule_by_molecule(sample: Molecules) -> None:
     counted = count_scaffolds(sample)
     slow: Counter[str] = Counter()
-    for smiles in (row["smiles"] for row in molecules_of(sample)):
+    for smiles in query_molecules("SELECT smiles FROM corpus", corpus=sample)["smiles"]:
         core = MurckoScaffold.GetScaffoldForMol(Chem.MolFromSmiles(smiles))
         slow[Chem.MolToSmiles(core, isomericSmiles=False)] += 1
     assert slow.pop("") == counted.n_acyclic
@@ -144,20 +144,15 @@ def test_counts_agree_with_rdkit_molecule_by_molecule(sample: Molecules) -> None
     assert counted.n_molecule + counted.n_acyclic == sample.n
 
 
-def molecules_of(found: Molecules) -> list[dict]:
-    import pyarrow.parquet as pq
-
-    return pq.read_table(found.held[0]).to_pylist()
-
-
 def test_acyclic_molecules_are_a_named_class_only_where_asked_for(few: Molecules) -> None:
-    without, counted = count_scaffolds(few), count_scaffolds(few, acyclic=True)
+    without = count_scaffolds(few)
+    counted = count_scaffolds(few, acyclic=True)
     assert without.n_acyclic == counted.n_acyclic == 2
     assert ACYCLIC not in without.table["scaffold"].to_pylist()
     assert len(counted) == len(without) + 1 and counted.n_molecule == few.n
-    assert [row["smiles"] for row in molecules_on(counted, ACYCLIC).to_pylist()] == ["CCO", "CCN"]
-    assert without.table["share"][0].as_py() == pytest.approx(2 / 5)
-    assert counted.table["share"][0].as_py() == pytest.approx(2 / 7)
+    assert molecules_on(counted, ACYCLIC)["smiles"].tolist() == ["CCO", "CCN"]
+    assert without.most_frequent(1).loc[0, "share"] == pytest.approx(2 / 5)
+    assert counted.most_frequent(1).loc[0, "share"] == pytest.approx(2 / 7)
 
 
 def test_generic_scaffolds_forget_elements_and_bond_orders(few: Molecules) -> None:
@@ -179,17 +174,14 @@ def test_diversity_is_what_the_formulas_say(few: Molecules) -> None:
     assert counted.counts.tolist() == [2, 1, 1, 1]
     about = describe_scaffolds(counted)
     assert about["entropy (nats)"] == pytest.approx(-0.4 * math.log(0.4) - 0.6 * math.log(0.2))
-    assert about["seen once"] == 3 and about["for half the molecules"] == 2
+    assert about.name == "few" and about["seen once"] == 3 and about["for half the molecules"] == 2
     assert coverage(counted).tolist() == pytest.approx([0.4, 0.6, 0.8, 1.0])
-    assert coverage(counted, 2) == pytest.approx(0.6) and coverage(counted, 99) == pytest.approx(
-        1.0
-    )
-    assert (
-        effective_number(np.full(7, 1 / 7)) == pytest.approx(7)
-        and entropy(np.array([1.0, 0.0])) == 0
-    )
-    assert corpora_table([counted])[-1]["Murcko scaffolds"] == 4
-    assert [row["Murcko scaffolds"] for row in corpora_table([])] == [4_224_621, 73_725_454]
+    assert coverage(counted, 2) == pytest.approx(0.6)
+    assert coverage(counted, 99) == pytest.approx(1.0)
+    assert effective_number(np.full(7, 1 / 7)) == pytest.approx(7)
+    assert entropy(np.array([1.0, 0.0])) == 0
+    assert corpora_table([counted])["Murcko scaffolds"].tolist() == [4_224_621, 73_725_454, 4]
+    assert len(corpora_table([])) == 2
 
 
 def test_expected_scaffolds_are_the_mean_over_random_samples(sample: Molecules) -> None:
@@ -204,42 +196,36 @@ def test_expected_scaffolds_are_the_mean_over_random_samples(sample: Molecules) 
         expected_scaffolds(counted, [sample.n + 1])
 
 
-# ---------------------------------------------------------------------------------------------------------- two corpora
+# ------------------------------------------------------------------------------------- two corpora
 
 
 def test_shared_scaffolds_and_molecules_are_found_by_the_loose_keys(
     few: Molecules, others: Molecules
 ) -> None:
-    first, second = count_scaffolds(few), count_scaffolds(others)
-    shared = shared_scaffolds(first, second).to_pylist()
-    assert [(row["scaffold"], row["n_1"], row["n_2"]) for row in shared] == [
-        ("c1ccccc1", 2, 2),
-        ("c1ccncc1", 1, 1),
-    ]
-    rows = overlap(first, second)
-    assert [row["molecules on them (share)"] for row in rows] == [
-        pytest.approx(3 / 5),
-        pytest.approx(3 / 4),
-    ]
-    assert [row["shared molecules"] for row in rows] == [0, 0]
-    other = load_molecules(
-        ["O=c1cccc[nH]1", "C[C@@H](N)C(=O)O", "OC(=O)Cc1ccccc1"], name="tautomer, image, acid"
-    )
-    pairs = shared_molecules(others, other).to_pylist()
-    assert [(row["row_1"], row["row_2"]) for row in pairs] == [(0, 0), (2, 1), (4, 2)]
+    first = count_scaffolds(few)
+    second = count_scaffolds(others)
+    shared = shared_scaffolds(first, second)
+    assert shared["scaffold"].tolist() == ["c1ccccc1", "c1ccncc1"]
+    assert shared[["n_1", "n_2"]].to_numpy().tolist() == [[2, 2], [1, 1]]
+    table = overlap(first, second)
+    assert table["molecules on them (share)"].tolist() == pytest.approx([3 / 5, 3 / 4])
+    assert table["shared molecules"].tolist() == [0, 0]
+    tautomer_image_acid = ["O=c1cccc[nH]1", "C[C@@H](N)C(=O)O", "OC(=O)Cc1ccccc1"]
+    pairs = shared_molecules(others, load_molecules(tautomer_image_acid))
+    assert pairs[["row_1", "row_2"]].to_numpy().tolist() == [[0, 0], [2, 1], [4, 2]]
 
 
 def test_top_scaffolds_stand_side_by_side_with_their_count_in_the_other(
     few: Molecules, others: Molecules
 ) -> None:
-    table = top_scaffolds(count_scaffolds(few), count_scaffolds(others), 4).to_pylist()
-    assert [row["rank"] for row in table] == [1, 2, 3, 4]
-    assert (table[0]["scaffold few"], table[0]["n few"], table[0]["n_elsewhere few"]) == (
-        "c1ccccc1",
-        2,
-        2,
-    )
-    assert table[3]["scaffold others"] is None
+    table = top_scaffolds(count_scaffolds(few), count_scaffolds(others), 4)
+    assert table["rank"].tolist() == [1, 2, 3, 4]
+    first = table.loc[0, ["scaffold few", "n few", "n_elsewhere few"]]
+    assert first.tolist() == ["c1ccccc1", 2, 2]
+    assert table["n others"].dtype == "Int64", "counts stay whole beside a missing one"
+    assert table.iloc[3].filter(like="others").isna().all()
+    alike = top_scaffolds(count_scaffolds(few), count_scaffolds(few), 4)
+    assert {"scaffold few", "scaffold few (2)"} < set(alike.columns)
     with pytest.raises(InputError, match="k=0"):
         top_scaffolds(count_scaffolds(few), count_scaffolds(others), 0)
     with pytest.raises(InputError, match="do not compare"):
@@ -248,7 +234,7 @@ def test_top_scaffolds_stand_side_by_side_with_their_count_in_the_other(
         molecules_on(count_scaffolds(few), "C1CC1")
 
 
-# ------------------------------------------------------------------------------------------------------------- sampling
+# ---------------------------------------------------------------------------------------- sampling
 
 
 def test_the_papers_temperature_is_nearly_uniform_where_every_share_is_small() -> None:
@@ -276,26 +262,22 @@ def test_draws_follow_the_weights_and_are_even_within_a_scaffold(few: Molecules)
     counted = count_scaffolds(few)
     drawn = draw_by_scaffold(counted, 20_000, tau=0.5, seed=3)
     assert (drawn == draw_by_scaffold(counted, 20_000, tau=0.5, seed=3)).all()
-    assert set(drawn.tolist()) == {
-        0,
-        1,
-        2,
-        5,
-        6,
-    }  # positions of the molecules with a ring, copies left out
+    with_ring = {0, 1, 2, 5, 6}  # positions, copies left out
+    assert set(drawn.tolist()) == with_ring
     share = np.bincount(drawn, minlength=7) / len(drawn)
     benzene = scaffold_weights(counted, 0.5)[0]
     assert share[[0, 1]] == pytest.approx([benzene / 2] * 2, abs=0.015)
 
 
-# ------------------------------------------------------------------------------------------------------------- pictures
+# ---------------------------------------------------------------------------------------- pictures
 
 
 def test_figures_are_small_say_their_sample_and_hold_the_drawings(
     sample: Molecules, few: Molecules
 ) -> None:
     figures = pytest.importorskip("molnb.figures.scaffolds")
-    first, second = count_scaffolds(sample), count_scaffolds(few)
+    first = count_scaffolds(sample)
+    second = count_scaffolds(few)
     made = [
         figures.plot_top_scaffolds(first, second),
         figures.plot_rank_frequency([first, second]),

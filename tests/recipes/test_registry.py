@@ -17,12 +17,25 @@ PLAIN = {
     "citation": "not stated",
     "source": {"kind": "file", "file": "mine.csv"},
     "labels": [
-        {"name": "ic50", "column": "IC50", "quantity": "IC50", "unit": "uM", "theory": "assay", "geometry": "none"},
-        {"name": "energy", "computed": "xtb.energy", "quantity": "energy", "unit": "eV", "theory": "GFN2-xTB",
-         "geometry": "MMFF94"},
+        {
+            "name": "ic50",
+            "column": "IC50",
+            "quantity": "IC50",
+            "unit": "uM",
+            "theory": "assay",
+            "geometry": "none",
+        },
+        {
+            "name": "energy",
+            "computed": "xtb.energy",
+            "quantity": "energy",
+            "unit": "eV",
+            "theory": "GFN2-xTB",
+            "geometry": "MMFF94",
+        },
     ],
     "tasks": [{"name": "mine", "labels": ["ic50"]}],
-}  # fmt: skip
+}
 
 
 def changed(**keys) -> dict:
@@ -108,6 +121,10 @@ def test_recipes_of_one_s_own_are_found_by_molnb_recipes(
             "a column that every shard has",
         ),
         (
+            {"labels": [PLAIN["labels"][0] | {"name": "offset"}], "tasks": []},
+            "a column that every shard has",
+        ),
+        (
             {"labels": [PLAIN["labels"][1] | {"computed": "xtb.gab"}], "tasks": []},
             "these can: xtb.energy",
         ),
@@ -141,16 +158,18 @@ def test_a_recipe_that_contradicts_itself_is_refused(keys: dict, message: str) -
         make_recipe(changed(**keys))
 
 
-def test_units_are_converted_by_a_declared_pair() -> None:
-    label = PLAIN["labels"][0] | {"unit": "eV", "source_unit": "Hartree"}
-    assert make_recipe(changed(labels=[label])).labels[0].scale == pytest.approx(27.2114, abs=1e-4)
+@pytest.mark.parametrize(
+    ("source_unit", "factor"),
+    [("Hartree", 27.211386245988), ("kcal/mol", 4184 / 96485.33212), ("kJ/mol", 0.01036427)],
+)
+def test_units_are_converted_by_a_declared_pair(source_unit: str, factor: float) -> None:
+    label = PLAIN["labels"][0] | {"unit": "eV", "source_unit": source_unit}
+    assert make_recipe(changed(labels=[label])).labels[0].scale == pytest.approx(factor, rel=1e-7)
 
 
 def test_the_recipe_id_is_content_and_the_molecules_id_only_what_decides_the_molecules() -> None:
-    plain, moved = (
-        make_recipe(PLAIN),
-        make_recipe(changed(source={"kind": "file", "file": "elsewhere.csv"})),
-    )
+    plain = make_recipe(PLAIN)
+    moved = make_recipe(changed(source={"kind": "file", "file": "elsewhere.csv"}))
     assert recipe_id(plain, "a") == recipe_id(moved, "a") != recipe_id(plain, "b")
     assert len(recipe_id(plain, "a")) == 8
     cited = make_recipe(changed(citation="a paper", default_split="random"))

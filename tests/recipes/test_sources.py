@@ -1,12 +1,11 @@
-"""Rows come in from any of four formats and from the network, each with its line; what is
-missing is said.
-"""
+"""Rows come in from five formats and the network, each with its line; what is missing is said."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import http.server
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +15,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from molnb.errors import InputError
+from molnb.recipes import digests
+from molnb.recipes.digests import remembered_digest
 from molnb.recipes.downloads import download
-from molnb.recipes.registry import load_recipe
+from molnb.recipes.readers import read_records
+from molnb.recipes.registry import load_recipe, recipe_id
+from molnb.recipes.schema import Source
 from molnb.recipes.snapshot import write_snapshot
-from molnb.recipes.sources import find_source, recipe_for_file, with_source
+from molnb.recipes.sources import find_source, recipe_for_file, stated_digest, with_source
 
-CSV = 'Name,SMILES,IC50,"a, b"\nx,CCO,1.5,1\n\ny,c1ccccc1O,NaN,2\n"z\nz",C1CC,3,\nv,N,n.d.,4\nw,OCC,2\n'
+CSV = (
+    'Name,SMILES,IC50,"a, b"\nx,CCO,1.5,1\n\ny,c1ccccc1O,NaN,2\n'
+    '"z\nz",C1CC,3,\nv,N,n.d.,4\nw,OCC,2\n'
+)
 
 
 def snapshot(recipe, tmp_path: Path) -> tuple[list[dict], dict]:
@@ -47,11 +53,9 @@ def test_csv_rows_keep_their_line_and_every_missing_label_its_reason(tmp_path: P
 def test_every_format_gives_the_same_rows(tmp_path: Path, ending: str) -> None:
     from rdkit import Chem
 
-    smiles, values, path = (
-        ["CCO", "c1ccccc1O", "CC(=O)N"],
-        [1.0, None, 3.0],
-        tmp_path / f"mine.{ending}",
-    )
+    smiles = ["CCO", "c1ccccc1O", "CC(=O)N"]
+    values = [1.0, None, 3.0]
+    path = tmp_path / f"mine.{ending}"
     text = "".join(f"{s},{'' if v is None else v}\n" for s, v in zip(smiles, values, strict=True))
     if ending == "parquet":
         pq.write_table(pa.table({"smiles": smiles, "y": pa.array(values)}), path)
@@ -67,18 +71,13 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, ending: str) -> None:
     elif ending == "smi":
         path.write_text("".join(f"{s} mol{i}\n" for i, s in enumerate(smiles)))
     else:
-        path.write_text("smiles,y\n".replace(",", "\t" if ending == "tsv" else ",") + text.replace(
-            ",", "\t" if ending == "tsv" else ","))  # fmt: skip
+        path.write_text(("smiles,y\n" + text).replace(",", "\t" if ending == "tsv" else ","))
     labels = {} if ending == "smi" else {"y": "1"}
     recipe = recipe_for_file(path, labels=labels)
     rows, _ = snapshot(recipe, tmp_path)
-    parsed = [
-        (Chem.MolFromMolBlock if recipe.columns.smiles is None else Chem.MolFromSmiles)(
-            r["structure"]
-        )
-        for r in rows
-    ]
-    assert [Chem.MolToSmiles(mol) for mol in parsed] == [Chem.CanonSmiles(s) for s in smiles]
+    parse = Chem.MolFromMolBlock if recipe.columns.smiles is None else Chem.MolFromSmiles
+    parsed = [Chem.MolToSmiles(parse(row["structure"])) for row in rows]
+    assert parsed == [Chem.CanonSmiles(s) for s in smiles]
     assert [row.get("y") for row in rows] == (values if labels else [None] * 3)
 
 
@@ -149,31 +148,152 @@ def test_a_row_without_partner_in_the_joined_table_is_counted(tmp_path: Path) ->
     rows, counted = snapshot(with_source(load_recipe("chembl2321810"), source), tmp_path)
     assert [row["pic50"] for row in rows] == [6.0, None]
     assert counted["missing"] == {"pic50": {"no row in the joined table": 1}}
+    assert counted["repeated_join_keys"] == 0
 
 
-# ---------------------------------------------------------------------------------------------------- downloads
+def test_of_equal_keys_in_a_joined_table_the_first_counts_and_the_others_are_counted(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.csv").write_text("smiles,key\nCCO,1\nCCN,2\n")
+    (tmp_path / "b.csv").write_text("key,Act\n1,6\n1,7\n2,8\n1,9\n")
+    join = {"file": str(tmp_path / "b.csv"), "key": "key", "column": "key"}
+    recipe = with_source(load_recipe("chembl2321810"), {"file": tmp_path / "a.csv", "join": join})
+    rows, counted = snapshot(recipe, tmp_path)
+    assert [row["pic50"] for row in rows] == [6.0, 8.0]
+    assert counted["repeated_join_keys"] == 2
+
+
+SDF_PROPERTIES = """> <COMMENT>
+first line
+ second line
+
+>  25  <IC50>
+>10
+
+> <EMPTY>
+
+> <NEXT> (1)
+5
+> <NO_BLANK_BEFORE>
+6
+
+> DT12
+a field without a name
+
+$$$$
+"""
+
+
+def test_an_sdf_property_keeps_all_its_lines(tmp_path: Path) -> None:
+    from rdkit import Chem
+
+    path = tmp_path / "mine.sdf"
+    path.write_text(Chem.MolToMolBlock(Chem.MolFromSmiles("CCO")) + SDF_PROPERTIES)
+    (record,) = read_records(Source(kind="file", file="mine.sdf"), path)
+    properties = {key: v for key, v in record.fields.items() if key not in ("molblock", "name")}
+    assert properties == {
+        "COMMENT": "first line\n second line",
+        "IC50": ">10",
+        "NEXT": "5",
+        "NO_BLANK_BEFORE": "6",
+    }
+    mol = next(iter(Chem.SDMolSupplier(str(path))))
+    assert mol.GetProp("COMMENT") == properties["COMMENT"], "as RDKit reads it"
+
+
+# ------------------------------------------------------------------------------------ digests
+
+
+def test_a_digest_is_computed_once_and_again_after_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+    plain = digests.file_digest
+    monkeypatch.setattr(digests, "file_digest", lambda path: hashed.append(path) or plain(path))
+    path = tmp_path / "mine.csv"
+    path.write_text("smiles\nCCO\n")
+    os.utime(path, (1000, 1000))
+    first = remembered_digest(path, tmp_path)
+    assert remembered_digest(path, tmp_path) == first and len(hashed) == 1
+    path.write_text("smiles\nCCN\n")
+    os.utime(path, (2000, 2000))
+    second = remembered_digest(path, tmp_path)
+    assert second != first and len(hashed) == 2
+    path.write_text("smiles\nCCCN\n")
+    os.utime(path, (2000, 2000))
+    assert remembered_digest(path, tmp_path) != second, "the size differs"
+    (tmp_path / "data" / ".digests.json").write_text("damaged")
+    assert len(remembered_digest(path, tmp_path)) == 64
+
+
+def test_a_file_that_changed_just_now_is_not_trusted_to_keep_its_time(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("smiles\nCCO\n")
+    remembered_digest(path, tmp_path)
+    assert not (tmp_path / "data" / ".digests.json").exists()
+
+
+def test_the_stated_digests_of_source_and_join_are_those_of_the_files(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("smiles,key\nCCO,1\n")
+    (tmp_path / "b.csv").write_text("key,Act\n1,6\n")
+    a, b = (hashlib.sha256((tmp_path / f).read_bytes()).hexdigest() for f in ("a.csv", "b.csv"))
+    join = {"file": str(tmp_path / "b.csv"), "key": "key", "column": "key"}
+    source = {"file": tmp_path / "a.csv", "sha256": a, "join": join}
+    recipe = with_source(load_recipe("chembl2321810"), source)
+    assert stated_digest(recipe) is None, "the table that is joined decides the labels too"
+    stated = with_source(recipe, source | {"join": join | {"sha256": b}})
+    assert stated_digest(stated) == find_source(stated, tmp_path).sha256
+    assert stated_digest(stated) == find_source(recipe, tmp_path).sha256
+    assert recipe_id(stated, "x") == recipe_id(recipe, "x"), "to state a digest changes no id"
+    wrong = with_source(recipe, source | {"join": join | {"sha256": a}})
+    with pytest.raises(InputError, match="take the key source.join.sha256 out"):
+        find_source(wrong, tmp_path)
+
+
+# ---------------------------------------------------------------------------------- downloads
 
 CONTENT = b"smiles,y\n" + b"CCO,1\n" * 50_000
+NEWER = b"smiles,y\n" + b"CCN,2\n" * 60_000
+N_SENT = 100_000  # bytes before a connection breaks
 
 
 class _Server(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT, ranges too; ``/cut`` breaks off the first time."""
+    """Serves CONTENT, ranges too, and breaks off the first answer, except for ``/mine.csv``.
 
-    asked: list[str] = []
+    What a path says: ``dated`` has a date and no ETag, ``bare`` neither; the content of
+    ``changing`` is another one at the second request, ``careless`` does not know If-Range.
+    """
+
+    requests: list[str] = []
 
     def do_GET(self) -> None:
-        start = int(
-            (self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-")
-        )
-        self.asked.append(f"{self.path} {start}")
+        first = not any(line.startswith(f"{self.path} ") for line in self.requests)
+        content = CONTENT if first or "changing" not in self.path else NEWER
+        tag = hashlib.md5(content).hexdigest()
+        headers = {"ETag": f'"{tag}"'}
+        if "dated" in self.path:
+            headers = {"Last-Modified": f"today {tag}", "ETag": 'W/"weak"'}
+        if "bare" in self.path:
+            headers = {}
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=")[:-1])
+        self.requests.append(f"{self.path} {start}")
         if self.path == "/gone":
             return self.send_error(404)
+        if self.headers.get("If-Range") not in headers.values() and "careless" not in self.path:
+            start = 0
+        if start and start >= len(content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(content)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return None
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(CONTENT) - start))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        self.wfile.write(
-            CONTENT[start:100_000] if self.path == "/cut" and not start else CONTENT[start:]
-        )
+        breaks = first and self.path != "/mine.csv"
+        self.wfile.write(content[start:N_SENT] if breaks else content[start:])
         return None
 
     def log_message(self, *_) -> None:
@@ -182,27 +302,66 @@ class _Server(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    _Server.asked = []
+    _Server.requests = []
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Server) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
         running.shutdown()
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting between the attempts at a download."""
+    monkeypatch.setattr("molnb.recipes.downloads.time.sleep", lambda _: None)
+
+
 def test_a_download_is_checked_and_made_once(server: str, tmp_path: Path) -> None:
     digest = hashlib.sha256(CONTENT).hexdigest()
     path = download(f"{server}/mine.csv", digest, tmp_path)
     assert path.read_bytes() == CONTENT and download(f"{server}/mine.csv", digest, tmp_path) == path
-    assert _Server.asked == ["/mine.csv 0"]
+    assert _Server.requests == ["/mine.csv 0"] and list(tmp_path.iterdir()) == [path]
     recipe = with_source(
         recipe_for_file(path, labels={"y": "1"}), {"url": f"{server}/mine.csv", "sha256": digest}
     )
     assert find_source(recipe, tmp_path).sha256 == digest
 
 
-def test_a_broken_download_goes_on_where_it_stopped(server: str, tmp_path: Path) -> None:
-    assert download(f"{server}/cut", None, tmp_path).read_bytes() == CONTENT
-    assert _Server.asked == ["/cut 0", "/cut 100000"]
+@pytest.mark.parametrize("path", ["/cut", "/dated"])
+def test_a_broken_download_goes_on_where_it_stopped(
+    server: str, tmp_path: Path, patient: None, path: str
+) -> None:
+    assert download(f"{server}{path}", None, tmp_path).read_bytes() == CONTENT
+    assert _Server.requests == [f"{path} 0", f"{path} {N_SENT}"]
+    assert len(list(tmp_path.iterdir())) == 1, "neither a part nor a note of its version is left"
+
+
+@pytest.mark.parametrize("path", ["/changing", "/dated-changing", "/careless-changing"])
+def test_parts_of_two_versions_are_never_glued_together(
+    server: str, tmp_path: Path, patient: None, path: str
+) -> None:
+    assert download(f"{server}{path}", None, tmp_path).read_bytes() == NEWER
+
+
+def test_without_a_version_to_compare_a_download_starts_anew(
+    server: str, tmp_path: Path, patient: None
+) -> None:
+    assert download(f"{server}/bare", None, tmp_path).read_bytes() == CONTENT
+    assert _Server.requests == ["/bare 0", "/bare 0"]
+
+
+def test_a_part_that_is_all_of_the_file_is_taken(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    url = f"{server}/mine.csv"
+    unlink = Path.unlink
+    monkeypatch.setattr(Path, "unlink", lambda path, **_: None)
+    with pytest.raises(KeyboardInterrupt):  # killed when all of it was fetched
+        download(url, None, tmp_path)
+    monkeypatch.undo()
+    assert Path.unlink is unlink and len(list(tmp_path.iterdir())) == 2
+    assert download(url, None, tmp_path).read_bytes() == CONTENT
+    assert _Server.requests == ["/mine.csv 0", f"/mine.csv {len(CONTENT)}"]
 
 
 def test_other_content_than_expected_is_refused_and_not_kept(server: str, tmp_path: Path) -> None:

@@ -1,6 +1,4 @@
-"""Read the rows of SMI, CSV, TSV, SDF and Parquet files one by one, with the line each starts
-on.
-"""
+"""Read the rows of SMI, CSV, TSV, SDF and Parquet files one by one, each with its first line."""
 
 from __future__ import annotations
 
@@ -8,41 +6,34 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..schema import Source
-from .parquet import _parquet, _parquet_records
+from .parquet import open_parquet, parquet_records
 from .record import Record, file_format
-from .sdf import _sdf_records
-from .text import _csv_header, _csv_records, _open_text, _smi_records
+from .sdf import sdf_columns, sdf_records
+from .text import csv_columns, csv_records, smi_records
 
 
 def read_records(source: Source, path: Path, columns: list[str] | None = None) -> Iterator[Record]:
-    """Every data row of a file, in its order; blank lines are no rows. ``columns`` spares a
-    Parquet file the others.
+    """Every data row of a file, in its order; blank lines are no rows.
+
+    ``columns`` spares a Parquet file the reading of the others.
     """
     kind = file_format(source)
     if kind == "smi":
-        return _smi_records(path)
+        return smi_records(path)
     if kind == "sdf":
-        return _sdf_records(path)
+        return sdf_records(path)
     if kind == "parquet":
-        return _parquet_records(path, columns)
-    return _csv_records(source, path, kind)
+        return parquet_records(path, columns)
+    return csv_records(source, path, kind)
 
 
 def column_names(source: Source, path: Path) -> list[str]:
-    """The columns of a file: from its header, the schema, or the properties of an SDF's records."""
+    """The columns of a file: from its header, its schema, or the properties of all SDF records."""
     kind = file_format(source)
     if kind == "smi":
         return ["smiles", "name"]
     if kind == "parquet":
-        return list(_parquet(path).schema_arrow.names)
+        return list(open_parquet(path).schema_arrow.names)
     if kind == "sdf":
-        return list(
-            dict.fromkeys(
-                name
-                for record in _sdf_records(path)
-                for name in record.fields
-                if name != "molblock"
-            )
-        )
-    with _open_text(path) as file:
-        return _csv_header(source, path, file, kind)[0]
+        return sdf_columns(path)
+    return csv_columns(source, path, kind)

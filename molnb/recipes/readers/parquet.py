@@ -12,14 +12,17 @@ from ...errors import InputError
 from .record import ROWS_PER_GROUP, Record
 
 
-def _parquet(path: Path) -> pq.ParquetFile:
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """A Parquet file to read from; raises InputError where it is none."""
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path} is not a readable Parquet file: {error}") from None
 
 
-def _parquet_records(path: Path, columns: list[str] | None) -> Iterator[Record]:
-    for batch in _parquet(path).iter_batches(batch_size=ROWS_PER_GROUP, columns=columns):
+def parquet_records(path: Path, columns: list[str] | None) -> Iterator[Record]:
+    """Every row of a Parquet file, with these columns or with all."""
+    batches = open_parquet(path).iter_batches(batch_size=ROWS_PER_GROUP, columns=columns)
+    for batch in batches:
         for fields in batch.to_pylist():
             yield Record(None, fields)
