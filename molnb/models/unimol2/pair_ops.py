@@ -362,9 +362,13 @@ def triangle_backward(
         weights.sums_norm_bias,
     )  # pair h
     del d_ungated
-    # a and b once more from their values and gates, for one sigmoid instead of 2h numbers a pair
-    d_gated = _triangle_sums_backward(d_sums, _apply_gates(saved.joint, layout), layout)  # 2h pair
-    d_joint = _apply_gates_backward(d_gated, saved.joint, layout)  # 4h pair
+    # a and b once more from their values and gates, for one sigmoid instead of 2h numbers a pair;
+    # calls within calls, so that nothing has a name that outlives its use: memory peaks here
+    d_joint = _apply_gates_backward(
+        _triangle_sums_backward(d_sums, _apply_gates(saved.joint, layout), layout),
+        saved.joint,
+        layout,
+    )  # 4h pair
     normed = layer_norm(x, weights.norm_weight, weights.norm_bias).value  # pair d_pair, once more
     d_joint_weight = d_joint @ normed
     d_joint_bias = d_joint.sum(1)
