@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..shapes import Float, Int
+from ..shapes import Float, Integer
 
 EV_PER_HARTREE = 27.211386245988  # CODATA 2018
 BOHR_PER_ANGSTROM = 1 / 0.529177210903  # CODATA 2018
@@ -85,7 +85,7 @@ class XTB(NamedTuple):
 
 
 def xtb_labels(
-    numbers: Int[np.ndarray, " atom"],
+    numbers: Integer[np.ndarray, " atom"],
     coords: Float[np.ndarray, "atom xyz"],
     charge: int = 0,
     converged: bool = True,
@@ -193,7 +193,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def fold_onto_heavy(
-    values: Float[np.ndarray, " atom"], parent: Int[np.ndarray, " atom"]
+    values: Float[np.ndarray, " atom"], parent: Integer[np.ndarray, " atom"]
 ) -> np.ndarray:
     """Sum a value per atom onto heavy atoms, hydrogens onto their neighbour; sums over the
     molecule stay.
