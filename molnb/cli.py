@@ -1,5 +1,6 @@
-"""The command line: a thin layer over functions of the same name. `molnb COMMAND --help` lists the
-options of one.
+"""The command line: a thin layer over functions of the same name.
+
+`molnb COMMAND --help` lists the options of one.
 
 Exit codes: 0 done, 1 unexpected, 2 refused input or parameters, 3 a notebook cell failed, 4 kernel
 died or timed out.
@@ -8,6 +9,7 @@ died or timed out.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,28 +19,31 @@ from typing import Any
 
 from . import __version__
 from .errors import InputError
+from .kernel import set_thread_wait
 
 _LAYOUT = """
-The result is Parquet: row, input_smiles, smiles, embedding, unseen, error. The embedding of a molecule is a list of
-d_atom numbers; at level atom one such list a heavy atom; at level pair all n_atoms * n_atoms * d_pair numbers in one
-list, row by row, to be read with numpy.reshape(embedding, (n_atoms, n_atoms, -1)). Atoms are in the order of the input.
+The result is Parquet: row, input_smiles, smiles, embedding, unseen, error. The embedding of a
+molecule is a list of d_atom numbers; at level atom one such list a heavy atom; at level pair all
+n_atoms * n_atoms * d_pair numbers in one list, row by row, to be read with
+numpy.reshape(embedding, (n_atoms, n_atoms, -1)). Atoms are in the order of the input.
 """
 
 _RELEASE = """
-Weights are published at https://huggingface.co/dptech/Uni-Mol2, as modelzoo/84M/checkpoint.pt, 164M, 310M, 570M, 1.1B.
-Nothing in a file is run: one that holds more than tensors, plain values and argparse.Namespace is refused.
+Weights are published at https://huggingface.co/dptech/Uni-Mol2, as modelzoo/84M/checkpoint.pt,
+164M, 310M, 570M, 1.1B. Nothing in a file is run: one that holds more than tensors, plain values
+and argparse.Namespace is refused.
 """
 
-# Modules that work lies in are imported inside the commands: `molnb --help` answers at once, and a
-# machine that only trains needs no RDKit to do so.
+# Modules with the work itself are imported inside the commands: `molnb --help` answers at once, and
+# a machine that only trains needs no RDKit to do so.
 
 
 def run_tour(args: argparse.Namespace) -> int:
     """run all lessons in order; leaves pages in runs/tour/index.html"""
     from .notebooks.execution import tour
 
-    done = tour(args.out, size=args.size, parameters=_shared(args))
-    return next((one.code for one in done if one.code), 0)
+    results = tour(args.out, size=args.size, parameters=_shared(args))
+    return next((result.code for result in results if result.code), 0)
 
 
 def run_one(args: argparse.Namespace) -> int:
@@ -46,22 +51,21 @@ def run_one(args: argparse.Namespace) -> int:
     from .notebooks.execution import find_notebook, run_notebook
     from .paths import home
 
+    # papermill warns of parameters that its own reader does not know, such as `int | None`.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     path = find_notebook(args.notebook)
-    given = {**_shared(args), **dict(args.parameter)}
-    out = (
-        args.out or home() / "runs" / "notebooks" / f"{datetime.now():%Y-%m-%d_%H%M%S}_{path.name}"
-    )
-    done = run_notebook(path, out, given, timeout=args.timeout)
-    print(
-        f"{done.line()}\nexecuted copy: {done.path}", file=sys.stderr if done.code else sys.stdout
-    )
-    return done.code
+    parameters = {**_shared(args), **dict(args.parameter)}
+    out = args.out
+    if out is None:
+        out = home() / "runs" / "notebooks" / f"{datetime.now():%Y-%m-%d_%H%M%S}_{path.name}"
+    result = run_notebook(path, out, parameters, timeout=args.timeout)
+    stream = sys.stderr if result.code else sys.stdout
+    print(f"{result.line()}\nexecuted copy: {result.path}", file=stream)
+    return result.code
 
 
 def run_export(args: argparse.Namespace) -> int:
-    """write a notebook as a web page that works without a network; runs it first if it has no
-    outputs
-    """
+    """write a notebook as a web page that needs no network; runs it first if it has no outputs"""
     from .notebooks.execution import export
 
     page = export(args.notebook, args.out, args.single)
@@ -70,9 +74,7 @@ def run_export(args: argparse.Namespace) -> int:
 
 
 def run_setup_viewer(args: argparse.Namespace) -> int:
-    """get 3Dmol.js once, so that molecules can be turned in 3D without a network (`make` has
-    done this)
-    """
+    """get 3Dmol.js once, to turn molecules in 3D without a network (`make` has done this)"""
     from .figures.threedmol import install_viewer
 
     print(f"molecules can be turned in 3D: {install_viewer()}")
@@ -94,12 +96,14 @@ def run_curate(args: argparse.Namespace) -> int:
     if recipe not in list_recipes() and Path(recipe).suffix not in (".yaml", ".yml"):
         if not Path(recipe).is_file():
             raise InputError(
-                f"{recipe!r} is neither a recipe ({', '.join(list_recipes())}) nor a file: name one of them"
+                f"{recipe!r} is neither a recipe ({', '.join(list_recipes())}) nor a file: "
+                "name one of them"
             )
         recipe = recipe_for_file(recipe, smiles=args.smiles, labels=dict(map(_label, args.label)))
     elif args.smiles or args.label:
         raise InputError(
-            "--smiles and --label describe your own file; a recipe says this itself: leave them out"
+            "--smiles and --label describe a file of yours; a recipe says this itself: "
+            "leave them out"
         )
     shards = curate(recipe, n=args.n, workers=args.workers, cluster=args.cluster, home=args.out)
     print(shards.path)
@@ -107,9 +111,7 @@ def run_curate(args: argparse.Namespace) -> int:
 
 
 def run_train(args: argparse.Namespace) -> int:
-    """train a preset on curated data; a run's folder instead of a preset goes on where that run
-    stopped
-    """
+    """train a preset on curated data; a run's folder instead of a preset resumes that run"""
     from .progress import Progress
     from .training.config import data_names
     from .training.device import choose_device
@@ -118,7 +120,9 @@ def run_train(args: argparse.Namespace) -> int:
 
     _refuse_given(args, workers="training prepares its batches itself")
     choose_device(args.device or "auto")  # refused before anything is curated
-    changes = {**({} if args.seed is None else {"seed": args.seed}), **dict(args.set)}
+    changes = dict(args.set)
+    if args.seed is not None:
+        changes = {"seed": args.seed, **changes}
     if Path(args.preset, "config.json").is_file():
         if changes or args.out:
             raise InputError(
@@ -127,9 +131,8 @@ def run_train(args: argparse.Namespace) -> int:
         run = prepare_run(args.preset)
     else:
         config = make_preset(args.preset, args.data, **changes)
-        run = prepare_run(
-            replace(config, data=data_names([_curated(name) for name in args.data])), args.out
-        )
+        folders = [_curated(name) for name in args.data]
+        run = prepare_run(replace(config, data=data_names(folders)), args.out)
     with Progress(run.name, run.config.steps) as progress:
 
         def watch(report: Any) -> None:
@@ -141,7 +144,7 @@ def run_train(args: argparse.Namespace) -> int:
 
 
 def _curated(name: str) -> Path:
-    """A folder of shards; the name of a recipe is curated, which only loads what is there."""
+    """The folder of a dataset; the name of a recipe is curated, unless it has been before."""
     from .training.runs import find_data
 
     try:
@@ -156,32 +159,42 @@ def _curated(name: str) -> Path:
 
 
 def run_embed(args: argparse.Namespace) -> int:
-    """write embeddings of molecules, atoms or pairs of a file, or of curated molecules, in their
-    order
-    """
+    """write embeddings of molecules, atoms or pairs of a file or a curated folder, in its order"""
     from .inference.parquet_output import write_embeddings
 
-    return _write_answers(args, write_embeddings, level=args.level)
+    return _write_predictions(args, write_embeddings, level=args.level)
 
 
 def run_predict(args: argparse.Namespace) -> int:
     """write predicted labels of the molecules of a file, in its order"""
     from .inference.parquet_output import write_predictions
 
-    return _write_answers(args, write_predictions)
+    return _write_predictions(args, write_predictions)
 
 
-def _write_answers(args: argparse.Namespace, write: Any, **level: str) -> int:
-    _refuse_given(args, seed="nothing here is random: equal molecules get equal answers")
+def _write_predictions(args: argparse.Namespace, write: Any, **level: str) -> int:
+    """Write embeddings or predictions of a file, and say how many rows went wrong."""
+    _refuse_given(args, seed="nothing here is random: equal molecules get equal results")
     from .paths import home
 
     out = args.out or home() / f"{Path(args.file).name.split('.')[0]}_{args.command}.parquet"
-    rest = {"smiles": args.smiles, "workers": args.workers, "device": args.device or "auto"}
-    counts = write(args.file, args.run, out, **level, **rest, conformer=args.conformer)
+    counts = write(
+        args.file,
+        args.run,
+        out,
+        smiles=args.smiles,
+        workers=args.workers,
+        device=args.device or "auto",
+        conformer=args.conformer,
+        **level,
+    )
     print(f"{out}: {counts['rows']:,} rows, {counts['errors']:,} errors")
     if counts["unseen"]:
-        told = "have features that training never saw; these contribute nothing (column unseen names them)"
-        print(f"{counts['unseen']:,} rows {told}", file=sys.stderr)
+        print(
+            f"{counts['unseen']:,} rows have features that training never saw; "
+            "these contribute nothing (column unseen names them)",
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -196,8 +209,8 @@ def run_convert(args: argparse.Namespace) -> int:
     """official Uni-Mol2 weights (checkpoint.pt) as a run, or such a run as a checkpoint again"""
     from .training.conversion import convert
 
-    done = convert(args.source, args.target)
-    print("\n".join([*done.notes, str(done.path)]))
+    conversion = convert(args.source, args.target)
+    print("\n".join([*conversion.notes, str(conversion.path)]))
     return 0
 
 
@@ -212,39 +225,26 @@ def show_recipes(args: argparse.Namespace) -> int:
 
 
 def show_presets(args: argparse.Namespace) -> int:
-    """list what can be trained, with the parameters of each encoder: N (no tables, kernel,
-    heads) and all of them
-    """
+    """list what can be trained; N counts parameters without tables, kernel and heads, total all"""
+    from .figures.tables import show_table
     from .training.presets import presets_table
 
-    _print_table(presets_table())
+    print(show_table(presets_table()))
     return 0
 
 
 def show_runs(args: argparse.Namespace) -> int:
     """list what was trained, oldest first"""
+    from .figures.tables import show_table
     from .paths import home
     from .training.runs import runs_table
 
-    rows = runs_table()
-    if not rows:
+    runs = runs_table()
+    if not len(runs):
         print(f"no runs in {home() / 'runs'}: start one with `molnb train PRESET`", file=sys.stderr)
-    _print_table(rows)
+        return 0
+    print(show_table(runs))
     return 0
-
-
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = [columns, *([_cell(row.get(name)) for name in columns] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table)]
-    for row in table if rows else []:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "" if value is None else f"{value:,}" if type(value) is int else str(value)
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -270,7 +270,10 @@ def make_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     parser = argparse.ArgumentParser(
         prog="molnb",
-        description="Molecular pretraining: from SMILES to shards, a pretrained model, embeddings and predictions.",
+        description=(
+            "Molecular pretraining: from SMILES to shards, a pretrained model, embeddings and "
+            "predictions."
+        ),
         epilog=__doc__.partition("\n\n")[2],
     )
     parser.add_argument("--version", action="version", version=f"molnb {__version__}")
@@ -355,7 +358,7 @@ def _add_data_commands(add: Any, shared: argparse.ArgumentParser) -> None:
     )
     pair = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
     command.add_argument(
-        "--set", help="change a field of the preset; dots reach inside, as model.layers", **pair
+        "--set", help="change a field of the preset; dots reach inside, as model.n_layer", **pair
     )
     for name, function in (("embed", run_embed), ("predict", run_predict)):
         command = add(name, function, shared)
@@ -363,8 +366,12 @@ def _add_data_commands(add: Any, shared: argparse.ArgumentParser) -> None:
         command.add_argument("file", help=f"CSV, SMI, SDF or Parquet with molecules{curated}")
         command.add_argument("--run", required=True, metavar="DIR", help="folder of a trained run")
         command.add_argument("--smiles", metavar="COLUMN", help="column that holds SMILES")
-        own = "3D coordinates: a new conformer, or those given in an SDF (default: new)"
-        command.add_argument("--conformer", default="new", choices=("new", "given"), help=own)
+        command.add_argument(
+            "--conformer",
+            default="new",
+            choices=("new", "given"),
+            help="3D coordinates: a new conformer, or those given in an SDF (default: new)",
+        )
         if name == "embed":
             command.add_argument(
                 "--level", default="molecule", choices=("molecule", "atom", "pair"), help="of what"
@@ -375,6 +382,7 @@ def _add_data_commands(add: Any, shared: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     args = make_parser().parse_args(arguments)
+    set_thread_wait()  # this process is molnb's own, and torch is not loaded yet
     try:
         return args.function(args)
     except InputError as error:
@@ -391,7 +399,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"molnb {args.command}: interrupted", file=sys.stderr)
         return 130
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,8 +1,23 @@
-"""Whether a notebook is run by a person or by a machine."""
+"""The Jupyter kernel that this runs in, and the environment in which torch should load."""
 
 from __future__ import annotations
 
 import os
+
+# How long a thread of torch's waits at full speed for the next piece of work before it sleeps (GNU
+# OpenMP, read when torch loads). Its default makes a training step ten times slower on a machine
+# that others use too; never to wait makes small models half as fast on one that is free.
+THREAD_WAIT = {"GOMP_SPINCOUNT": "3000"}
+
+
+def set_thread_wait() -> None:
+    """Let torch's threads wait briefly in this process, unless the user has chosen a time.
+
+    Only before torch loads, and only in a process that is molnb's own: an environment that others
+    share is not changed.
+    """
+    for name, value in THREAD_WAIT.items():
+        os.environ.setdefault(name, value)
 
 
 def headless() -> bool:

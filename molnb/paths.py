@@ -5,9 +5,29 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .errors import InputError
+
 
 def home() -> Path:
     """The folder that holds `data/` and `runs/`: ``MOLNB_HOME``, by default the working
     directory.
     """
     return Path(os.environ.get("MOLNB_HOME") or ".")
+
+
+def find_data(name: str | os.PathLike) -> Path:
+    """The folder of a curated dataset: the path itself, or the name below ``MOLNB_HOME/data``."""
+    for path in (Path(name), home() / "data" / name):
+        if (path / "manifest.json").is_file():
+            return path
+    raise InputError(
+        f"no curated dataset at {str(name)!r} or {home() / 'data' / name}: curate it first "
+        "(`molnb curate NAME`)"
+    )
+
+
+def find_run_folder(name: str | os.PathLike) -> Path:
+    """The folder of a run: the path itself, or the name below ``MOLNB_HOME/runs``."""
+    path = Path(name)
+    below = home() / "runs" / path
+    return below if not path.exists() and below.exists() else path

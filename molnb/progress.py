@@ -19,9 +19,14 @@ class Progress:
     """How much of a known amount of work is done; use as a context manager."""
 
     def __init__(self, label: str, total: int, shown: bool = True):
-        self.label, self.total, self.shown = label, total, shown
-        self.done, self.note, self._displayed = 0, "", 0
-        self._start = self._last = time.monotonic()
+        self.label = label
+        self.total = total
+        self.shown = shown
+        self.done = 0
+        self.note = ""
+        self._start = time.monotonic()
+        self._last_display = self._start
+        self._displayed = 0  # `done` at that time
         self._handle = self._in_notebook() if shown else None
 
     def __enter__(self) -> Progress:
@@ -31,53 +36,51 @@ class Progress:
         self, kind: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # A shell that saw no line so far needs none for work that took a moment.
-        if (
-            self._handle is not None
-            or (self._last > self._start and self._displayed < self.done)
-            or error is not None
-        ):
-            self._show()
+        line_is_old = self._last_display > self._start and self._displayed < self.done
+        if self._handle is not None or line_is_old or error is not None:
+            self._display()
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         """Count ``amount`` more as done, and show it when the last display is old enough."""
         self.done += amount
         self.note = note or self.note
         wait = SECONDS_BETWEEN_LINES if self._handle is None else SECONDS_BETWEEN_UPDATES
-        if time.monotonic() - self._last >= wait:
-            self._show()
+        if time.monotonic() - self._last_display >= wait:
+            self._display()
 
     def text(self) -> str:
-        """One line: done of total, per cent, time left, note."""
+        """One line: done of total, per cent, time left (in the end: time taken), note."""
         elapsed = time.monotonic() - self._start
         share = self.done / self.total if self.total else 1.0
-        left = (
-            f", {_clock(elapsed * (1 - share) / share)} left"
-            if 0 < share < 1
-            else f", {_clock(elapsed)}"
-        )
-        return f"{self.label}: {self.done:,} of {self.total:,} ({share:.0%}{left})" + (
-            self.note and f" {self.note}"
-        )
+        duration = _clock(elapsed)
+        if 0 < share < 1:
+            duration = f"{_clock(elapsed * (1 - share) / share)} left"
+        line = f"{self.label}: {self.done:,} of {self.total:,} ({share:.0%}, {duration})"
+        return f"{line} {self.note}" if self.note else line
 
-    def _show(self) -> None:
+    def _display(self) -> None:
         if not self.shown:
             return
-        self._last, self._displayed = time.monotonic(), self.done
+        self._last_display = time.monotonic()
+        self._displayed = self.done
         if self._handle is not None:
             self._handle.update(self._bundle(), raw=True)
         else:
             print(self.text(), file=sys.stderr, flush=True)
 
     def _bundle(self) -> dict[str, str]:
-        bar = f'<progress value="{self.done}" max="{max(self.total, 1)}" style="width:30ch"></progress>'
+        """The line as text, and with a bar for a notebook."""
+        total = max(self.total, 1)
+        bar = f'<progress value="{self.done}" max="{total}" style="width:30ch"></progress>'
         return {
             "text/plain": self.text(),
             "text/html": f"{bar} <code>{html.escape(self.text())}</code>",
         }
 
     def _in_notebook(self):  # noqa: ANN202 (IPython's handle, where there is IPython)
-        """A display handle when this runs in a Jupyter kernel, else None; IPython is not
-        imported to find out.
+        """A display handle when this runs in a Jupyter kernel, else None.
+
+        IPython is not imported to find out: where it is not loaded, there is no kernel.
         """
         ipython = sys.modules.get("IPython")
         shell = ipython.get_ipython() if ipython is not None else None
@@ -89,11 +92,10 @@ class Progress:
 
 
 def _clock(seconds: float) -> str:
+    """A duration in words: 7 s, 3 min 05 s, 2 h 10 min."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
-    return (
-        f"{seconds // 60} min {seconds % 60:02d} s"
-        if seconds < 3600
-        else f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
-    )
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"

@@ -76,3 +76,10 @@ def shuffled(positions: np.ndarray, n: int, seed: int, epoch: np.ndarray | int) 
         value[todo] = (left << half) | right
         todo = todo[value[todo] >= np.uint64(n)]
     return value.astype(np.int64)
+
+
+def hash_sample(ids: np.ndarray, n: int | None, seed: int = 0) -> np.ndarray:
+    """At most n of some ids (None: all), the same ones every time, ascending."""
+    if n is None or n >= len(ids):
+        return ids
+    return np.sort(ids[np.argsort(hash64(seed, ids), kind="stable")[:n]])

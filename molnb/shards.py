@@ -1,9 +1,9 @@
-"""The format on disk: Parquet parts to share, flat memory-mapped arrays to train from, a manifest
-that counts all.
+"""The format on disk: the contract between curation, which writes it, and training, which reads it.
 
 A folder of shards holds
-    manifest.json            what it is, where it came from, every count, the size of every file; written last
-    shards/part-*.parquet    one row a molecule, in the order of the source; units in the field metadata
+    manifest.json            what it is, where it came from, every count, the size of every file
+                             (written last)
+    shards/part-*.parquet    one row a molecule, in the order of the source; units in the metadata
     derived.parquet          labels that depend on the training rows (row, value)
     splits.parquet           row, loose group, one column a split (0 train, 1 val, 2 test)
     dropped.parquet          every other row of the source with step, reason and detail
@@ -13,10 +13,11 @@ Reading needs numpy and pyarrow alone.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import InputError
+from .files import write_json, writing_array
 
 FORMAT = "molnb-shards-1"
 SPLIT_VALUES = ("train", "val", "test")
+MANIFEST = "manifest.json"
+ARRAYS = "arrays"  # the folder of them
+ADDED_LEVELS = ("molecule", "atom", "bond")
+SMALL_BYTES = 1024  # an array file this small may hold nothing
 
-
-# ------------------------------------------------------------------------------------------------------- schema
 
 _PLAIN = [
     ("row", pa.int64(), "row of the source, 0-based"),
@@ -66,7 +70,6 @@ _PLAIN = [
     ("parent", pa.list_(pa.uint16()), "the heavy atom whose label takes in this atom's"),
     ("missing", pa.string(), "why computed labels are absent"),
 ]
-COLUMNS = tuple(name for name, _, _ in _PLAIN)
 
 
 def part_schema(labels: list[dict], flags: list[str]) -> pa.Schema:
@@ -92,16 +95,12 @@ DROPPED_SCHEMA = pa.schema(
 )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------------------ reading
-
-
 class Shards:
-    """Curated molecules on disk: their manifest, tables read when asked for, and memory-mapped
-    arrays.
-    """
+    """Curated molecules on disk: a manifest, tables read when asked for, memory-mapped arrays."""
 
     def __init__(self, path: Path, manifest: dict[str, Any]):
-        self.path, self.manifest = path, manifest
+        self.path = path
+        self.manifest = manifest
         self._arrays: dict[str, np.ndarray] = {}
 
     @property
@@ -118,12 +117,19 @@ class Shards:
         return self.n
 
     def __repr__(self) -> str:
-        return f"Shards({self.path.name}: {self.n:,} molecules, tasks: {', '.join(self.tasks) or 'none'})"
+        tasks = ", ".join(self.tasks) or "none"
+        return f"Shards({self.path.name}: {self.n:,} molecules, tasks: {tasks})"
 
     @property
     def tasks(self) -> dict[str, dict]:
         """Level, kind, loss and labels of every task."""
         return self.manifest["tasks"]
+
+    @property
+    def array_names(self) -> list[str]:
+        """Names of all arrays."""
+        files = map(PurePosixPath, self.manifest["files"])
+        return [file.stem for file in files if file.parent.name == ARRAYS]
 
     @property
     def arrays(self) -> Mapping[str, np.ndarray]:
@@ -133,57 +139,72 @@ class Shards:
     def array(self, name: str) -> np.ndarray:
         """One array by name, read-only, mapped into memory."""
         if name not in self._arrays:
-            path = self.path / "arrays" / f"{name}.npy"
-            if f"arrays/{name}.npy" not in self.manifest["files"]:
+            if name not in self.array_names:
                 raise InputError(
-                    f"{self.path} has no array '{name}'; it has: {', '.join(self.arrays)}"
+                    f"{self.path} has no array '{name}'; it has: {', '.join(self.array_names)}"
                 )
-            empty = (
-                0 in np.load(path, allow_pickle=False, mmap_mode=None).shape
-                if path.stat().st_size < 1024
-                else False
-            )
-            self._arrays[name] = np.load(path, allow_pickle=False, mmap_mode=None if empty else "r")
+            self._arrays[name] = _map_array(self.path / ARRAYS / f"{name}.npy")
         return self._arrays[name]
 
+    def array_level(self, name: str) -> str:
+        """What an array added by `add_array` has a row for: molecule, atom or bond."""
+        levels = self.manifest.get("added_arrays", {})
+        if name not in levels:
+            raise InputError(
+                f"{self.path}: the array {name!r} was not added to these shards, so nothing says "
+                f"what it belongs to; added were {', '.join(levels) or 'none'} (shards.add_array)"
+            )
+        return levels[name]
+
+    @functools.cached_property
+    def columns(self) -> list[str]:
+        """Names of all columns of `table`."""
+        return [*self._part_schema().names, *self._side_columns]
+
+    @functools.cached_property
+    def _side_columns(self) -> dict[str, str]:
+        """Columns that lie in a file beside the parts, and which one."""
+        files = {}
+        for name in ("derived.parquet", "splits.parquet"):
+            if name in self.manifest["files"]:
+                names = pq.read_schema(self.path / name).names
+                files |= {column: name for column in names if column != "row"}
+        return files
+
     def table(self, columns: list[str] | None = None) -> pa.Table:
-        """The molecules as a table, in sample order: parts, derived labels and splits side by
-        side.
-        """
-        extra = {}
-        for name in ("derived", "splits"):
-            if f"{name}.parquet" in self.manifest["files"]:
-                for field in pq.read_schema(self.path / f"{name}.parquet"):
-                    if field.name != "row":
-                        extra[field.name] = name
-        known = self._part_schema().names
-        wanted = [*known, *extra] if columns is None else columns
-        for name in wanted:
-            if name not in known and name not in extra:
+        """The molecules in sample order, with these columns (default: all)."""
+        columns = self.columns if columns is None else columns
+        for name in columns:
+            if name not in self.columns:
                 raise InputError(
-                    f"{self.path.name} has no column '{name}'; it has: {', '.join([*known, *extra])}"
+                    f"{self.path.name} has no column '{name}'; it has: {', '.join(self.columns)}"
                 )
-        stored = [name for name in wanted if name in known] or ["row"]
-        table = pa.concat_tables([pq.read_table(path, columns=stored) for path in self._parts()])
-        for name in wanted:
-            if name in extra:
-                other = pq.read_table(self.path / f"{extra[name]}.parquet", columns=[name])
-                table = table.append_column(other.schema.field(name), other.column(name))
-        return table.select(wanted)
+        in_parts = [name for name in columns if name not in self._side_columns] or ["row"]
+        table = pa.concat_tables([pq.read_table(path, columns=in_parts) for path in self.parts()])
+        for name in columns:
+            if name in self._side_columns:
+                side = pq.read_table(self.path / self._side_columns[name], columns=[name])
+                table = table.append_column(side.schema.field(name), side.column(name))
+        return table.select(columns)
 
     def dropped(self) -> pa.Table:
         """Every row of the source that is no molecule here, with step, reason and detail."""
         return pq.read_table(self.path / "dropped.parquet")
 
     def smiles(self) -> list[str]:
-        """The canonical isomeric SMILES, in sample order."""
-        return self.table(["smiles"]).column(0).to_pylist()
+        """The canonical isomeric SMILES, in sample order; read once."""
+        return list(self._smiles)
+
+    @functools.cached_property
+    def _smiles(self) -> tuple[str, ...]:
+        return tuple(self.table(["smiles"]).column(0).to_pylist())
 
     def summary(self) -> str:
         """What came in, what was kept, what was lost and why: the lines that curate prints."""
         return "\n".join(_summary(self.manifest, self.path))
 
-    def _parts(self) -> list[Path]:
+    def parts(self) -> list[Path]:
+        """The Parquet files that hold the molecules, in sample order."""
         return [
             self.path / name
             for name in sorted(self.manifest["files"])
@@ -191,7 +212,7 @@ class Shards:
         ]
 
     def _part_schema(self) -> pa.Schema:
-        return pq.read_schema(self._parts()[0])
+        return pq.read_schema(self.parts()[0])
 
 
 class _Arrays(Mapping):
@@ -201,16 +222,54 @@ class _Arrays(Mapping):
         self._shards = shards
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if f"arrays/{name}.npy" not in self._shards.manifest["files"]:
+        if name not in self._shards.array_names:
             raise KeyError(name)
         return self._shards.array(name)
 
     def __iter__(self) -> Iterator[str]:
-        files = self._shards.manifest["files"]
-        return (name[7:-4] for name in files if name.startswith("arrays/"))
+        return iter(self._shards.array_names)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self._shards.array_names)
+
+
+def _map_array(path: Path) -> np.ndarray:
+    """An array mapped into memory, read-only; one without entries cannot be mapped and is read."""
+    if path.stat().st_size < SMALL_BYTES:
+        array = np.load(path, allow_pickle=False)
+        if 0 in array.shape:
+            return array
+    return np.load(path, allow_pickle=False, mmap_mode="r")
+
+
+def add_array(shards: Shards, name: str, level: str, values: np.ndarray) -> Shards:
+    """Keep one more array of molecules, atoms or bonds beside shards; a batch can then carry it.
+
+    `values` has a row for each molecule, for each atom (hydrogens included, in the order of
+    `numbers`) or for each bond (in the order of `bonds`), of any numeric type. Raises InputError for
+    a name that is taken by what curation wrote, an unknown level, or another number of rows. An array
+    that was added before is replaced.
+    """
+    if level not in ADDED_LEVELS:
+        raise InputError(f"unknown level {level!r}: choose one of {', '.join(ADDED_LEVELS)}")
+    added = shards.manifest.get("added_arrays", {})
+    if name in shards.array_names and name not in added:
+        raise InputError(f"{shards.path} has an array {name!r} of its own: choose another name")
+    values = np.asarray(values)
+    n_row = shards.n if level == "molecule" else int(shards.array(f"{level}_offset")[-1])
+    if values.ndim == 0 or len(values) != n_row or values.dtype.kind not in "biuf":
+        raise InputError(
+            f"{name!r} has shape {list(values.shape)} and type {values.dtype}: an array of {level}s "
+            f"of {shards.path.name} has {n_row:,} rows of numbers"
+        )
+    file = shards.path / ARRAYS / f"{name}.npy"
+    with writing_array(file, values.dtype, values.shape) as append:
+        append(values)
+    manifest = dict(shards.manifest)
+    manifest["added_arrays"] = {**added, name: level}
+    manifest["files"] = {**manifest["files"], f"{ARRAYS}/{file.name}": file.stat().st_size}
+    write_json(manifest, shards.path / MANIFEST)
+    return load_shards(shards.path)
 
 
 def load_shards(path: str | os.PathLike) -> Shards:
@@ -222,12 +281,9 @@ def load_shards(path: str | os.PathLike) -> Shards:
     try:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        what = (
-            "an unfinished curation; run the same curate again to finish it"
-            if (path / "work").exists()
-            else "no shards"
-        )
-        raise InputError(f"{path} has no manifest.json: it holds {what}.") from None
+        unfinished = "an unfinished curation; run the same curate again to finish it"
+        content = unfinished if (path / "work").exists() else "no shards"
+        raise InputError(f"{path} has no manifest.json: it holds {content}.") from None
     except ValueError as error:
         raise InputError(
             f"{path / 'manifest.json'} is damaged ({error}). Delete it and curate again."
@@ -238,45 +294,50 @@ def load_shards(path: str | os.PathLike) -> Shards:
         )
     for name, size in manifest["files"].items():
         try:
-            there = (path / name).stat().st_size
+            size_on_disk = (path / name).stat().st_size
         except FileNotFoundError:
             raise InputError(f"{path / name} is missing. Delete {path} and curate again.") from None
-        if there != size:
+        if size_on_disk != size:
             raise InputError(
-                f"{path / name} has {there:,} bytes, its manifest says {size:,}: it was cut short or changed. "
-                f"Delete {path} and curate again."
+                f"{path / name} has {size_on_disk:,} bytes, its manifest says {size:,}: it was cut "
+                f"short or changed. Delete {path} and curate again."
             )
     return Shards(path, manifest)
 
 
-def _summary(m: dict[str, Any], path: Path) -> Iterator[str]:
-    of = "" if m["n_sampled"] == m["n_source"] else f" (a sample of {m['n_source']:,})"
-    yield f"{m['title']} [{path.name}]"
-    yield f"  {m['n_sampled']:,} rows{of} = {m['n_kept']:,} molecules + {m['n_dropped']:,} dropped"
-    for step, reasons in m["dropped"].items():
-        yield f"    {step}: " + ", ".join(
-            f"{reason} {count:,}" for reason, count in reasons.items()
-        )
-    counts = m["counts"]
-    fields = ", ".join(f"{name} {n:,}" for name, n in counts["force_field"].items())
+def _summary(manifest: dict[str, Any], path: Path) -> Iterator[str]:
+    n_row = manifest["n_sampled"]
+    n_kept = manifest["n_kept"]
+    whole = n_row == manifest["n_source"]
+    sample = "" if whole else f" (a sample of {manifest['n_source']:,})"
+    yield f"{manifest['title']} [{path.name}]"
+    yield f"  {n_row:,} rows{sample} = {n_kept:,} molecules + {manifest['n_dropped']:,} dropped"
+    for step, reasons in manifest["dropped"].items():
+        yield f"    {step}: " + _counted(reasons)
+    counts = manifest["counts"]
     yield (
-        f"  conformers: {fields}, {counts['unconverged']:,} not converged; "
-        f"{counts['undefined_stereo']:,} molecules with open stereo, {counts['loose_duplicates']:,} loose duplicates"
+        f"  conformers: {_counted(counts['force_field'])}, {counts['unconverged']:,} not converged; "
+        f"{counts['undefined_stereo']:,} molecules with open stereo, "
+        f"{counts['loose_duplicates']:,} loose duplicates"
     )
-    for name, task in m["tasks"].items():
-        known = ", ".join(f"{x['name']} [{x['unit']}] {x['known']:,}" for x in task["labels"])
-        yield f"  {name} ({task['level']}): {known} known of {m['n_kept']:,}"
-    for name, split in m["splits"].items():
+    for name, task in manifest["tasks"].items():
+        labels = ", ".join(f"{x['name']} [{x['unit']}] {x['known']:,}" for x in task["labels"])
+        yield f"  {name} ({task['level']}): {labels} known of {n_kept:,}"
+    for name, split in manifest["splits"].items():
         sizes = "/".join(f"{split[part]:,}" for part in SPLIT_VALUES)
-        near = split["nn_similarity_median"]
-        similar = (
-            ""
-            if near is None
-            else f", test to nearest training molecule: median Tanimoto {near:.2f}"
+        similarity = split["nn_similarity_median"]
+        nearest = "test to nearest training molecule: median Tanimoto"
+        yield f"  split {name}: {sizes} train/val/test" + (
+            "" if similarity is None else f", {nearest} {similarity:.2f}"
         )
-        yield f"  split {name}: {sizes} train/val/test{similar}"
-    if m["adopted_from"]:
-        yield f"  {m['seconds']['finish']:.1f} s; conformers and labels taken over from {m['adopted_from']}"
+    if manifest["adopted_from"]:
+        source = f"conformers and labels taken over from {manifest['adopted_from']}"
+        yield f"  {manifest['seconds']['finish']:.1f} s; {source}"
     else:
-        who = m["workers"] if isinstance(m["workers"], str) else f"{m['workers']} workers"
-        yield f"  {sum(m['seconds'].values()):.1f} s with {who}"
+        workers = manifest["workers"]
+        workers = workers if isinstance(workers, str) else f"{workers} workers"
+        yield f"  {sum(manifest['seconds'].values()):.1f} s with {workers}"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

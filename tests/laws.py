@@ -1,7 +1,7 @@
 """Physical laws that every model obeys: a test class inherits them and says how to answer for
 molecules.
 
-`answer(prepared, length)` maps molecules to a list of (molecule vector, atom vectors, moved
+`answer(molecules, length)` maps molecules to a list of (molecule vector, atom vectors, moved
 coordinates), one entry a molecule, without padding.
 """
 

@@ -68,19 +68,19 @@ def jupyterlab(folder: Path, home: Path, base: str = "/") -> Iterator[Lab]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    lab, own = (
-        Lab(folder, f"http://127.0.0.1:{port}{base.rstrip('/')}", secrets.token_hex(16)),
-        folder / "jupyter",
+    lab = Lab(folder, f"http://127.0.0.1:{port}{base.rstrip('/')}", secrets.token_hex(16))
+    jupyter = folder / "jupyter"
+    (jupyter / "config" / "labconfig").mkdir(parents=True)
+    (jupyter / "config" / "labconfig" / "default_setting_overrides.json").write_text(
+        json.dumps(QUIET)
     )
-    (own / "config" / "labconfig").mkdir(parents=True)
-    (own / "config" / "labconfig" / "default_setting_overrides.json").write_text(json.dumps(QUIET))
     names = {"CONFIG": "config", "DATA": "data", "RUNTIME": "runtime"}
-    environment = {f"JUPYTER_{name}_DIR": str(own / place) for name, place in names.items()}
+    environment = {f"JUPYTER_{name}_DIR": str(jupyter / part) for name, part in names.items()}
     environment |= {
-        "JUPYTERLAB_WORKSPACES_DIR": str(own / "ws"),
-        "JUPYTERLAB_SETTINGS_DIR": str(own / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(jupyter / "ws"),
+        "JUPYTERLAB_SETTINGS_DIR": str(jupyter / "settings"),
     }
-    environment |= {"IPYTHONDIR": str(own / "ipython"), "MOLNB_HOME": str(home)}
+    environment |= {"IPYTHONDIR": str(jupyter / "ipython"), "MOLNB_HOME": str(home)}
     package = str(Path(__file__).resolve().parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(
         filter(None, [package, os.environ.get("PYTHONPATH")])
@@ -144,15 +144,15 @@ def page(height: int = 1000) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        one = browser.new_page(viewport={"width": 1300, "height": height})
-        one.wrong = []
-        one.on("pageerror", lambda error: one.wrong.append(str(error)))
-        one.on(
-            "console", lambda said: one.wrong.append(said.text) if said.type == "error" else None
+        tab = browser.new_page(viewport={"width": 1300, "height": height})
+        tab.wrong = []
+        tab.on("pageerror", lambda error: tab.wrong.append(str(error)))
+        tab.on(
+            "console", lambda said: tab.wrong.append(said.text) if said.type == "error" else None
         )
-        one.on("requestfailed", lambda request: one.wrong.append(request.url))
+        tab.on("requestfailed", lambda request: tab.wrong.append(request.url))
         try:
-            yield one
+            yield tab
         finally:
             browser.close()
 
@@ -164,15 +164,15 @@ def write_cells(path: Path, *cells: str) -> None:
     nbformat.write(nbformat.v4.new_notebook(cells=code, metadata={"kernelspec": kernel}), path)
 
 
-def open_notebook(one: Any, lab: Lab, name: str) -> None:
+def open_notebook(tab: Any, lab: Lab, name: str) -> None:
     lab.end_kernels()
-    one.goto(lab.url(name), wait_until="domcontentloaded")
-    one.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90 * SECONDS)
-    one.wrong.clear()  # of JupyterLab itself, while it starts
+    tab.goto(lab.url(name), wait_until="domcontentloaded")
+    tab.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90 * SECONDS)
+    tab.wrong.clear()  # of JupyterLab itself, while it starts
 
 
-def run_all(one: Any) -> None:
-    one.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
+def run_all(tab: Any) -> None:
+    tab.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")
 
 
 def picture(element: Any) -> bytes:
@@ -199,9 +199,9 @@ def until_coloured(element: Any, seconds: float = 20) -> None:
         time.sleep(0.3)
 
 
-def keep_picture(one: Any, name: str) -> None:
+def keep_picture(tab: Any, name: str) -> None:
     if folder := os.environ.get("MOLNB_SCREENSHOTS"):
-        one.screenshot(path=Path(folder) / name)
+        tab.screenshot(path=Path(folder) / name)
 
 
 needs_viewer = pytest.mark.skipif(find_viewer() is None, reason=f"needs 3Dmol.js: {HOW_TO}")
@@ -214,44 +214,44 @@ def test_the_conformer_lesson_turns_slides_and_answers_buttons(lab: Lab, checkou
     (lab.folder / "03.ipynb").write_text(
         text.replace('size: str = \\"tour\\"', 'size: str = \\"test\\"')
     )
-    with page() as one:
-        open_notebook(one, lab, "03.ipynb")
-        run_all(one)
-        one.locator(
+    with page() as tab:
+        open_notebook(tab, lab, "03.ipynb")
+        run_all(tab)
+        tab.locator(
             ".jp-OutputArea-output", has_text="stored conformer within 1 kcal/mol"
         ).last.wait_for(timeout=240 * SECONDS, state="attached")
-        one.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60 * SECONDS)
+        tab.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60 * SECONDS)
         assert (
-            one.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count()
+            tab.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count()
             == 0
         )
-        until_coloured(one.locator("[id^='3dmolviewer'] canvas").first)
+        until_coloured(tab.locator("[id^='3dmolviewer'] canvas").first)
 
-        panel = one.locator(".jp-OutputArea-output:has(.widget-slider)").first
+        panel = tab.locator(".jp-OutputArea-output:has(.widget-slider)").first
         view = panel.locator(".molnb-scene")
         view.evaluate("e => e.scrollIntoView({ block: 'center' })")
         view.locator("canvas").wait_for(timeout=30 * SECONDS)
         until_coloured(view.locator("canvas"))
         before = picture(view.locator("canvas"))
         ring = "document.querySelector('.jp-OutputArea-output .js-plotly-plot')._fullData.at(-1)"
-        start = one.evaluate(f"{ring}.x[0]")
+        start = tab.evaluate(f"{ring}.x[0]")
         handle = panel.locator(".noUi-handle").first
         handle.focus()
         for _ in range(3):
-            one.keyboard.press("ArrowRight")
-        one.wait_for_function(
+            tab.keyboard.press("ArrowRight")
+        tab.wait_for_function(
             "document.querySelector('.widget-slider') && "
             "[...document.querySelectorAll('.molnb-scene')].some(e => e.dataset.frame === '3')"
         )
-        one.wait_for_function(f"{ring}.x[0] !== {start}", timeout=20 * SECONDS)
+        tab.wait_for_function(f"{ring}.x[0] !== {start}", timeout=20 * SECONDS)
         until_coloured(view.locator("canvas"))
         assert picture(view.locator("canvas")) != before
         assert "conformer 4 of 10" in view.inner_text()
-        keep_picture(one, "conformers.png")
+        keep_picture(tab, "conformers.png")
         panel.get_by_role("button", name="lowest").click()
-        one.wait_for_function(f"{ring}.x[0] === {start}", timeout=20 * SECONDS)
+        tab.wait_for_function(f"{ring}.x[0] === {start}", timeout=20 * SECONDS)
         assert "conformer 1 of 10" in view.inner_text()
-        assert not one.wrong
+        assert not tab.wrong
 
 
 TRAINING = """
@@ -274,22 +274,22 @@ def test_a_training_cell_shows_a_growing_curve_and_stop_leaves_a_usable_run(
     last_step = (
         "Math.max(0, ...(document.querySelector('.js-plotly-plot')?._fullData?.[0]?.x || []))"
     )
-    with page() as one:
-        open_notebook(one, lab, "train.ipynb")
-        run_all(one)
-        one.get_by_role("button", name="Stop", exact=True).wait_for(timeout=90 * SECONDS)
-        one.wait_for_function(f"{last_step} > 5", timeout=240 * SECONDS)
-        one.wait_for_function(f"{last_step} > {one.evaluate(last_step)}", timeout=60 * SECONDS)
-        keep_picture(one, "train.png")
-        one.locator(".jp-OutputArea-output button", has_text="Stop").click()
-        one.locator(".jp-OutputArea-output", has_text="ENDED AFTER").first.wait_for(
+    with page() as tab:
+        open_notebook(tab, lab, "train.ipynb")
+        run_all(tab)
+        tab.get_by_role("button", name="Stop", exact=True).wait_for(timeout=90 * SECONDS)
+        tab.wait_for_function(f"{last_step} > 5", timeout=240 * SECONDS)
+        tab.wait_for_function(f"{last_step} > {tab.evaluate(last_step)}", timeout=60 * SECONDS)
+        keep_picture(tab, "train.png")
+        tab.locator(".jp-OutputArea-output button", has_text="Stop").click()
+        tab.locator(".jp-OutputArea-output", has_text="ENDED AFTER").first.wait_for(
             timeout=60 * SECONDS
         )
-        one.locator(".jp-RenderedPlotly .main-svg").first.wait_for(timeout=30 * SECONDS)
-        assert one.locator(".jp-OutputArea-output button", has_text="Stop").count() == 0
-        one.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
-        one.wait_for_function("!jupyterapp.shell.currentWidget.context.model.dirty")
-        assert not one.wrong
+        tab.locator(".jp-RenderedPlotly .main-svg").first.wait_for(timeout=30 * SECONDS)
+        assert tab.locator(".jp-OutputArea-output button", has_text="Stop").count() == 0
+        tab.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+        tab.wait_for_function("!jupyterapp.shell.currentWidget.context.model.dirty")
+        assert not tab.wrong
     outputs = nbformat.read(lab.folder / "train.ipynb", 4).cells[0].outputs
     assert "application/vnd.plotly.v1+json" in outputs[0].data and "ENDED AFTER" in outputs[1].text
     assert (lab.folder / "train.ipynb").stat().st_size < 200_000
@@ -312,13 +312,13 @@ view.show()
 def test_plain_py3dmol_needs_no_network_also_below_a_base_url(tmp_path: Path, home: Path) -> None:
     pytest.importorskip("jupyterlab")
     write_cells(tmp_path / "plain.ipynb", PLAIN)
-    with jupyterlab(tmp_path, home, base="/user/someone/") as started, page() as one:
-        open_notebook(one, started, "plain.ipynb")
-        run_all(one)
-        canvas = one.locator("[id^='3dmolviewer'] canvas").first
+    with jupyterlab(tmp_path, home, base="/user/someone/") as started, page() as tab:
+        open_notebook(tab, started, "plain.ipynb")
+        run_all(tab)
+        canvas = tab.locator("[id^='3dmolviewer'] canvas").first
         canvas.wait_for(timeout=60 * SECONDS)
         until_coloured(canvas)
-        assert not one.wrong
+        assert not tab.wrong
 
 
 @needs_viewer
@@ -342,25 +342,25 @@ def test_pages_of_the_tour_show_everything_from_the_file_system(
         < 1_000_000
     )
     for path in (folder / "index.html", folder / "03_conformers.html", alone):
-        with page() as one:
-            one.goto(path.as_uri())
+        with page() as tab:
+            tab.goto(path.as_uri())
             if path.name != "index.html":
-                _everything_is_drawn(one)
-            keep_picture(one, f"{path.parent.name}-{path.stem}.png")
-            assert not one.wrong
+                _everything_is_drawn(tab)
+            keep_picture(tab, f"{path.parent.name}-{path.stem}.png")
+            assert not tab.wrong
 
 
-def _everything_is_drawn(one: Any) -> None:
+def _everything_is_drawn(tab: Any) -> None:
     """Scroll through a page: each 3D view gets a canvas with something on it, each plot its
     picture.
     """
-    scenes, plots = one.locator(".molnb-scene, [id^='3dmolviewer']"), one.locator(".js-plotly-plot")
+    scenes, plots = tab.locator(".molnb-scene, [id^='3dmolviewer']"), tab.locator(".js-plotly-plot")
     assert scenes.count() >= 10 and plots.count() >= 5
     for scene in scenes.all():
         scene.evaluate("e => e.scrollIntoView({ block: 'center' })")
         canvas = scene.locator("canvas")
         canvas.wait_for(timeout=20 * SECONDS)
         until_coloured(canvas)
-    assert one.locator(".molnb-why").count() == 0, "no drawing stands for a view"
+    assert tab.locator(".molnb-why").count() == 0, "no drawing stands for a view"
     for plot in plots.all():
         assert plot.locator(".main-svg").count() > 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+import re
 import subprocess
 import sys
 import time
@@ -65,9 +67,49 @@ def test_presets_are_listed_with_their_parameters(capsys: pytest.CaptureFixture)
     assert line.split()[1:3] == ["80,658,496", "84,116,080"]
 
 
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_tables_are_printed_as_text_with_three_digits_and_blanks(
+    as_frame: bool, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pandas = pytest.importorskip("pandas")
+    rows = [{"run": "first", "loss": 0.123456, "about": None}, {"run": "second", "loss": None}]
+    table = pandas.DataFrame(rows) if as_frame else rows
+    monkeypatch.setattr("molnb.training.runs.runs_table", lambda: table)
+    assert main(["runs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["run     loss   about", "first   0.123", "second"]
+
+
+def test_the_help_of_set_names_a_setting_that_can_be_set(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    setting = re.search(r"reach\s+inside,\s+as\s+([\w.]+)", capsys.readouterr().out)[1]
+    message = refusal(capsys, "train", "pretrain_tiny", "--data", "nowhere", "--set", setting, "2")
+    assert "no curated dataset at 'nowhere'" in message, "the setting itself is accepted"
+    from molnb.training.presets import make_preset
+
+    config = make_preset("pretrain_tiny", ["data"], **{setting: "2"})
+    assert operator.attrgetter(setting)(config) == 2
+
+
+def test_threads_wait_briefly_from_the_start_unless_the_user_says_otherwise() -> None:
+    code = (
+        "import os, sys\nos.environ.pop('GOMP_SPINCOUNT', None)\n"
+        "if len(sys.argv) > 1: os.environ['GOMP_SPINCOUNT'] = sys.argv[1]\n"
+        "import molnb.cli as m\n"
+        "m.show_runs = lambda args: print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)\n"
+        "m.main(['runs'])"
+    )
+    for arguments, expected in ([], "3000 False\n"), (["17"], "17 False\n"):
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout == expected
+
+
 def test_no_runs_is_said(capsys: pytest.CaptureFixture) -> None:
     assert main(["runs"]) == 0
-    assert "start one with `molnb train PRESET`" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "start one with `molnb train PRESET`" in captured.err and captured.out == ""
 
 
 @pytest.mark.parametrize(
@@ -117,7 +159,7 @@ def test_a_gpu_that_is_not_there_is_refused(
 
 
 def test_run_has_the_exit_code_of_the_notebook(
-    tmp_path: Path, capsys: pytest.CaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("papermill")
     from test_notebooks import write_notebook
@@ -126,8 +168,9 @@ def test_run_has_the_exit_code_of_the_notebook(
         write_notebook(tmp_path / "a.ipynb", "assert seed < 5, 'too many'\nprint('seed', seed)")
     )
     out = str(tmp_path / "out.ipynb")
-    assert main(["run", path, "--seed", "3", "--out", out]) == 0
+    assert main(["run", path, "--seed", "3", "-p", "n_train", "5", "--out", out]) == 0
     assert out in capsys.readouterr().out
+    assert "unknown parameter" not in caplog.text, "papermill's reader does not know int | None"
     assert main(["run", path, "-p", "seed", "7", "--out", out]) == 3
     assert "cell 3 failed: AssertionError: too many" in capsys.readouterr().err
     assert "did you mean 'seed'?" in refusal(capsys, "run", path, "-p", "sede", "7", "--out", out)

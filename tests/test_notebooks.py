@@ -1,18 +1,21 @@
-"""Notebooks run headlessly with checked parameters, end in exit codes, and become pages that
-need no network.
-"""
+"""Notebooks run headlessly with checked parameters, and become pages that need no network."""
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
+import re
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from molnb.errors import InputError
-from molnb.notebooks.execution import list_notebooks, run_notebook, tour
+from molnb.notebooks.execution import NOTEBOOKS, list_notebooks, run_notebook, tour
 from molnb.notebooks.parameters import check_parameters, read_parameters
 
 nbformat = pytest.importorskip("nbformat")
@@ -20,6 +23,7 @@ pytest.importorskip("papermill")
 pytest.importorskip("ipykernel")
 
 PARAMETERS = """
+from typing import Literal
 size: str = "test"  # test, tour or full
 seed: int = 0  # of everything random
 learning_rate: float = 1e-3  # peak
@@ -27,23 +31,28 @@ quick: bool = True
 names: list[str] = ["a"]
 n_train: int | None = None  # molecules, None for all
 untyped = 4
+molecule: str = "C#N=C"  # a triple bond
+split: Literal["random", "scaffold"] = "random"
+shape: tuple[int, ...] = (4, 4)
+weights: dict[str, float] = {}
 """
 
 
 def write_notebook(path: Path, *cells: str | tuple[str, str], parameters: str = PARAMETERS) -> Path:
-    """A notebook of code cells; a cell given as (source, tag) carries that tag, one that begins
-    with # is text.
+    """A notebook of code cells; one that begins with `# ` is text.
+
+    A cell given as (source, tag) carries that tag.
     """
-    made = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+    cells_made = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})]
     for cell in cells:
         source, *tags = (cell,) if isinstance(cell, str) else cell
         make = (
             nbformat.v4.new_markdown_cell if source.startswith("# ") else nbformat.v4.new_code_cell
         )
-        made.append(make(source, metadata={"tags": tags}))
+        cells_made.append(make(source, metadata={"tags": tags}))
     metadata = {"kernelspec": {"name": "somebody-elses", "display_name": "x", "language": "python"}}
     path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(nbformat.v4.new_notebook(cells=made, metadata=metadata), path)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells_made, metadata=metadata), path)
     return path
 
 
@@ -55,11 +64,15 @@ def texts(path: Path) -> str:
 
 
 def test_parameters_are_read_with_type_default_and_meaning(tmp_path: Path) -> None:
-    found = read_parameters(write_notebook(tmp_path / "a.ipynb"))
-    assert list(found) == "size seed learning_rate quick names n_train untyped".split()
-    assert (found["learning_rate"].type, found["learning_rate"].default) == ("float", "0.001")
-    assert found["n_train"].meaning == "molecules, None for all"
-    assert found["untyped"].type == "int"
+    parameters = read_parameters(write_notebook(tmp_path / "a.ipynb"))
+    names = "size seed learning_rate quick names n_train untyped molecule split shape weights"
+    assert list(parameters) == names.split()
+    rate = parameters["learning_rate"]
+    assert (rate.type, rate.default) == ("float", "0.001")
+    assert parameters["n_train"].meaning == "molecules, None for all"
+    assert parameters["untyped"].type == "int"
+    molecule = parameters["molecule"]
+    assert (molecule.default, molecule.meaning) == ("'C#N=C'", "a triple bond")
 
 
 @pytest.mark.parametrize(
@@ -75,6 +88,11 @@ def test_parameters_are_read_with_type_default_and_meaning(tmp_path: Path) -> No
         ("n_train", "500", 500),
         ("size", "full", "full"),
         ("untyped", "5", 5),
+        ("molecule", "none", "none"),
+        ("split", "scaffold", "scaffold"),
+        ("shape", "(2, 3)", (2, 3)),
+        ("shape", [2, 3], (2, 3)),  # as YAML has it
+        ("weights", "{'a': 1}", {"a": 1.0}),
     ],
 )
 def test_text_becomes_the_declared_type(tmp_path: Path, name: str, given: Any, value: Any) -> None:
@@ -88,7 +106,7 @@ def test_text_becomes_the_declared_type(tmp_path: Path, name: str, given: Any, v
         (
             "learning_rat",
             1.0,
-            "a.ipynb has no parameter 'learning_rat': did you mean 'learning_rate'?",
+            "a.ipynb has no parameter 'learning_rat' (did you mean 'learning_rate'?): it has size",
         ),
         ("zzz", 1.0, "it has size, seed"),
         (
@@ -105,6 +123,10 @@ def test_text_becomes_the_declared_type(tmp_path: Path, name: str, given: Any, v
         ("n_train", "many", "not of type int | None"),
         ("size", "huge", "is not one of test, tour, full"),
         ("untyped", "four", "not of type int"),
+        ("molecule", 4, "not of type str"),
+        ("split", "time", "not of type Literal['random', 'scaffold']"),
+        ("shape", "(2, 'a')", "not of type tuple[int, ...]"),
+        ("weights", "{'a': 'b'}", "not of type dict[str, float]"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_runs(
@@ -115,6 +137,18 @@ def test_what_does_not_fit_is_refused_before_anything_runs(
         run_notebook(path, tmp_path / "out.ipynb", {name: given})
     assert message in str(refused.value)
     assert not (tmp_path / "out.ipynb").exists()
+
+
+@pytest.mark.parametrize("annotation", ["touch('{file}')", "list[touch('{file}')]", "np.ndarray"])
+def test_reading_parameters_runs_no_code_of_the_notebook(tmp_path: Path, annotation: str) -> None:
+    file = tmp_path / "made"
+    declared = annotation.format(file=file)
+    lines = f"touch = lambda name: open(name, 'w')\nx: {declared} = open({str(file)!r}, 'w')\n"
+    path = write_notebook(tmp_path / "a.ipynb", parameters=lines)
+    assert list(read_parameters(path)) == ["touch", "x"]
+    with pytest.raises(InputError, match="the type of x, .* is not made of int, float, str"):
+        check_parameters(path, {"x": 1})
+    assert not file.exists()
 
 
 def test_a_file_that_is_no_notebook_is_refused(tmp_path: Path) -> None:
@@ -137,7 +171,8 @@ def test_a_notebook_runs_in_this_python_headlessly_with_its_parameters(
     path = write_notebook(
         tmp_path / "a.ipynb",
         "import os, sys, molnb\nprint(seed, learning_rate, sys.executable)",
-        "print(os.environ['MOLNB_HEADLESS'], os.environ['MOLNB_HOME'])\nfor i in range(20):\n    print(i, flush=True)",
+        "print(os.environ['MOLNB_HEADLESS'], os.environ['MOLNB_HOME'])",
+        "for i in range(20):\n    print(i, flush=True)",
         ("1 / 0", "raises-exception"),
         "molnb.headline('loss 0.41', n=1000, of=4999)",
     )
@@ -153,6 +188,45 @@ def test_a_notebook_runs_in_this_python_headlessly_with_its_parameters(
     assert all(len(cell.get("outputs", [])) <= 1 for cell in notebook.cells), (
         "prints stand in one output"
     )
+
+
+def test_two_notebooks_run_side_by_side_and_leave_the_environment_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    meet = """
+import os, pathlib, time
+mine = pathlib.Path(os.environ["MOLNB_HOME"])
+(mine / "started").touch()
+other = mine.with_name("b" if mine.name == "a$HOME" else "a$HOME")
+while not (other / "started").exists():
+    time.sleep(0.05)
+print(mine.name, os.environ["MOLNB_HEADLESS"], os.environ["GOMP_SPINCOUNT"])
+"""
+    path = write_notebook(tmp_path / "a.ipynb", meet)
+    homes = [tmp_path / "a$HOME", tmp_path / "b"]
+    for folder in homes:
+        folder.mkdir()
+    before = dict(os.environ)
+    with ThreadPoolExecutor() as pool:
+        runs = [
+            pool.submit(run_notebook, path, folder / "out.ipynb", home=folder, timeout=60)
+            for folder in homes
+        ]
+        time.sleep(0.3)
+        assert dict(os.environ) == before, "while they run"
+        results = [run.result() for run in runs]
+    assert [result.code for result in results] == [0, 0], [result.error for result in results]
+    assert [texts(result.path) for result in results] == ["a$HOME 1 3000\n", "b 1 3000\n"]
+    assert dict(os.environ) == before
+
+
+def test_a_time_that_threads_wait_is_the_users_to_choose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOMP_SPINCOUNT", "17")
+    path = write_notebook(tmp_path / "a.ipynb", "import os\nprint(os.environ['GOMP_SPINCOUNT'])")
+    assert texts(run_notebook(path, tmp_path / "out.ipynb").path) == "17\n"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +267,8 @@ from types import SimpleNamespace as Report
 from molnb import LiveCurve
 curve = LiveCurve(seconds_between_updates=0)
 for step in range(1, 1001):
-    rows = [{"part": "val", "features": "hidden", "step": step, "loss": 1.0}] if step % 100 == 0 else []
+    row = {"part": "val", "features": "hidden", "step": step, "loss": 1.0}
+    rows = [] if step % 100 else [row]
     assert curve(Report(step=step, steps=1000, loss=1 / step, seconds=0.0, rows=rows))
 """
 
@@ -229,7 +304,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     good = write_notebook(
         folder / "in" / "00_trial.ipynb",
         PAGE,
-        "import ipywidgets, molnb, plotly.graph_objects as go\nmolnb.draw_molecules(['CCO', 'bad!'], ['ethanol', '?'])",
+        "import ipywidgets, molnb, plotly.graph_objects as go\n"
+        "molnb.draw_molecules(['CCO', 'bad!'], ['ethanol', '?'])",
         "go.Figure(go.Scatter(y=[1, 3, 2]))",
         "ipywidgets.IntSlider()",
         "molnb.headline('3 of 3 <drawn>', n=3)",
@@ -238,7 +314,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "in" / "01_bad.ipynb", "# 01 · Bad", "raise ValueError('on purpose')"
     )
     done = tour(folder, notebooks=[good, bad], parameters={"seed": 5, "unknown": 1})
-    assert [one.code for one in done] == [0, 3]
+    assert [result.code for result in done] == [0, 3]
     return folder / "runs" / "tour"
 
 
@@ -288,6 +364,35 @@ def test_pages_open_from_the_file_system_with_the_network_off(site: Path) -> Non
         browser.close()
     assert not wrong
     assert all(url.startswith(("file:", "data:")) for url in asked)
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name is a module, or an attribute of one."""
+    parts = name.split(".")
+    value = importlib.import_module(parts[0])
+    for number, part in enumerate(parts[1:], 2):
+        if not hasattr(value, part):
+            try:
+                importlib.import_module(".".join(parts[:number]))
+            except ModuleNotFoundError:
+                return False
+        value = getattr(value, part)
+    return True
+
+
+def test_a_name_that_is_gone_is_noticed() -> None:
+    assert resolves("molnb.figures.grid.draw_molecules") and resolves("molnb.errors")
+    assert not resolves("molnb.viewers.draw_molecules") and not resolves("molnb.errors.Refused")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(NOTEBOOKS.rglob("*.ipynb")), ids=lambda path: str(path.relative_to(NOTEBOOKS))
+)
+def test_names_of_the_package_in_texts_exist(path: Path) -> None:
+    notebook = nbformat.read(path, 4)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    names = {name.rstrip(".") for name in re.findall(r"\bmolnb(?:\.[A-Za-z_]\w*)+", text)}
+    assert not [name for name in sorted(names) if not resolves(name)]
 
 
 @pytest.mark.parametrize("path", list_notebooks(), ids=lambda path: path.stem)

@@ -1,9 +1,8 @@
-"""Classical descriptions of a molecule: substructure counts, descriptors, and R-groups on a
-common core.
-"""
+"""Classical descriptions of molecules: substructure counts, descriptors, R-groups on a core."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from ..errors import InputError
 from ..shapes import Float
 
 N_BIT = 2048
+N_CACHED = 41_000  # fingerprints; the splits of a corpus ask for nearly the same molecules
 
 
 def _mols(smiles: Sequence[str]) -> list[Chem.Mol]:
@@ -30,13 +30,13 @@ def _mols(smiles: Sequence[str]) -> list[Chem.Mol]:
 def ecfp_counts(
     smiles: Sequence[str], radius: int = 2, n_bit: int = N_BIT
 ) -> Float[np.ndarray, "mol bit"]:
-    """How often each circular substructure occurs (ECFP4 for radius 2; Rogers and Hahn 2010),
-    folded to `n_bit`.
+    """How often each circular substructure occurs, folded to `n_bit` (ECFP4 for radius 2).
+
+    Source: Rogers & Hahn, J. Chem. Inf. Model. 50, 742 (2010).
     """
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=n_bit)
-    return np.stack([generator.GetCountFingerprintAsNumPy(m) for m in _mols(smiles)]).astype(
-        np.float32
-    )
+    counts = [generator.GetCountFingerprintAsNumPy(mol) for mol in _mols(smiles)]
+    return np.stack(counts).astype(np.float32)
 
 
 def descriptors(smiles: Sequence[str]) -> Float[np.ndarray, "mol descriptor"]:
@@ -45,6 +45,11 @@ def descriptors(smiles: Sequence[str]) -> Float[np.ndarray, "mol descriptor"]:
         rows = [[float(f(m)) for _, f in Descriptors.descList] for m in _mols(smiles)]
     table = np.array(rows, np.float64)
     return np.where(np.isfinite(table) & (np.abs(table) < 1e6), table, np.nan).astype(np.float32)
+
+
+def ecfp_bits(smiles: Sequence[str]) -> list[DataStructs.ExplicitBitVect]:
+    """Which circular substructures occur: an ECFP4 bit vector of 2,048 bits for each molecule."""
+    return [_ecfp4(mol) for mol in _mols(smiles)]
 
 
 class _quiet:
@@ -57,20 +62,42 @@ class _quiet:
 
 def similarities(smiles: Sequence[str], known: Sequence[str]) -> Float[np.ndarray, "mol known"]:
     """Tanimoto similarity of ECFP4 bit vectors between two lists of molecules."""
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=N_BIT)
-    there = [generator.GetFingerprint(m) for m in _mols(known)]
-    here = (generator.GetFingerprint(m) for m in _mols(smiles))
-    return np.array([DataStructs.BulkTanimotoSimilarity(x, there) for x in here], np.float32)
+    references = [_ecfp4(mol) for mol in _mols(known)]
+    rows = [DataStructs.BulkTanimotoSimilarity(_ecfp4(mol), references) for mol in _mols(smiles)]
+    return np.array(rows, np.float32)
+
+
+def nearest_similarities(smiles: Sequence[str], known: Sequence[str]) -> Float[np.ndarray, " mol"]:
+    """Tanimoto similarity (ECFP4) of each molecule to its nearest one of another list."""
+    references = [_cached_ecfp4(text) for text in known]
+    return np.array(
+        [
+            max(DataStructs.BulkTanimotoSimilarity(_cached_ecfp4(text), references))
+            for text in smiles
+        ]
+    )
+
+
+@functools.cache
+def _ecfp4_generator() -> rdFingerprintGenerator.FingerprintGenerator64:
+    return rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=N_BIT)
+
+
+def _ecfp4(mol: Chem.Mol) -> DataStructs.ExplicitBitVect:
+    return _ecfp4_generator().GetFingerprint(mol)
+
+
+@functools.lru_cache(N_CACHED)
+def _cached_ecfp4(smiles: str) -> DataStructs.ExplicitBitVect:
+    return _ecfp4(Chem.MolFromSmiles(smiles))
 
 
 def r_groups(smiles: Sequence[str], core: Chem.Mol) -> list[dict[str, str] | None]:
-    """What stands at each position of a core (Free and Wilson 1964); None for a molecule without
-    that core.
-    """
+    """What stands at each position of a core (Free and Wilson 1964); None where the core is not."""
     with _quiet():
-        found, unmatched = RGroupDecompose([core], _mols(smiles), asSmiles=True, asRows=True)
-    missing, rows = set(unmatched), iter(found)
-    return [
-        None if i in missing else {k: v for k, v in next(rows).items() if k != "Core"}
-        for i in range(len(smiles))
-    ]
+        rows, unmatched = RGroupDecompose([core], _mols(smiles), asSmiles=True, asRows=True)
+    groups: list[dict[str, str] | None] = [None] * len(smiles)
+    matched = sorted(set(range(len(smiles))) - set(unmatched))
+    for position, row in zip(matched, rows, strict=True):
+        groups[position] = {name: group for name, group in row.items() if name != "Core"}
+    return groups

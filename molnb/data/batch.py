@@ -2,13 +2,14 @@
 needs.
 
 Atoms of all molecules lie one after another, bonds likewise, as they do on disk. A graph network
-reads the flat arrays as they are; the two-track model pads them on the device (`pad`). Nothing here
-loops over molecules. The legend of axes is in :mod:`molnb.shapes`; coordinates are in Å.
+reads the flat arrays as they are; the two-track model pads them on its device (`pad`). The legend
+of axes is in :mod:`molnb.shapes`; coordinates are in Å.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,8 @@ from ..errors import InputError
 from ..shapes import Bool, Float, Int, UInt8
 from .encodings import shortest_paths
 
-SPLITS = ("train", "val", "test")
+LEVELS = ("molecule", "atom", "bond", "pair")
+N_BOND_STEREO, N_CONJUGATION = 6, 2  # values of the second and third bond feature
 
 
 class SparseLabels(NamedTuple):
@@ -37,57 +39,138 @@ class SparseLabels(NamedTuple):
 class MolBatch:
     """Molecules, flat: everything a model or an objective may ask about them.
 
-    `ids` are positions in the corpus; `feats` the nine integer features of an atom, `bond_feats`
-    the three of a bond (`molnb.features` lists them); `bonds` holds atom numbers within the
-    molecule, the smaller first.
+    Arrays stand under the name they have on disk, by what they belong to: `molecule` has `ids`
+    (positions in the dataset), `n_atoms` and `n_bonds`; `atom` has `numbers`, `atom_feats` (nine
+    integers an atom) and `coords`; `bond` has `bonds` (atom numbers within the molecule, the
+    smaller first) and `bond_feats` (three integers a bond). Whatever else a dataset keeps of its
+    molecules, atoms or bonds stands beside them, is cut with them and travels with them.
     """
 
-    ids: Int[Tensor, " mol"]
-    n_atoms: Int[Tensor, " mol"]
-    n_bonds: Int[Tensor, " mol"]
-    numbers: UInt8[Tensor, " atom"]
-    feats: UInt8[Tensor, "atom feat"]
-    coords: Float[Tensor, "atom xyz"]
-    bonds: Int[Tensor, "bond 2"]
-    bond_feats: UInt8[Tensor, "bond bond_feat"]
+    molecule: dict[str, Tensor]
+    atom: dict[str, Tensor]
+    bond: dict[str, Tensor]
     labels: dict[str, SparseLabels]
     longest: int
+
+    @property
+    def ids(self) -> Int[Tensor, " mol"]:
+        return self.molecule["ids"]
+
+    @property
+    def n_atoms(self) -> Int[Tensor, " mol"]:
+        return self.molecule["n_atoms"]
+
+    @property
+    def n_bonds(self) -> Int[Tensor, " mol"]:
+        return self.molecule["n_bonds"]
+
+    @property
+    def numbers(self) -> UInt8[Tensor, " atom"]:
+        return self.atom["numbers"]
+
+    @property
+    def feats(self) -> UInt8[Tensor, "atom feat"]:
+        return self.atom["atom_feats"]
+
+    @property
+    def coords(self) -> Float[Tensor, "atom xyz"]:
+        return self.atom["coords"]
+
+    @property
+    def bonds(self) -> Int[Tensor, "bond 2"]:
+        return self.bond["bonds"]
+
+    @property
+    def bond_feats(self) -> UInt8[Tensor, "bond bond_feat"]:
+        return self.bond["bond_feats"]
 
     @property
     def n_mol(self) -> int:
         return self.n_atoms.shape[0]
 
+    @property
+    def device(self) -> torch.device:
+        return self.n_atoms.device
+
     def mol_of_atom(self) -> Int[Tensor, " atom"]:
+        """The molecule that each atom belongs to."""
         return _owners(self.n_atoms, self.numbers.shape[0])
 
     def mol_of_bond(self) -> Int[Tensor, " bond"]:
+        """The molecule that each bond belongs to."""
         return _owners(self.n_bonds, self.bonds.shape[0])
 
+    def first_atom(self) -> Int[Tensor, " mol"]:
+        """Where the atoms of each molecule begin."""
+        return torch.cumsum(self.n_atoms, 0) - self.n_atoms
+
     def position(self) -> Int[Tensor, " atom"]:
-        """Number of each atom within its molecule."""
-        start = torch.cumsum(self.n_atoms, 0) - self.n_atoms
+        """The number of each atom within its molecule."""
+        start = self.first_atom()
         return torch.arange(self.numbers.shape[0], device=start.device) - start[self.mol_of_atom()]
 
+    def bond_ends(self) -> Int[Tensor, "bond 2"]:
+        """Both atoms of each bond, counted over all atoms of the batch."""
+        return self.first_atom()[self.mol_of_bond()][:, None] + self.bonds
+
+    def with_arrays(self, level: str, arrays: Mapping[str, Tensor]) -> MolBatch:
+        """The batch with more, or other, arrays of a level (molecule, atom or bond)."""
+        return replace(self, **{level: {**getattr(self, level), **arrays}})
+
     def to(self, device: torch.device | str) -> MolBatch:
-        """The same batch on another device; small integers travel, everything wider is expanded
-        there.
-        """
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved = {
-            k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v
-            for k, v in moved.items()
-        }
-        moved["labels"] = {
-            t: SparseLabels(*(x.to(device, non_blocking=True) for x in v))
-            for t, v in self.labels.items()
-        }
-        return replace(self, **moved)
+        """The same batch on another device; small integers travel, wider ones are made there."""
+
+        def moved(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: array.to(device, non_blocking=True) for name, array in arrays.items()}
+
+        labels = {task: SparseLabels(**moved(x._asdict())) for task, x in self.labels.items()}
+        return MolBatch(
+            moved(self.molecule), moved(self.atom), moved(self.bond), labels, self.longest
+        )
 
 
 def _owners(counts: Tensor, total: int) -> Tensor:
-    return torch.repeat_interleave(
-        torch.arange(len(counts), device=counts.device), counts, output_size=total
-    )
+    owners = torch.arange(len(counts), device=counts.device)
+    return torch.repeat_interleave(owners, counts, output_size=total)
+
+
+def every_index(batch: MolBatch, level: str) -> Int[Tensor, " k *pair"]:
+    """An index of everything a batch has at a level; of pairs of atoms those with i < j.
+
+    Of use where nothing is labelled: in prediction.
+    """
+    counts = {
+        "molecule": batch.n_mol,
+        "atom": batch.numbers.shape[0],
+        "bond": batch.bonds.shape[0],
+    }
+    if level in counts:
+        return torch.arange(counts[level], device=batch.device)
+    first = batch.position()
+    n_partner = batch.n_atoms[batch.mol_of_atom()] - 1 - first
+    atom = torch.arange(len(first), device=batch.device).repeat_interleave(n_partner)
+    start = torch.cumsum(n_partner, 0) - n_partner
+    nth = torch.arange(len(atom), device=batch.device) - start[atom]
+    return torch.stack([batch.mol_of_atom()[atom], first[atom], first[atom] + 1 + nth], 1)
+
+
+def square_index(batch: MolBatch) -> Int[Tensor, "k 3"]:
+    """An index of all ordered pairs of atoms of a batch, an atom with itself included."""
+    n_partner = batch.n_atoms[batch.mol_of_atom()]
+    atom = torch.arange(len(n_partner), device=batch.device).repeat_interleave(n_partner)
+    start = torch.cumsum(n_partner, 0) - n_partner
+    second = torch.arange(len(atom), device=batch.device) - start[atom]
+    return torch.stack([batch.mol_of_atom()[atom], batch.position()[atom], second], 1)
+
+
+def owner_of(batch: MolBatch, level: str, index: Int[Tensor, " k *pair"]) -> Int[Tensor, " k"]:
+    """The molecule that each entry of an index belongs to."""
+    if level == "molecule":
+        return index
+    if level == "pair":
+        return index[:, 0]
+    owners = batch.mol_of_atom() if level == "atom" else batch.mol_of_bond()
+    return owners[index]
 
 
 class Padded(NamedTuple):
@@ -105,32 +188,32 @@ class Padded(NamedTuple):
     hops: Int[Tensor, "mol n n"]
 
 
+def pad_atoms(values: Tensor, batch: MolBatch, length: int) -> Tensor:
+    """Values of a flat atom axis, one row a molecule of `length` places; zeros without an atom."""
+    padded = values.new_zeros(batch.n_mol, length, *values.shape[1:])
+    padded[batch.mol_of_atom(), batch.position()] = values
+    return padded
+
+
 def pad(batch: MolBatch, length: int | None = None) -> Padded:
-    """Padded view of a batch, `length` atoms long (default: its longest molecule)."""
+    """The padded view of a batch, `length` atoms long (default: its longest molecule)."""
     n = batch.longest if length is None else length
     if n < batch.longest:
         raise InputError(
             f"cannot pad a molecule of {batch.longest} atoms to {n}: choose a length of at least that"
         )
-    device = batch.numbers.device
-    slot = batch.mol_of_atom() * n + batch.position()
-
-    def spread(flat: Tensor, dtype: torch.dtype) -> Tensor:
-        wide = torch.zeros(batch.n_mol * n, *flat.shape[1:], dtype=dtype, device=device)
-        wide[slot] = flat.to(dtype)
-        return wide.view(batch.n_mol, n, *flat.shape[1:])
-
     kind, stereo, conjugated = batch.bond_feats.to(torch.int64).unbind(-1)
-    bond_code = torch.zeros(batch.n_mol, n, n, dtype=torch.int64, device=device)
-    mol, (first, second) = batch.mol_of_bond(), batch.bonds.unbind(-1)
-    code = 1 + 12 * kind + 2 * stereo + conjugated
+    code = 1 + N_BOND_STEREO * N_CONJUGATION * kind + N_CONJUGATION * stereo + conjugated
+    mol = batch.mol_of_bond()
+    first, second = batch.bonds.unbind(-1)
+    bond_code = torch.zeros(batch.n_mol, n, n, dtype=torch.int64, device=batch.device)
     bond_code[mol, first, second] = code
     bond_code[mol, second, first] = code
     return Padded(
-        real=spread(torch.ones_like(batch.numbers), torch.bool),
-        numbers=spread(batch.numbers, torch.int64),
-        feats=spread(batch.feats, torch.int64),
-        coords=spread(batch.coords, torch.float32),
+        real=pad_atoms(torch.ones_like(batch.numbers, dtype=torch.bool), batch, n),
+        numbers=pad_atoms(batch.numbers.to(torch.int64), batch, n),
+        feats=pad_atoms(batch.feats.to(torch.int64), batch, n),
+        coords=pad_atoms(batch.coords.to(torch.float32), batch, n),
         bond_code=bond_code,
         hops=shortest_paths(bond_code > 0),
     )

@@ -1,4 +1,4 @@
-"""A batch with something withheld, and the sums that score the answer."""
+"""A batch with something withheld: what every encoder is given."""
 
 from __future__ import annotations
 
@@ -11,19 +11,12 @@ from ..shapes import Bool, Float
 from .batch import MolBatch
 
 
-class SumCount(NamedTuple):
-    """A sum and the number of things it runs over: their ratio is the metric."""
-
-    total: Tensor
-    count: float
-
-
 class MaskedBatch(NamedTuple):
-    """A batch with something withheld: `hidden` atoms show no element, `noisy` coordinates (Å)
-    stand for the true ones.
+    """A batch of which a model may not see all.
 
-    Molecules that are not `visible` show neither features nor bonds. `counts` says how many things
-    each term scores.
+    `hidden` atoms show no element; `noisy` coordinates (Å) stand for the true ones; molecules that
+    are not `visible` show neither features nor bonds. `counts` says how many things each term of
+    the objective that withheld them is a sum over.
     """
 
     batch: MolBatch
@@ -33,12 +26,22 @@ class MaskedBatch(NamedTuple):
     counts: dict[str, float]
 
     def to(self, device: torch.device | str) -> MaskedBatch:
-        moved = [x.to(device, non_blocking=True) for x in (self.hidden, self.noisy, self.visible)]
-        return MaskedBatch(self.batch.to(device), *moved, self.counts)
+        """The same on another device."""
+        return MaskedBatch(
+            batch=self.batch.to(device),
+            hidden=self.hidden.to(device, non_blocking=True),
+            noisy=self.noisy.to(device, non_blocking=True),
+            visible=self.visible.to(device, non_blocking=True),
+            counts=self.counts,
+        )
 
 
-def spread(flat: Tensor, batch: MolBatch, length: int) -> Tensor:
-    """Values of a flat atom axis on the padded one; zeros where there is no atom."""
-    wide = flat.new_zeros(batch.n_mol, length, *flat.shape[1:])
-    wide[batch.mol_of_atom(), batch.position()] = flat
-    return wide
+def unmasked(batch: MolBatch) -> MaskedBatch:
+    """A batch with nothing withheld: all elements, all features, the geometry as it is."""
+    return MaskedBatch(
+        batch=batch,
+        hidden=torch.zeros_like(batch.numbers, dtype=torch.bool),
+        noisy=batch.coords,
+        visible=torch.ones(batch.n_mol, dtype=torch.bool, device=batch.device),
+        counts={},
+    )

@@ -1,1 +1,40 @@
-"""Honest tables: benchmark tasks, folds, methods, intervals, reports."""
+"""Honest tables: benchmark tasks, folds, methods, results, intervals, sentences."""
+
+from __future__ import annotations
+
+from .benchmark import BenchmarkTask, load_benchmark
+from .classical import classical_methods, core_coverage, free_wilson
+from .comparison import Comparison, Fitted, Method, compare, extend
+from .folds import Fold, make_folds, random_folds
+from .networks import fold_config, frozen_encoder, trained_network
+from .report import comparison_table, conclusions, readable_table
+from .results import fold_scores, load_results, write_results
+from .similarity import nearest_training
+from .statistics import corrected_interval
+
+__all__ = [
+    "BenchmarkTask",
+    "Comparison",
+    "Fitted",
+    "Fold",
+    "Method",
+    "classical_methods",
+    "compare",
+    "comparison_table",
+    "conclusions",
+    "core_coverage",
+    "corrected_interval",
+    "extend",
+    "fold_config",
+    "fold_scores",
+    "free_wilson",
+    "frozen_encoder",
+    "load_benchmark",
+    "load_results",
+    "make_folds",
+    "nearest_training",
+    "random_folds",
+    "readable_table",
+    "trained_network",
+    "write_results",
+]

@@ -1,11 +1,11 @@
-"""An assay as rows to learn from and to be judged by: labelled molecules, who belongs together,
-grouped folds.
-"""
+"""A benchmark task: the labelled molecules of one dataset, and which of them are relatives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -15,13 +15,15 @@ from ..errors import InputError
 from ..shapes import Bool, Int
 from ..shards import Shards
 
-FEWEST = 10  # labelled molecules
+FEWEST = 10  # labelled molecules that a comparison needs
 
 
 @dataclass(frozen=True)
 class BenchmarkTask:
-    """The labelled molecules of one dataset: ids in its corpus, SMILES, values in `unit`, and
-    who belongs together.
+    """The labelled molecules of one task: their ids in the dataset, values in `unit`, groups.
+
+    `groups` numbers sets of relatives, which stay on one side of every fold. `cache` starts empty
+    in every object, also in one that `dataclasses.replace` makes of another.
     """
 
     shards: Shards
@@ -32,13 +34,26 @@ class BenchmarkTask:
     smiles: tuple[str, ...]
     values: np.ndarray
     groups: Int[np.ndarray, " row"]
-    features: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+    cache: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
-    def cached(self, name: str, make: Callable[[tuple[str, ...]], np.ndarray]) -> np.ndarray:
-        """A feature table of all rows, computed once."""
-        if name not in self.features:
-            self.features[name] = make(self.smiles)
-        return self.features[name]
+    def cached(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """What `compute` returns, computed once for each key.
+
+        The key must hold everything beside this task that decides the value (a function, a fold, a
+        digest of weights). A name that a caller chose freely is no such key: it may come twice.
+        """
+        if key not in self.cache:
+            self.cache[key] = compute()
+        return self.cache[key]
+
+    def feature_table(self, features: Callable[[tuple[str, ...]], Any]) -> Any:
+        """What a function makes of the SMILES of all rows, such as fingerprints; computed once."""
+        return self.cached(features, lambda: features(self.smiles))
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset's folder, which ends in the id of its content."""
+        return Path(self.shards.path).name
 
     @property
     def axis(self) -> str:
@@ -46,13 +61,11 @@ class BenchmarkTask:
         return f"{self.label} ({self.unit})" if self.unit not in ("", "1") else self.label
 
     def flag(self, column: str) -> Bool[np.ndarray, " row"]:
-        """A flag of the dataset, such as `probably_censored`, for the rows of the assay; all
-        False if it has none.
-        """
+        """A flag of the dataset, such as `probably_censored`, row by row; False if missing."""
         if column not in self.shards.table().schema.names:
             return np.zeros(len(self.ids), bool)
-        found = self.shards.table([column])[column].to_numpy(zero_copy_only=False)
-        return np.asarray(found[self.ids], object) == True  # noqa: E712 (a missing flag is None)
+        flags = self.shards.table([column])[column].to_numpy(zero_copy_only=False)
+        return np.asarray(flags[self.ids], object) == True  # noqa: E712 (a missing flag is None)
 
 
 def load_benchmark(
@@ -64,68 +77,85 @@ def load_benchmark(
     molecules of the dataset; unknown labels are left out. Raises InputError for a task that cannot
     be compared: no such task, several labels, too few molecules, all values equal or not finite.
     """
-    label = _only_label(shards, task)
-    task = label.pop("task")
+    task = _task_with_one_label(shards, task)
+    (label,) = shards.manifest["tasks"][task]["labels"]
     ids = np.asarray(shards.array(f"{task}.index"))
     values = np.asarray(shards.array(f"{task}.values"), np.float64)[:, 0]
-    if np.isinf(values).any():
+    n_infinite = int(np.isinf(values).sum())
+    if n_infinite:
         raise InputError(
-            f"{int(np.isinf(values).sum())} values of task {task!r} are infinite: correct them in the table"
+            f"{n_infinite} values of task {task!r} are infinite: correct them in the table"
         )
-    chosen = np.isfinite(values) if keep is None else np.isfinite(values) & np.asarray(keep)[ids]
-    ids, values = ids[chosen], values[chosen]
+    labelled = np.isfinite(values)
+    if keep is not None:
+        labelled &= np.asarray(keep)[ids]
+    ids = ids[labelled]
+    values = values[labelled]
     if len(ids) < FEWEST:
-        missing = (
-            shards.manifest.get("molecules", {}).get("missing_in_source", {}).get(label["name"])
-            or label["missing"]
-        )
-        why = ", ".join(f"{reason}: {n}" for reason, n in missing.items())
         raise InputError(
-            f"task {task!r} of {shards.path}: {len(ids)} of {shards.n} molecules have a label, a comparison needs at "
-            f"least {FEWEST}"
-            + (f"; missing: {why}" if why else "")
-            + ". Check the column, or curate more rows"
+            f"task {task!r} of {shards.path}: {len(ids)} of {shards.n} molecules have a label, "
+            f"a comparison needs at least {FEWEST}{_missing_labels(shards, label)}. "
+            "Check the column, or curate more rows"
         )
     if np.ptp(values) == 0:
         raise InputError(
             f"all {len(ids)} values of task {task!r} are {values[0]:g}: there is nothing to learn"
         )
-    smiles = shards.smiles()
-    kept = tuple(smiles[i] for i in ids)
-    return BenchmarkTask(
-        shards, task, label["name"], label["unit"], ids, kept, values, _groups(shards, ids)
-    )
+    all_smiles = shards.smiles()
+    smiles = tuple(all_smiles[i] for i in ids)
+    groups = _relatives(shards, ids)
+    return BenchmarkTask(shards, task, label["name"], label["unit"], ids, smiles, values, groups)
 
 
-def _only_label(shards: Shards, task: str | None) -> dict:
-    """The one label of a task, with the task's name under `task`."""
+def _task_with_one_label(shards: Shards, task: str | None) -> str:
+    """The name of a regression task with one label a molecule; the dataset's only one for None."""
     tasks = shards.manifest["tasks"]
-    fitting = [t for t, d in tasks.items() if d["level"] == "molecule" and len(d["labels"]) == 1]
-    task = fitting[0] if task is None and len(fitting) == 1 else task
+    fitting = [
+        name
+        for name, declared in tasks.items()
+        if declared["level"] == "molecule" and len(declared["labels"]) == 1
+    ]
+    if task is None and len(fitting) == 1:
+        task = fitting[0]
     if task not in fitting:
-        asked = (
+        problem = (
             "no task was named"
             if task is None
             else f"it has no task {task!r} with one label a molecule"
         )
+        choice = ", ".join(fitting) or "none: curate it with a label"
+        raise InputError(f"{shards.path}: {problem}; choose among {choice}")
+    kind = tasks[task]["kind"]
+    if kind != "regression":
         raise InputError(
-            f"{shards.path}: {asked}; choose among {', '.join(fitting) or 'none: curate it with a label'}"
+            f"task {task!r} is {kind}: this comparison is of numbers (regression) only"
         )
-    if tasks[task]["kind"] != "regression":
-        raise InputError(
-            f"task {task!r} is {tasks[task]['kind']}: this comparison is of numbers (regression) only"
-        )
-    return {"task": task} | tasks[task]["labels"][0]
+    return task
 
 
-def _groups(shards: Shards, ids: np.ndarray) -> np.ndarray:
-    """Connected components over equal scaffolds (acyclic ones apart) and equal loose keys."""
+def _missing_labels(shards: Shards, label: dict) -> str:
+    """Why labels are missing, with counts, as the end of a message."""
+    in_source = shards.manifest.get("molecules", {}).get("missing_in_source", {})
+    reasons = in_source.get(label["name"]) or label["missing"]
+    if not reasons:
+        return ""
+    return "; missing: " + ", ".join(f"{reason}: {n}" for reason, n in reasons.items())
+
+
+def _relatives(shards: Shards, ids: np.ndarray) -> np.ndarray:
+    """A group number a molecule: those with an equal scaffold or loose key share one, in chains.
+
+    The empty scaffold of acyclic molecules joins nothing.
+    """
     table = shards.table(["scaffold", "inchikey14", "tautomer_key"]).take(ids)
-    n, links = len(ids), [(0, 0)]
-    for column in (c.to_pylist() for c in table.columns):
-        first: dict[str, int] = {}
-        links += [(first.setdefault(key, i), i) for i, key in enumerate(column) if key]
-    left, right = np.array(links).T
-    return connected_components(
-        coo_matrix((np.ones(len(links)), (left, right)), (n, n)), directed=False
-    )[1]
+    left = []
+    right = []
+    for column in table.columns:
+        first_row: dict[str, int] = {}
+        for row, key in enumerate(column.to_pylist()):
+            if key:
+                left.append(first_row.setdefault(key, row))
+                right.append(row)
+    links = coo_matrix((np.ones(len(left)), (left, right)), (len(ids), len(ids)))
+    _, groups = connected_components(links, directed=False)
+    return groups

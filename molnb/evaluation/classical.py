@@ -1,95 +1,107 @@
-"""What a table compares: classical methods on fingerprints, and networks, frozen or fine-tuned.
+"""Classical methods of a comparison, on fingerprints, descriptors and groups on a core.
 
-Each takes an assay and a fold and returns predictions for the training and the test rows. Settings
-are the libraries' defaults or those of the sources named here; none was tuned on test rows.
+Each takes a benchmark task and a fold and returns predictions for the training and the test rows.
+Settings are the libraries' defaults or those of the sources named here; none was tuned on test
+rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from rdkit import Chem
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge, RidgeCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from ..chemistry.fingerprints import descriptors, ecfp_counts, r_groups, similarities
+from ..chemistry.fingerprints import descriptors, ecfp_counts, r_groups
 from ..errors import InputError
 from .benchmark import BenchmarkTask
 from .comparison import Fitted, Method
 from .folds import Fold
+from .similarity import training_neighbours
 
 N_TREE = 200
-
-
 MISSING = "no core"
 
 
-def group_table(smiles: Sequence[str], core: Chem.Mol) -> np.ndarray:
-    """The group at each position of a core, a row a molecule; MISSING in rows without the core."""
-    groups = r_groups(smiles, core)
-    positions = sorted({p for row in groups if row for p in row})
-    rows = [[row.get(p, "") if row is not None else MISSING for p in positions] for row in groups]
-    return np.array(rows, object).reshape(len(rows), len(positions))
+def classical_methods() -> dict[str, Method]:
+    """The methods that stand in every comparison, by name; LightGBM is on ECFP counts alone."""
+    return {
+        "mean": training_mean,
+        "1-NN": nearest_neighbours(1),
+        "kNN": nearest_neighbours(5),
+        "ridge": on_features(make_ridge),
+        "random forest": on_features(_make_forest),
+        "LightGBM": on_features(_Booster, ecfp_counts),
+        "LightGBM + descriptors": on_features(_Booster),
+    }
 
 
-def ecfp_and_descriptors(smiles) -> np.ndarray:
-    """ECFP counts beside RDKit descriptors: the strongest classical input in the field's own
-    comparisons.
+# ------------------------------------------------------------------------------------- the methods
+
+
+def training_mean(benchmark: BenchmarkTask, fold: Fold, number: int) -> Fitted:
+    """The mean of the training rows, for every row."""
+    mean = benchmark.values[fold.train].mean()
+    return Fitted(np.full(len(fold.train), mean), np.full(len(fold.test), mean))
+
+
+def nearest_neighbours(k: int) -> Method:
+    """The mean of the k most similar training molecules (ECFP4 Tanimoto), by similarity.
+
+    A molecule is not its own neighbour, so training errors are those of leaving one out.
+    """
+
+    def fit(benchmark: BenchmarkTask, fold: Fold, number: int) -> Fitted:
+        neighbours = training_neighbours(benchmark, fold, k)
+        weights = np.maximum(neighbours.similarity, 1e-6)
+        values = benchmark.values[neighbours.rows]
+        predictions = (values * weights).sum(1) / weights.sum(1)
+        return Fitted(predictions[fold.train], predictions[fold.test])
+
+    return fit
+
+
+def ecfp_and_descriptors(smiles: Sequence[str]) -> np.ndarray:
+    """ECFP counts beside RDKit descriptors, one row a molecule.
+
+    The strongest classical input in the field's own comparisons.
     """
     return np.concatenate([ecfp_counts(smiles), descriptors(smiles)], 1)
 
 
-def mean(benchmark: BenchmarkTask, fold: Fold, number: int) -> Fitted:
-    """The mean of the training rows."""
-    guess = benchmark.values[fold.train].mean()
-    return Fitted(np.full(len(fold.train), guess), np.full(len(fold.test), guess))
-
-
-def nearest_neighbours(k: int) -> Method:
-    """The mean of the k most similar training molecules (ECFP4 Tanimoto), weighted by
-    similarity.
-    """
-
-    def fit(benchmark: BenchmarkTask, fold: Fold, number: int) -> Fitted:
-        known = benchmark.cached("similarity", lambda smiles: similarities(smiles, smiles))
-        values = benchmark.values[fold.train]
-
-        def guess(rows: np.ndarray) -> np.ndarray:
-            close = known[np.ix_(rows, fold.train)].copy()
-            close[rows[:, None] == fold.train[None]] = -1  # a molecule is not its own neighbour
-            top = np.argsort(-close, 1, kind="stable")[:, :k]
-            weight = np.maximum(np.take_along_axis(close, top, 1), 1e-6)
-            return (values[top] * weight).sum(1) / weight.sum(1)
-
-        return Fitted(guess(fold.train), guess(fold.test))
-
-    return fit
-
-
 def on_features(
-    make: Callable[[], object], features: Callable = ecfp_and_descriptors, name: str = "both"
+    make: Callable[[], Any],
+    features: Callable[[Sequence[str]], np.ndarray] = ecfp_and_descriptors,
 ) -> Method:
-    """A scikit-learn regressor on a feature table."""
+    """A scikit-learn regressor, which `make` returns, on a feature table of the SMILES."""
 
     def fit(benchmark: BenchmarkTask, fold: Fold, number: int) -> Fitted:
-        x = benchmark.cached(name, features)
-        model = make().fit(x[fold.train], benchmark.values[fold.train])
-        return Fitted(model.predict(x[fold.train]), model.predict(x[fold.test]))
+        return fit_on_table(make(), benchmark.feature_table(features), benchmark, fold)
 
     return fit
 
 
-def _ridge():
+def fit_on_table(model: Any, table: np.ndarray, benchmark: BenchmarkTask, fold: Fold) -> Fitted:
+    """Predictions of a scikit-learn regressor that is fitted on the training rows of a table."""
+    model.fit(table[fold.train], benchmark.values[fold.train])
+    return Fitted(model.predict(table[fold.train]), model.predict(table[fold.test]))
+
+
+def make_ridge() -> Pipeline:
+    """Ridge regression on scaled columns; the penalty is chosen on the training rows."""
+    penalties = np.logspace(0, 5, 11)
     return make_pipeline(
-        SimpleImputer(keep_empty_features=True), StandardScaler(), RidgeCV(np.logspace(0, 5, 11))
+        SimpleImputer(keep_empty_features=True), StandardScaler(), RidgeCV(penalties)
     )
 
 
-def _forest():
+def _make_forest() -> Pipeline:
     forest = RandomForestRegressor(N_TREE, max_features=0.1, n_jobs=-1, random_state=0)
     return make_pipeline(SimpleImputer(keep_empty_features=True), forest)
 
@@ -103,9 +115,13 @@ class _Booster:
     def fit(self, x: np.ndarray, y: np.ndarray) -> _Booster:
         import lightgbm
 
-        settings = dict(
-            learning_rate=0.08, seed=0, verbosity=-1, deterministic=True, force_row_wise=True
-        )
+        settings = {
+            "learning_rate": 0.08,
+            "seed": 0,
+            "verbosity": -1,
+            "deterministic": True,
+            "force_row_wise": True,
+        }
         self.model = lightgbm.train(settings, lightgbm.Dataset(x, y), self.rounds)
         return self
 
@@ -113,41 +129,30 @@ class _Booster:
         return np.asarray(self.model.predict(x))
 
 
-def classical_methods() -> dict[str, Method]:
-    """The methods that stand in every comparison; LightGBM on counts alone is the one others are
-    held against.
-    """
-    return {
-        "mean": mean,
-        "1-NN": nearest_neighbours(1),
-        "kNN": nearest_neighbours(5),
-        "ridge": on_features(_ridge),
-        "random forest": on_features(_forest),
-        "LightGBM": on_features(_Booster, ecfp_counts, "ecfp"),
-        "LightGBM + descriptors": on_features(_Booster),
-    }
+# ----------------------------------------------------------------------------- groups on a core
 
 
 def free_wilson(core: Chem.Mol) -> Method:
-    """Free and Wilson's own model: each group at each position of the core adds its part (ridge on
-    one-hot groups).
+    """Free and Wilson's model: each group at each position of a core adds its part.
 
-    Molecules without the core get the training mean; a group that no training molecule has adds
-    nothing.
+    Ridge on one-hot groups. Molecules without the core get the training mean; a group that no
+    training molecule has adds nothing. Raises InputError if no training molecule has the core.
     """
 
     def fit(benchmark: BenchmarkTask, fold: Fold, number: int) -> Fitted:
-        table = benchmark.cached("groups on the core", lambda smiles: group_table(smiles, core))
-        matched = table[:, 0] != MISSING if table.shape[1] else np.zeros(len(table), bool)
-        rows, mean = fold.train[matched[fold.train]], benchmark.values[fold.train].mean()
+        table = _groups_on_core(benchmark, core)
+        matched = _has_core(table)
+        rows = fold.train[matched[fold.train]]
         if not len(rows):
             raise InputError(
-                f"fold {number}: no training molecule has the core {Chem.MolToSmiles(core)}: use its own core"
+                f"fold {number}: no training molecule has the core {Chem.MolToSmiles(core)}: "
+                "use a core of these molecules"
             )
         encoder = OneHotEncoder(handle_unknown="ignore").fit(table[rows])
         model = Ridge(1.0).fit(encoder.transform(table[rows]), benchmark.values[rows])
-        guess = np.where(matched, model.predict(encoder.transform(table)), mean)
-        return Fitted(guess[fold.train], guess[fold.test])
+        mean = benchmark.values[fold.train].mean()
+        predictions = np.where(matched, model.predict(encoder.transform(table)), mean)
+        return Fitted(predictions[fold.train], predictions[fold.test])
 
     return fit
 
@@ -155,17 +160,40 @@ def free_wilson(core: Chem.Mol) -> Method:
 def core_coverage(
     benchmark: BenchmarkTask, core: Chem.Mol, folds: Sequence[Fold] = ()
 ) -> dict[str, int]:
-    """How many molecules have the core, and of how many test molecules every group also occurs
-    in training.
-    """
-    table = benchmark.cached("groups on the core", lambda smiles: group_table(smiles, core))
-    matched = table[:, 0] != MISSING if table.shape[1] else np.zeros(len(table), bool)
-    known = np.zeros(len(table), bool)
+    """Counts: molecules, those with a core, test molecules whose groups are all in training."""
+    table = _groups_on_core(benchmark, core)
+    matched = _has_core(table)
+    all_seen = np.zeros(len(table), bool)
     for fold in folds:
-        seen = [set(column[fold.train]) for column in table.T]
-        known[fold.test] = [all(g in s for g, s in zip(table[row], seen)) for row in fold.test]
+        training_groups = [set(column[fold.train]) for column in table.T]
+        for row in fold.test:
+            all_seen[row] = all(group in seen for group, seen in zip(table[row], training_groups))
     return {
         "molecules": len(table),
         "with the core": int(matched.sum()),
-        "all groups known": int((known & matched).sum()),
+        "all groups known": int((all_seen & matched).sum()),
     }
+
+
+def group_table(smiles: Sequence[str], core: Chem.Mol) -> np.ndarray:
+    """The group at each position of a core, a row a molecule; MISSING in rows without the core."""
+    groups = r_groups(smiles, core)
+    positions = sorted({position for row in groups if row for position in row})
+    cells = [
+        [MISSING if row is None else row.get(position, "") for position in positions]
+        for row in groups
+    ]
+    return np.array(cells, object).reshape(len(cells), len(positions))
+
+
+def _groups_on_core(benchmark: BenchmarkTask, core: Chem.Mol) -> np.ndarray:
+    """The group table of a benchmark, computed once for each core."""
+    key = ("groups on a core", Chem.MolToCXSmarts(core))  # with atom maps, labels and queries
+    return benchmark.cached(key, lambda: group_table(benchmark.smiles, core))
+
+
+def _has_core(table: np.ndarray) -> np.ndarray:
+    """Which rows of a group table have the core."""
+    if not table.shape[1]:
+        return np.zeros(len(table), bool)
+    return table[:, 0] != MISSING

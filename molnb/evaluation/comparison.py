@@ -1,9 +1,6 @@
-"""An honest table: the same grouped folds for every method, baselines beside every network, an
-interval on each difference.
+"""An honest comparison: the same grouped folds for every method, baselines beside every network.
 
-Scaling, early stopping and every choice see training rows only. Differences are paired by fold;
-their interval uses the variance of Nadeau and Bengio (Machine Learning 52, 239, 2003), since the
-training sets of folds overlap and the plain interval is far too narrow.
+Scaling, early stopping and every choice see training rows only.
 """
 
 from __future__ import annotations
@@ -14,73 +11,56 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import pandas as pd
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from ..progress import Progress
-from ..shapes import Bool, Float
+from ..shapes import Float
 from .benchmark import BenchmarkTask
 from .folds import Fold
+from .results import COLUMNS, NETWORK, OTHER, empty_results
 
 
 class Fitted(NamedTuple):
-    """A method's predictions in the label's unit: for its training rows (NaN: not learnt from)
-    and the test rows.
+    """A method's predictions for the training and the test rows of a fold, in the label's unit.
+
+    NaN stands for training rows that the method did not learn from.
     """
 
     train: Float[np.ndarray, " train"]
     test: Float[np.ndarray, " test"]
 
 
-Method = Callable[[BenchmarkTask, Fold, int], Fitted]  # (assay, fold, number of the fold)
+Method = Callable[[BenchmarkTask, Fold, int], Fitted]  # (benchmark, fold, number of the fold)
 
 
 @dataclass
 class Comparison:
-    """Predictions of all methods on the test rows of all folds, and errors on the rows they learnt
-    from.
-
-    `learnt` is the mean prediction for a row over the folds that had it for training.
-    """
+    """A benchmark, its folds, and the predictions of all methods as one long table of results."""
 
     benchmark: BenchmarkTask
     folds: list[Fold]
-    networks: set[str] = field(default_factory=set)
-    predicted: dict[str, Float[np.ndarray, " row"]] = field(default_factory=dict)
-    learnt: dict[str, Float[np.ndarray, " row"]] = field(default_factory=dict)
-    train_mae: dict[str, list[float]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
+    seed: int = 0  # of the folds
+    results: pd.DataFrame = field(default_factory=empty_results, repr=False)
 
-    def fold_mae(
-        self, method: str, keep: Bool[np.ndarray, " row"] | None = None
-    ) -> Float[np.ndarray, " fold"]:
-        """Mean absolute error of a method on each fold's test rows (of those in `keep`, if
-        given).
+    @property
+    def methods(self) -> list[str]:
+        """Names of the methods that were compared, in their order."""
+        return self.results["method"].unique().tolist()
+
+    def predictions(self, method: str, part: str = "test") -> Float[np.ndarray, " row"]:
+        """A method's prediction for each row of the benchmark, where the row was in `part`.
+
+        The mean over folds where several had the row in that part; NaN where none had, or where the
+        method did not learn from it.
         """
-        if method not in self.predicted:
-            raise InputError(f"{method!r} was not compared: there are {', '.join(self.predicted)}")
-        error = np.abs(self.predicted[method] - self.benchmark.values)
-        chosen = self._chosen(keep)
-        return np.array([error[rows].mean() for rows in chosen])
-
-    def _chosen(self, keep: np.ndarray | None) -> list[np.ndarray]:
-        """Test rows of each fold, those in `keep`."""
-        rows = [f.test if keep is None else f.test[keep[f.test]] for f in self.folds]
-        empty = [number for number, found in enumerate(rows) if not len(found)]
-        if empty:
+        if method not in self.methods:
             raise InputError(
-                f"fold {empty[0]} has no test rows left: keep more of them, or use fewer folds"
+                f"{method!r} was not compared{did_you_mean(method, self.methods)}: "
+                f"there are {', '.join(self.methods)}"
             )
-        return rows
-
-    def fold_spearman(self, method: str, keep: Bool[np.ndarray, " row"] | None = None) -> float:
-        """Mean over folds of the rank correlation; 0 where a method says the same of all rows."""
-        found = []
-        for rows in self._chosen(keep):
-            guess, truth = self.predicted[method][rows], self.benchmark.values[rows]
-            ranked = np.ptp(guess) > 1e-6 and np.ptp(truth) > 0
-            found.append(stats.spearmanr(guess, truth).statistic if ranked else 0.0)
-        return float(np.mean(found))
+        rows = self.results[(self.results["method"] == method) & (self.results["part"] == part)]
+        return rows.groupby("row")["prediction"].mean().reindex(self.benchmark.ids).to_numpy()
 
 
 def compare(
@@ -89,70 +69,91 @@ def compare(
     methods: Mapping[str, Method],
     networks: Mapping[str, Method] | None = None,
     progress: bool = True,
+    seed: int = 0,
 ) -> Comparison:
     """Every method on every fold. `networks` are those that must be trained to conclusion to count.
 
-    Raises InputError for a fold without rows and for a method that answers with something else than
-    one finite number a test row.
+    `seed` is that of the folds, for the record. Raises InputError for a fold without rows and for a
+    method that answers with something else than one finite number a test row.
     """
     for number, fold in enumerate(folds):
         if not len(fold.train) or not len(fold.test):
             raise InputError(
-                f"fold {number} has {len(fold.train)} labelled training and {len(fold.test)} test molecules: "
-                "use fewer folds"
+                f"fold {number} has {len(fold.train)} labelled training and {len(fold.test)} test "
+                "molecules: use fewer folds"
             )
-    result = Comparison(benchmark, list(folds))
-    extend(result, methods, networks, progress)
-    return result
+    comparison = Comparison(benchmark, list(folds), seed)
+    extend(comparison, methods, networks, progress)
+    return comparison
 
 
 def extend(
-    result: Comparison,
+    comparison: Comparison,
     methods: Mapping[str, Method] | None = None,
     networks: Mapping[str, Method] | None = None,
     progress: bool = True,
 ) -> None:
-    """More methods and networks for a comparison, on its folds (see `compare`)."""
-    every = {**(methods or {}), **(networks or {})}
-    with Progress(
-        "methods on folds", len(every) * len(result.folds), progress and bool(every)
-    ) as shown:
-        for name, method in every.items():
-            began = time.monotonic()
-            fitted = []
-            for number, fold in enumerate(result.folds):
-                shown.advance(0, f"{name}, fold {number}")
-                fitted.append(method(result.benchmark, fold, number))
-                _check(name, number, fold, fitted[-1])
-                shown.advance(1)
-            _keep(result, name, fitted)
-            result.seconds[name] = time.monotonic() - began
-    result.networks |= set(networks or {})
+    """Add methods and networks to a comparison, on its folds (see `compare`).
+
+    A method of a name that was compared before takes its place. Raises InputError for a name that
+    is both a method's and a network's.
+    """
+    methods = methods or {}
+    networks = networks or {}
+    shared = sorted(set(methods) & set(networks))
+    if shared:
+        raise InputError(
+            f"{', '.join(shared)}: a method and a network have one name, give them two"
+        )
+    n_fit = (len(methods) + len(networks)) * len(comparison.folds)
+    with Progress("methods on folds", n_fit, progress and n_fit > 0) as display:
+        for name, method in {**methods, **networks}.items():
+            tables = []
+            for number, fold in enumerate(comparison.folds):
+                display.advance(0, f"{name}, fold {number}")
+                started = time.monotonic()
+                fitted = method(comparison.benchmark, fold, number)
+                seconds = time.monotonic() - started
+                _check_fitted(name, number, fold, fitted)
+                table = _fold_results(comparison, number, fitted)
+                kind = NETWORK if name in networks else OTHER
+                tables.append(table.assign(method=name, kind=kind, seconds=seconds))
+                display.advance(1)
+            others = comparison.results[comparison.results["method"] != name]
+            new = pd.concat(tables)[list(COLUMNS)].astype(COLUMNS)
+            comparison.results = pd.concat([others, new], ignore_index=True)
 
 
-def _keep(result: Comparison, name: str, fitted: Sequence[Fitted]) -> None:
-    """Lay the answers of all folds over the rows of the assay."""
-    values = result.benchmark.values
-    predicted, learnt = np.full(len(values), np.nan), np.full((len(fitted), len(values)), np.nan)
-    for row, fold, found in zip(learnt, result.folds, fitted):
-        predicted[fold.test] = found.test
-        row[fold.train] = found.train
-    count = np.isfinite(learnt).sum(0)
-    result.predicted[name] = predicted
-    result.learnt[name] = np.where(count, np.nansum(learnt, 0) / np.maximum(count, 1), np.nan)
-    result.train_mae[name] = np.nanmean(np.abs(learnt - values), 1).tolist()
+def _fold_results(comparison: Comparison, number: int, fitted: Fitted) -> pd.DataFrame:
+    """Results of one fold, without the columns that are the method's."""
+    benchmark = comparison.benchmark
+    fold = comparison.folds[number]
+    rows = np.concatenate([fold.train, fold.test])
+    return pd.DataFrame(
+        {
+            "dataset": benchmark.dataset,
+            "label": benchmark.label,
+            "seed": comparison.seed,
+            "fold": number,
+            "part": np.repeat(["train", "test"], [len(fold.train), len(fold.test)]),
+            "row": benchmark.ids[rows],
+            "truth": benchmark.values[rows],
+            "prediction": np.concatenate([fitted.train, fitted.test]),
+        }
+    )
 
 
-def _check(name: str, number: int, fold: Fold, fitted: Fitted) -> None:
+def _check_fitted(name: str, number: int, fold: Fold, fitted: Fitted) -> None:
+    """Raise InputError unless a method answered with one finite number a test row."""
     for part, rows, values in (
         ("train", fold.train, fitted.train),
         ("test", fold.test, fitted.test),
     ):
         if np.shape(values) != rows.shape:
             raise InputError(
-                f"{name!r}, fold {number}: {part} predictions have shape {np.shape(values)}, not {rows.shape}"
+                f"{name!r}, fold {number}: {part} predictions have shape {np.shape(values)}, "
+                f"not {rows.shape}"
             )
-    if not np.isfinite(fitted.test).all():
-        raise InputError(
-            f"{name!r}, fold {number}: {int((~np.isfinite(fitted.test)).sum())} test predictions are no number"
-        )
+    n_bad = int((~np.isfinite(fitted.test)).sum())
+    if n_bad:
+        raise InputError(f"{name!r}, fold {number}: {n_bad} test predictions are no number")

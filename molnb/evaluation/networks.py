@@ -2,91 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ..data.dataset import Corpus
-from ..data.masked import MaskedBatch
-from ..data.sampling import batches
 from ..errors import InputError
-from ..models.model import Model, run_encoder
+from ..files import file_digest
+from ..inference.predictor import predict_stored
+from ..models.model import Model
 from ..objectives.supervised import Supervised
 from ..training.config import RunConfig
-from ..training.device import autocast, choose_device
 from ..training.loop import train
 from ..training.runs import Run, make_model
 from .benchmark import BenchmarkTask
-from .classical import _ridge
+from .classical import fit_on_table, make_ridge
 from .comparison import Fitted, Method
 from .folds import Fold, inner_split
 
 
-@torch.no_grad()
-def predict_ids(
-    model: Model, config: RunConfig, corpus: Corpus, ids: np.ndarray, task: str | None = None
-) -> np.ndarray:
-    """For molecules of a corpus: predicted label values of a task in their unit, or the encoder's
-    molecule vector.
+def frozen_encoder(source: Run | RunConfig) -> Method:
+    """Ridge on the molecule vectors of an encoder: a run's, or one with random weights.
 
-    Rows are in the order of `ids`; features are visible and coordinates those of the shards.
+    What a run's encoder has before any fine-tuning; that of a configuration, which is the control,
+    has random weights. All of them: with the usual start at zero of its residual branches an
+    untrained encoder would say the same of every molecule, and be no control.
     """
-    device = choose_device("auto")
-    model = model.eval().to(device)
-    out: np.ndarray | None = None
-    place = {int(i): row for row, i in enumerate(ids)}
-    for batch in batches(corpus, np.asarray(ids), config.pair_budget):
-        batch = batch.to(device)
-        hidden = torch.zeros_like(batch.numbers, dtype=torch.bool)
-        visible = torch.ones(batch.n_mol, dtype=torch.bool, device=device)
-        with autocast(device, config.precision):
-            tracks = run_encoder(
-                model.encoder,
-                MaskedBatch(batch, hidden, batch.coords, visible, {}),
-                molecule_only=True,
-            )
-            found = tracks.molecule.float()
-            if task is not None:
-                scaled = next(t for t in config.objective.tasks_scaled if t.name == task)
-                raw = model.heads[task](
-                    tracks, batch, torch.arange(batch.n_mol, device=device)
-                ).float()
-                found = raw * raw.new_tensor(scaled.scale) + raw.new_tensor(scaled.mean)
-        rows = [place[int(i)] for i in batch.ids]
-        out = np.empty((len(ids), found.shape[1]), np.float32) if out is None else out
-        out[rows] = found.cpu().numpy()
-    return out
-
-
-def frozen_encoder(run: Run | None, config: RunConfig, name: str) -> Method:
-    """Ridge on the molecule vectors of a run's encoder: what is there before fine-tuning.
-
-    Without a run the encoder of `config` has random weights. All of them: with the usual start at
-    zero of its residual branches an untrained encoder would say the same of every molecule, and be
-    no control.
-    """
-
-    def vectors(benchmark: BenchmarkTask) -> np.ndarray:
-        loud = replace(config.model, conventions=replace(config.model.conventions, init="normal"))
-        model = make_model(replace(config, model=loud)) if run is None else run.load_model()
-        used = config if run is None else run.config
-        return predict_ids(
-            model, used, Corpus([benchmark.shards], used.model.hydrogens), benchmark.ids
-        )
 
     def fit(benchmark: BenchmarkTask, fold: Fold, number: int) -> Fitted:
-        x = benchmark.cached(f"vectors of {name}", lambda _: vectors(benchmark))
-        model = _ridge().fit(x[fold.train], benchmark.values[fold.train])
-        return Fitted(model.predict(x[fold.train]), model.predict(x[fold.test]))
+        vectors = encoder_vectors(source, benchmark)
+        return fit_on_table(make_ridge(), vectors, benchmark, fold)
 
     return fit
 
 
+def encoder_vectors(source: Run | RunConfig, benchmark: BenchmarkTask) -> np.ndarray:
+    """Molecule vectors of a run's encoder, or of a random one, for the rows of a benchmark."""
+    config = source.config if isinstance(source, Run) else source
+
+    def compute() -> np.ndarray:
+        model = source.load_model() if isinstance(source, Run) else _random_model(source)
+        corpus = Corpus([benchmark.shards], config.model.hydrogens, config.model.arrays)
+        return predict_stored(model, config, corpus, benchmark.ids)
+
+    return benchmark.cached(_encoder_key(source), compute)
+
+
+def _encoder_key(source: Run | RunConfig) -> Hashable:
+    """What decides an encoder's vectors: its configuration and the content of its weights."""
+    if isinstance(source, Run):
+        return ("encoder", source.config.id, file_digest(source.weights_file()))
+    return ("random encoder", source.id)
+
+
+def _random_model(config: RunConfig) -> Model:
+    """An untrained model none of whose weights start at zero."""
+    return make_model(replace(config, model=config.model.starting_nowhere_at_zero()))
+
+
 def fold_config(config: RunConfig, benchmark: BenchmarkTask, fold: Fold, number: int) -> RunConfig:
-    """A configuration for one fold: learns from its training rows but an inner part, which may stop
-    it early.
+    """A configuration for one fold: learns from its training rows but an inner part, to stop by.
 
     Scales of labels are then those of the rows it learns from; no test row is named in it.
     """
@@ -107,17 +84,17 @@ def trained_network(config: RunConfig, folder: Path | str) -> Method:
     """
     if not isinstance(config.objective, Supervised):
         raise InputError(
-            f"{config.name} learns no labels ({config.objective.kind}): use finetune_tiny with start_from"
+            f"{config.name} learns no labels ({config.objective.kind}): "
+            "use finetune_tiny with start_from"
         )
 
     def fit(benchmark: BenchmarkTask, fold: Fold, number: int) -> Fitted:
-        asked = fold_config(config, benchmark, fold, number)
-        run = train(asked, Path(folder) / f"fold-{number}")
-        corpus = Corpus([benchmark.shards], config.model.hydrogens)
-        found = predict_ids(run.load_model(), run.config, corpus, benchmark.ids, benchmark.task)[
-            :, 0
-        ].astype(np.float64)
-        learnt = np.isin(benchmark.ids[fold.train], asked.train_ids)
-        return Fitted(np.where(learnt, found[fold.train], np.nan), found[fold.test])
+        config_of_fold = fold_config(config, benchmark, fold, number)
+        run = train(config_of_fold, Path(folder) / f"fold-{number}")
+        corpus = Corpus([benchmark.shards], config.model.hydrogens, config.model.arrays)
+        labels = predict_stored(run.load_model(), run.config, corpus, benchmark.ids, benchmark.task)
+        predictions = labels[:, 0].astype(np.float64)
+        learnt = np.isin(benchmark.ids[fold.train], config_of_fold.train_ids)
+        return Fitted(np.where(learnt, predictions[fold.train], np.nan), predictions[fold.test])
 
     return fit

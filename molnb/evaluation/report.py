@@ -1,135 +1,244 @@
-"""A comparison as a table, and what it allows to say."""
+"""A table of results summed up: one row a method, an interval on each difference, sentences.
+
+Differences are paired by fold; their interval uses the variance of Nadeau and Bengio (Machine
+Learning 52, 239, 2003), since the training sets of folds overlap and the plain interval is far too
+narrow.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
 
-from ..shapes import Bool
-from .comparison import Comparison
+from ..errors import InputError, did_you_mean
+from .metrics import find_metric, root_mean_square_error
+from .results import NETWORK, check_results, fold_scores
 from .statistics import corrected_interval
 
 NOT_CONCLUDED = "not trained to conclusion"
-REFERENCE, BAR = (
-    "LightGBM",
-    "kNN",
-)  # what differences are to; whose test error a network's training error must pass
-NETWORK, PLAIN = "network", "other"
+REFERENCE = "LightGBM"  # what differences are to
+BAR = "kNN"  # the method whose test error a network's training error must pass
 
 
 def comparison_table(
-    result: Comparison, reference: str = REFERENCE, keep: Bool[np.ndarray, " row"] | None = None
-) -> list[dict]:
-    """One row a method, best first: errors in the label's unit, and the paired difference to the
-    reference.
+    results: pd.DataFrame,
+    reference: str = REFERENCE,
+    bar: str = BAR,
+    metric: str = "mae",
+    test_rows: Iterable[int] | None = None,
+) -> pd.DataFrame:
+    """One row a method, best first: its scores, and the paired difference to the reference.
 
-    `mae` and `spearman` are means over folds, `rmse` is over all rows; `low` to `high` is the
-    corrected 95 % interval of the difference. A network whose training error has not passed the
-    test error of kNN is marked in `note`: it says nothing about its kind. `keep` judges by some of
-    the test rows; nothing is fitted again.
+    `results` is the long table of one dataset and label. `mae`, `spearman` and `train_<metric>` are
+    means over folds, `rmse` is over all rows; errors are in the label's unit. `low` to `high` is
+    the corrected 95 % interval of `difference`, which is of the metric. A network whose training
+    score has not passed the test score of `bar` is marked in `note`: it says nothing about its
+    kind. `test_rows` judges by some rows of the dataset only; nothing is fitted again.
+
+    Raises InputError where the reference was not compared, where there are networks and no such
+    `bar` beside them, and where methods were not tested on the same rows of the same folds.
     """
-    ratio = float(np.mean([len(f.test) / len(f.train) for f in result.folds]))
-    against, truth, rows = result.fold_mae(reference, keep), result.benchmark.values, []
-    bar = float(result.fold_mae(BAR, keep).mean()) if BAR in result.predicted else np.inf
-    for name, predicted in result.predicted.items():
-        mae = result.fold_mae(name, keep)
-        known = np.isfinite(predicted) if keep is None else np.isfinite(predicted) & keep
-        difference = corrected_interval(mae - against, ratio)
-        learnt = float(np.mean(result.train_mae[name]))
-        unfinished = name in result.networks and not learnt < bar
-        rows.append({
-            "method": name,
-            "kind": NETWORK if name in result.networks else PLAIN,
-            "mae": float(mae.mean()),
-            "rmse": float(np.sqrt(np.mean((predicted - truth)[known] ** 2))),
-            "spearman": result.fold_spearman(name, keep),
-            "train_mae": learnt,
-            "difference": difference.mean,
-            "low": difference.low,
-            "high": difference.high,
-            "n": int(known.sum()),
-            "seconds": result.seconds[name],
-            "note": NOT_CONCLUDED if unfinished else "",
-        })  # fmt: skip
-    return sorted(rows, key=lambda row: row["mae"])
+    check_results(results)
+    kinds = results.groupby("method", sort=False)["kind"].first()
+    others = kinds.index[kinds != NETWORK]
+    _require_method(reference, kinds.index, "reference")
+    if len(others) < len(kinds) or bar != BAR:  # without networks only a bar that was named
+        _require_method(bar, others, "bar (a method that is no network)")
+    _check_pairs(results)
+    ratio = _test_to_train(results)
+    judged = results if test_rows is None else _tested_on(results, test_rows)
+
+    tested = judged[judged["part"] == "test"].groupby("method")
+    fits = results.drop_duplicates(["method", "seed", "fold"]).groupby("method")
+    scores = fold_scores(judged, metric)
+    training = fold_scores(judged, metric, "train").mean(skipna=False)
+    intervals = {
+        name: corrected_interval((scores[name] - scores[reference]).to_numpy(), ratio)
+        for name in kinds.index
+    }
+    table = pd.DataFrame(
+        {
+            "kind": kinds,
+            "mae": fold_scores(judged, "mae").mean(),
+            "rmse": {
+                name: root_mean_square_error(rows["truth"], rows["prediction"])
+                for name, rows in tested
+            },
+            "spearman": fold_scores(judged, "spearman").mean(),
+            f"train_{metric}": training,
+            "difference": {name: interval.mean for name, interval in intervals.items()},
+            "low": {name: interval.low for name, interval in intervals.items()},
+            "high": {name: interval.high for name, interval in intervals.items()},
+            "n": tested["row"].nunique(),
+            "seconds": fits["seconds"].sum(),
+        },
+        index=kinds.index,
+    )
+    table["note"] = ""
+    if bar in others:
+        sign = -1 if find_metric(metric).higher_is_better else 1
+        passed = sign * training < sign * scores[bar].mean()
+        table.loc[(kinds == NETWORK) & ~passed, "note"] = NOT_CONCLUDED
+    best_first = scores.mean().sort_values(
+        ascending=not find_metric(metric).higher_is_better, kind="stable"
+    )
+    return table.loc[best_first.index].rename_axis("method").reset_index()
 
 
-def readable_table(rows: Sequence[dict], reference: str = REFERENCE) -> list[dict]:
-    """The columns of a table that people read, rounded; the difference to the reference with its
-    interval.
-    """
-    found = []
-    for r in rows:
-        low, middle, high = (
-            round(r[name], 3) + 0.0 for name in ("low", "difference", "high")
-        )  # + 0.0: no minus zero
-        other = r["method"] != reference
-        row = {"method": r["method"], "MAE": f"{r['mae']:.3f}", "RMSE": f"{r['rmse']:.3f}"}
-        row |= {"Spearman": f"{r['spearman']:.2f}", "training MAE": f"{r['train_mae']:.3f}"}
-        row |= {f"MAE minus {reference}": f"{middle:+.3f}" if other else "reference"}
-        found.append(
-            row
-            | {"95 % interval": f"{low:+.3f} to {high:+.3f}" if other else "", "note": r["note"]}
+def _require_method(name: str, methods: Iterable[str], role: str) -> None:
+    """Raise InputError unless a method of that name was compared."""
+    methods = list(methods)
+    if name not in methods:
+        raise InputError(
+            f"{name!r} was not compared{did_you_mean(name, methods)}: there are "
+            f"{', '.join(methods)}. Add it, or name another {role}"
         )
-    return found
 
 
-def conclusions(rows: Sequence[dict], unit: str, reference: str = REFERENCE) -> list[str]:
-    """What a table allows to say, in sentences; the first is about networks. Unfinished networks
-    are named, not judged.
-
-    Better or worse means that the corrected interval of the difference excludes zero; nothing else
-    counts.
-    """
-    networks = [r for r in rows if r["kind"] == NETWORK]
-    judged = [r for r in networks if not r["note"]]
-    found = [_first_sentence(networks, judged, reference)]
-    for kind, ours in (
-        ("network", judged),
-        ("other method", [r for r in rows if r["kind"] != NETWORK]),
-    ):
-        for verdict, mine in (("better", "high"), ("worse", "low")):
-            sure = [r for r in ours if (r["high"] < 0 if mine == "high" else r["low"] > 0)]
-            if sure:
-                named = ", ".join(f"{r['method']} ({_signed(r)})" for r in sure)
-                found.append(
-                    f"{kind.capitalize()}s {verdict} than {reference} beyond the interval: {named}."
-                )
-    open_ones = [
-        r["method"]
-        for r in judged + [r for r in rows if r["kind"] != NETWORK]
-        if r["low"] <= 0 <= r["high"]
-    ]
-    open_ones = [name for name in open_ones if name != reference]
-    if open_ones:
-        found.append(
-            f"Not to be told apart from {reference} with these folds: {', '.join(open_ones)}."
+def _check_pairs(results: pd.DataFrame) -> None:
+    """Raise InputError unless all methods were tested on the same rows of the same folds."""
+    datasets = results[["dataset", "label"]].drop_duplicates()
+    if len(datasets) > 1:
+        names = ", ".join(f"{row.label} of {row.dataset}" for row in datasets.itertuples())
+        raise InputError(f"the results are of {names}: compare methods on one of them at a time")
+    tested = results[(results["part"] == "test") & results["prediction"].notna()]
+    n_row = len(tested[["seed", "fold", "row"]].drop_duplicates())
+    counts = tested.groupby("method", sort=False).size()
+    short = counts[counts < n_row]
+    if len(short):
+        raise InputError(
+            f"{short.index[0]!r} was tested on {short.iloc[0]} of {n_row} rows: differences need "
+            "the same rows in the same folds for all methods, so compare it on the others' folds"
         )
-    unfinished = [r for r in networks if r["note"]]
-    if unfinished:
-        named = ", ".join(
-            f"{r['method']} ({r['train_mae']:.2f} on its own training rows)" for r in unfinished
-        )
-        found.append(f"{NOT_CONCLUDED.capitalize()}, so without a verdict: {named}.")
-    return found + (
-        [f"Numbers are differences of mean absolute errors, in {unit}."]
-        if unit not in ("", "1")
-        else []
+
+
+def _test_to_train(results: pd.DataFrame) -> float:
+    """Mean over folds of the number of test rows by that of training rows."""
+    fold_rows = results.drop_duplicates(["seed", "fold", "part", "row"])
+    counts = fold_rows.groupby(["seed", "fold", "part"]).size().unstack("part")
+    return float((counts["test"] / counts["train"]).mean())
+
+
+def _tested_on(results: pd.DataFrame, test_rows: Iterable[int]) -> pd.DataFrame:
+    """The results without the test rows that are not among some rows of the dataset."""
+    test_rows = np.asarray(list(test_rows))
+    if test_rows.dtype == bool:
+        raise InputError("test_rows are row numbers of the dataset: give benchmark.ids[mask]")
+    tested = results["part"] == "test"
+    judged = results[~tested | results["row"].isin(test_rows)]
+    folds = results[tested].groupby(["seed", "fold"]).groups
+    filled = judged[judged["part"] == "test"].groupby(["seed", "fold"]).groups
+    for seed, fold in folds:
+        if (seed, fold) not in filled:
+            raise InputError(
+                f"fold {fold} has no test rows left: keep more of them, or use fewer folds"
+            )
+    return judged
+
+
+def readable_table(
+    table: pd.DataFrame, reference: str = REFERENCE, metric: str = "mae"
+) -> pd.DataFrame:
+    """The columns of a `comparison_table` that people read, rounded, as text."""
+    check_table(table, reference, metric)
+    heading = find_metric(metric).heading
+    is_reference = table["method"] == reference
+    rounded = table[["low", "difference", "high"]].round(3) + 0.0  # + 0.0: no minus zero
+    interval = rounded["low"].map("{:+.3f} to ".format) + rounded["high"].map("{:+.3f}".format)
+    return pd.DataFrame(
+        {
+            "method": table["method"],
+            "MAE": table["mae"].map("{:.3f}".format),
+            "RMSE": table["rmse"].map("{:.3f}".format),
+            "Spearman": table["spearman"].map("{:.2f}".format),
+            f"training {heading}": table[f"train_{metric}"].map("{:.3f}".format),
+            f"{heading} minus {reference}": rounded["difference"]
+            .map("{:+.3f}".format)
+            .mask(is_reference, "reference"),
+            "95 % interval": interval.mask(is_reference, ""),
+            "note": table["note"],
+        }
     )
 
 
-def _first_sentence(networks: Sequence[dict], judged: Sequence[dict], reference: str) -> str:
-    better = [r for r in judged if r["high"] < 0]
-    if not networks:
+def check_table(table: pd.DataFrame, reference: str, metric: str) -> None:
+    """Raise InputError unless the differences of a table are to this reference, in this metric."""
+    find_metric(metric)
+    differences = table.set_index("method")["difference"]
+    if differences.get(reference) != 0:
+        raise InputError(
+            f"the differences of this table are not to {reference!r}: "
+            "give the reference that comparison_table was given"
+        )
+    if f"train_{metric}" not in table:
+        raise InputError(
+            f"the differences of this table are not of {metric!r}: "
+            "give the metric that comparison_table was given"
+        )
+
+
+def conclusions(
+    table: pd.DataFrame, unit: str, reference: str = REFERENCE, metric: str = "mae"
+) -> list[str]:
+    """What a `comparison_table` allows to say, in sentences; the first is about networks.
+
+    Better or worse means that the corrected interval of the difference excludes zero; nothing else
+    counts. Networks that were not trained to conclusion are named, not judged.
+    """
+    check_table(table, reference, metric)
+    described = find_metric(metric)
+    better = table["low"] > 0 if described.higher_is_better else table["high"] < 0
+    worse = table["high"] < 0 if described.higher_is_better else table["low"] > 0
+    network = table["kind"] == NETWORK
+    concluded = network & (table["note"] == "")
+
+    sentences = [_sentence_on_networks(table, concluded, better, reference)]
+    for kind, members in (("Networks", concluded), ("Other methods", ~network)):
+        for verdict, judged in (("better", better), ("worse", worse)):
+            if (members & judged).any():
+                methods = _with_differences(table[members & judged])
+                sentences.append(
+                    f"{kind} {verdict} than {reference} beyond the interval: {methods}."
+                )
+    unclear = ~better & ~worse & (table["method"] != reference)
+    if (unclear & (concluded | ~network)).any():
+        methods = [*table["method"][unclear & concluded], *table["method"][unclear & ~network]]
+        sentences.append(
+            f"Not to be told apart from {reference} with these folds: {', '.join(methods)}."
+        )
+    unfinished = table[network & ~concluded]
+    if len(unfinished):
+        methods = ", ".join(
+            f"{name} ({score:.2f} on its own training rows)"
+            for name, score in zip(unfinished["method"], unfinished[f"train_{metric}"])
+        )
+        sentences.append(f"{NOT_CONCLUDED.capitalize()}, so without a verdict: {methods}.")
+    if described.in_unit and unit not in ("", "1"):
+        sentences.append(f"Numbers are differences of {described.words}s, in {unit}.")
+    return sentences
+
+
+def _sentence_on_networks(
+    table: pd.DataFrame, concluded: pd.Series, better: pd.Series, reference: str
+) -> str:
+    """What a table says about networks, in one sentence."""
+    if not (table["kind"] == NETWORK).any():
         return f"No network was compared; {reference} is what the other methods are held against."
-    if not judged:
+    if not concluded.any():
         return "No network was trained to conclusion: this table says nothing about networks."
-    best = min(judged, key=lambda r: r["mae"])
-    if better:
-        return f"{len(better)} of {len(judged)} networks beat {reference}; the best is {best['method']} ({_signed(best)})."
-    return f"No network beats {reference}; the best is {best['method']} ({_signed(best)})."
+    best = _with_differences(table[concluded].head(1))  # methods stand best first
+    n_better = int((concluded & better).sum())
+    if n_better:
+        n_network = int(concluded.sum())
+        return f"{n_better} of {n_network} networks beat {reference}; the best is {best}."
+    return f"No network beats {reference}; the best is {best}."
 
 
-def _signed(row: dict) -> str:
-    return f"{row['difference']:+.2f}, 95 % {row['low']:+.2f} to {row['high']:+.2f}"
+def _with_differences(table: pd.DataFrame) -> str:
+    """Methods with their difference and its interval, as text."""
+    return ", ".join(
+        f"{row.method} ({row.difference:+.2f}, 95 % {row.low:+.2f} to {row.high:+.2f})"
+        for row in table.itertuples()
+    )

@@ -23,19 +23,22 @@ class Interval(NamedTuple):
 def corrected_interval(
     differences: Float[np.ndarray, " fold"], test_to_train: float, level: float = 0.95
 ) -> Interval:
-    """Nadeau-Bengio: a mean over k folds has the variance (1/k + n_test/n_train) s², and k - 1
-    degrees of freedom.
+    """Nadeau and Bengio's interval on a mean difference, from the differences in k folds.
 
-    With `test_to_train` 0 this is the plain interval over folds, which is too narrow.
+    The mean has the variance (1/k + n_test/n_train) s², and k - 1 degrees of freedom. With
+    `test_to_train` 0 this is the plain interval over folds, which is too narrow, since the training
+    sets of folds overlap. Raises InputError for less than two folds and for missing differences.
     """
     differences = np.asarray(differences, float)
     k = len(differences)
     if k < 2 or not np.isfinite(differences).all():
         raise InputError(
-            f"an interval needs at least 2 folds with finite differences, there are {differences.tolist()}"
+            "an interval needs at least 2 folds with finite differences, "
+            f"there are {differences.tolist()}"
         )
-    mean, spread = float(differences.mean()), float(differences.std(ddof=1))
-    error = spread * (1 / k + test_to_train) ** 0.5
-    half = float(error * stats.t.ppf(0.5 + level / 2, k - 1))
+    mean = float(differences.mean())
+    deviation = float(differences.std(ddof=1))
+    error = deviation * (1 / k + test_to_train) ** 0.5
+    half_width = float(error * stats.t.ppf(0.5 + level / 2, k - 1))
     p = float(2 * stats.t.sf(abs(mean) / error, k - 1)) if error else float(mean == 0)
-    return Interval(mean, mean - half, mean + half, p)
+    return Interval(mean, mean - half_width, mean + half_width, p)

@@ -1,3 +1,1 @@
-"""Figures, tables and molecules to look at: every `plot_*` takes a table and returns a plotly
-figure.
-"""
+"""Figures, tables and molecules to look at; every `plot_*` turns a table into a plotly figure."""

@@ -1,7 +1,6 @@
-"""Conformers explored with a mouse in JupyterLab: slider, buttons, a view to turn and a figure that
-follows.
+"""Conformers explored with a mouse in JupyterLab: a view to turn, a slider, a figure that follows.
 
-Only for looking: the same view, with a slider of its own that needs no kernel, is what is saved and
+Only for looking: the same view (view3d), with a slider that needs no kernel, is what is saved and
 exported, and what stands there when nobody can click.
 """
 
@@ -54,8 +53,8 @@ def make_widget(scene: Scene) -> Any:
 def explore_conformers(ensemble: Ensemble, limit: int = MAX_GHOSTS) -> None:
     """Show conformers of one molecule, with a slider and an energy figure that follows it.
 
-    Where a machine runs the notebook, and in what is saved, the view with its own slider stands
-    instead. The lowest `limit` conformers can be chosen.
+    Where a machine runs the notebook, and in what is saved, the view with a slider that needs no
+    kernel stands instead. The lowest `limit` conformers can be chosen.
     """
     from IPython.display import display
 
@@ -69,15 +68,16 @@ def explore_conformers(ensemble: Ensemble, limit: int = MAX_GHOSTS) -> None:
 
 
 class _Panel:
-    """Slider, buttons, view and figure, and who tells whom."""
+    """Slider, buttons, view and figure: the slider moves the view and the ring in the figure."""
 
     def __init__(self, ensemble: Ensemble, scene: Scene, n: int):
         import ipywidgets
         import plotly.graph_objects as go
 
-        matrix = rmsd_matrix(ensemble)
-        self.ensemble, self.rmsds = ensemble, overlaid(ensemble)[1]
-        self.different = sorted({one for one in distinct(matrix) if one < n})
+        self.ensemble = ensemble
+        _, self.rmsds = overlaid(ensemble)
+        representatives = distinct(rmsd_matrix(ensemble))
+        self.different = sorted({index for index in representatives if index < n})
         self.view = make_widget(scene)
         self.slider = ipywidgets.IntSlider(
             min=0, max=max(n - 1, 1), description="conformer", readout=False
@@ -88,25 +88,29 @@ class _Panel:
             width=400, height=360, legend={"font": {"size": 13}, "y": 1.25}, margin={"t": 75}
         )
         lowest = ipywidgets.Button(description="lowest", tooltip="the one of lowest energy")
-        other = ipywidgets.Button(
+        next_shape = ipywidgets.Button(
             description="next different", tooltip="the next one of another shape"
         )
         lowest.on_click(lambda _: self.go_to(0))
-        other.on_click(lambda _: self.go_to(self._next()))
+        next_shape.on_click(lambda _: self.go_to(self._next()))
         ipywidgets.jslink((self.slider, "value"), (self.view, "frame"))
         self.slider.observe(lambda change: self._follow(change["new"]), "value")
-        bar = ipywidgets.HBox([self.slider, lowest, other])
+        bar = ipywidgets.HBox([self.slider, lowest, next_shape])
         views = ipywidgets.HBox([self.view, self.figure], layout={"flex_flow": "row wrap"})
         self.box = ipywidgets.VBox([bar, views])
 
     def go_to(self, index: int) -> None:
+        """Choose a conformer by its place in the ensemble."""
         self.slider.value = index
 
     def _next(self) -> int:
-        later = [one for one in self.different if one > self.slider.value]
+        """The next conformer of another shape; after the last the first."""
+        later = [index for index in self.different if index > self.slider.value]
         return later[0] if later else self.different[0]
 
     def _follow(self, index: int) -> None:
+        """Move the ring of the figure, its last trace, to a conformer."""
         ring = self.figure.data[-1]
         with self.figure.batch_update():
-            ring.x, ring.y = [float(self.rmsds[index])], [float(self.ensemble.energies[index])]
+            ring.x = [float(self.rmsds[index])]
+            ring.y = [float(self.ensemble.energies[index])]

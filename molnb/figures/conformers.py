@@ -1,6 +1,4 @@
-"""Figures of conformers: energy against shape, which are alike, and how many draws it takes to
-find them.
-"""
+"""Figures of conformers: energy against shape, families of like shapes, draws that are needed."""
 
 from __future__ import annotations
 
@@ -10,39 +8,35 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ..chemistry.ensembles import Ensemble
-from .style import COLOURS, _panels
+from .style import COLOURS, panels
 
 ENERGY = "kcal/mol above its lowest"
 
 
 def plot_landscape(ensemble: Ensemble, rmsds: np.ndarray, chosen: int | None = None) -> go.Figure:
-    """Energy of each conformer against its RMSD to the lowest one; the one that curation stores is
-    marked.
+    """Energy of each conformer against its RMSD (Å) to the lowest one, the stored one marked.
 
     `chosen` adds a ring about one of them.
     """
-    figure = go.Figure(
-        layout={
-            "template": "molnb",
-            "height": 330,
-            "xaxis_title": "RMSD to the lowest conformer (Å)",
-        }
-    )
-    look = {"mode": "markers", "marker": {"size": 10, "opacity": 0.75}}
-    text = [f"conformer {i + 1}" for i in range(len(ensemble))]
+    figure = go.Figure(layout={"template": "molnb", "height": 330})
+    names = [f"conformer {i + 1}" for i in range(len(ensemble))]
     figure.add_scatter(
-        x=rmsds.round(3), y=ensemble.energies.round(3), text=text, name="conformers", **look
+        x=rmsds.round(3),
+        y=ensemble.energies.round(3),
+        text=names,
+        name="conformers",
+        mode="markers",
+        marker={"size": 10, "opacity": 0.75},
     )
     if ensemble.stored is not None:
-        i = ensemble.stored
-        mark = {"size": 13, "symbol": "diamond", "color": COLOURS[1]}
+        index = ensemble.stored
         figure.add_scatter(
-            x=[rmsds[i]],
-            y=[ensemble.energies[i]],
+            x=[rmsds[index]],
+            y=[ensemble.energies[index]],
+            text=[names[index]],
             name="the stored one",
             mode="markers",
-            marker=mark,
-            text=[text[i]],
+            marker={"size": 13, "symbol": "diamond", "color": COLOURS[1]},
         )
     if chosen is not None:
         ring = {"size": 22, "symbol": "circle-open", "color": "#000000", "line": {"width": 2.5}}
@@ -55,13 +49,17 @@ def plot_landscape(ensemble: Ensemble, rmsds: np.ndarray, chosen: int | None = N
             hoverinfo="skip",
         )
     return figure.update_layout(
-        yaxis_title=ENERGY, legend={"orientation": "h", "y": 1.12}, margin={"t": 40}
+        xaxis_title="RMSD to the lowest conformer (Å)",
+        yaxis_title=ENERGY,
+        legend={"orientation": "h", "y": 1.12},
+        margin={"t": 40},
     )
 
 
 def plot_rmsd_map(matrix: np.ndarray, names: Sequence[str] = ()) -> go.Figure:
-    """RMSD (Å) of every conformer to every other, lowest energy first: blocks are families of
-    like shapes.
+    """A map of the RMSD (Å) of every conformer to every other, lowest energy first.
+
+    Blocks are families of like shapes. Names default to the numbers from 1.
     """
     ticks = list(names) or [str(i + 1) for i in range(len(matrix))]
     scale = {"title": {"text": "RMSD (Å)", "side": "right"}, "thickness": 14}
@@ -75,24 +73,30 @@ def plot_rmsd_map(matrix: np.ndarray, names: Sequence[str] = ()) -> go.Figure:
     return figure.update_yaxes(type="category", nticks=11, autorange="reversed", showgrid=False)
 
 
-def plot_discovery(found: Mapping[str, Sequence[Mapping[str, float]]]) -> go.Figure:
-    """What the first n draws had found: molecule -> rows of `conformers.discovery`. Each
-    molecule has its own zero.
+def plot_discovery(draws: Mapping[str, Sequence[Mapping[str, float]]]) -> go.Figure:
+    """Conformers and lowest energy that the first n draws found, a curve a molecule.
+
+    `draws` is molecule -> rows of `chemistry.ensembles.discovery`. Each molecule has its own zero
+    of energy.
     """
     titles = ("conformers that differ", "lowest energy so far")
-    figure, places = _panels(titles, columns=2, height=300)
-    for number, (name, rows) in enumerate(found.items()):
-        look = {
-            "line": {"color": COLOURS[number % len(COLOURS)], "shape": "hv"},
-            "mode": "lines",
-            "legendgroup": name,
-        }
-        for column, place, shown in zip(("distinct", "lowest_kcal_mol"), places, (True, False)):
-            x, y = ([round(row[key], 3) for row in rows] for key in ("draws", column))
-            figure.add_scatter(x=x, y=y, name=name, showlegend=shown, **look, **place)
+    figure, positions = panels(titles, columns=2, height=300)
+    for number, (name, rows) in enumerate(draws.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        for panel, column in enumerate(("distinct", "lowest_kcal_mol")):
+            figure.add_scatter(
+                x=[row["draws"] for row in rows],
+                y=[round(row[column], 3) for row in rows],
+                name=name,
+                legendgroup=name,
+                showlegend=panel == 0,
+                mode="lines",
+                line={"color": colour, "shape": "hv"},
+                **positions[panel],
+            )
     figure.update_xaxes(title_text="draws")
-    figure.update_yaxes(title_text="number", **places[0])
-    figure.update_yaxes(title_text=ENERGY, **places[1])
+    figure.update_yaxes(title_text="number", **positions[0])
+    figure.update_yaxes(title_text=ENERGY, **positions[1])
     return figure.update_layout(
         legend={"orientation": "h", "y": -0.3, "yanchor": "top"}, margin={"b": 110}
     )
@@ -105,12 +109,13 @@ def plot_points(
     figure = go.Figure(
         layout={"template": "molnb", "height": 330, "xaxis_title": x_title, "yaxis_title": y_title}
     )
-    look = {
-        "mode": "markers",
-        "marker": {"size": 10, "opacity": 0.7},
-        "hovertemplate": "%{text}<br>%{x}, %{y}",
-    }
-    values = [np.round(np.asarray(one, float), 3) for one in (x, y)]
     return figure.add_scatter(
-        x=values[0], y=values[1], text=list(names), name="", showlegend=False, **look
+        x=np.round(np.asarray(x, float), 3),
+        y=np.round(np.asarray(y, float), 3),
+        text=list(names),
+        name="",
+        showlegend=False,
+        mode="markers",
+        marker={"size": 10, "opacity": 0.7},
+        hovertemplate="%{text}<br>%{x}, %{y}",
     )

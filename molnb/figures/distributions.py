@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 if TYPE_CHECKING:
     import pyarrow as pa
 
-from .style import BINS, COLOURS, _panels
+from .style import BINS, COLOURS, panels
 
 
 def plot_histograms(corpora: Mapping[str, Mapping[str, Any]], columns: int = 3) -> go.Figure:
@@ -23,7 +23,7 @@ def plot_histograms(corpora: Mapping[str, Mapping[str, Any]], columns: int = 3) 
     bars. Missing values are left out.
     """
     quantities = list(dict.fromkeys(name for table in corpora.values() for name in table))
-    figure, places = _panels(quantities, columns, height=250)
+    figure, places = panels(quantities, columns, height=250)
     for quantity, place in zip(quantities, places):
         found = {
             corpus: _known(table[quantity])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import html
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from ..errors import InputError
-from .live_curve import _DEFAULTS, _PATH
+from .svg import slim_svg
 
 _MARK = (1.0, 0.86, 0.6)  # light orange
 
@@ -22,7 +20,7 @@ def draw_molecules(
     hidden: Sequence[Sequence[int]] | None = None,
     marked: Sequence[Sequence[int]] | None = None,
 ) -> Any:
-    """Draw molecules in a grid, two-dimensional, as SVG that survives saving and export.
+    """A grid of molecules drawn in two dimensions, as SVG that survives saving and export.
 
     What RDKit cannot parse or draw keeps its place, with its SMILES as text. `size` is the side of
     a cell in pixels. `hidden` lists the atoms of each molecule, in the order of its SMILES, that
@@ -36,65 +34,47 @@ def draw_molecules(
         raise InputError(
             f"{len(smiles)} molecules but {len(legends)} legends: give one a molecule, or none"
         )
-    hidden, marked = ([()] * len(smiles) if atoms is None else atoms for atoms in (hidden, marked))
-    cells = [
-        f'<figure style="margin:0;text-align:center;width:{size}px">{_drawing(one, size, unknown, shaded)}'
-        f'<figcaption style="font-size:12px;overflow-wrap:anywhere">{html.escape(str(legend))}</figcaption></figure>'
-        for one, legend, unknown, shaded in zip(smiles, legends, hidden, marked)
-    ]
-    grid = f"display:grid;grid-template-columns:repeat({columns},{size}px);gap:6px;background:#fff;color:#222"
-    return HTML(f'<div style="{grid};width:max-content;padding:6px">{"".join(cells)}</div>')
+    no_atoms = [()] * len(smiles)
+    hidden = no_atoms if hidden is None else hidden
+    marked = no_atoms if marked is None else marked
+    cells = []
+    for molecule, legend, hidden_atoms, marked_atoms in zip(smiles, legends, hidden, marked):
+        drawing = _drawing(molecule, size, hidden_atoms, marked_atoms)
+        cells.append(
+            f'<figure style="margin:0;text-align:center;width:{size}px">{drawing}'
+            '<figcaption style="font-size:12px;overflow-wrap:anywhere">'
+            f"{html.escape(str(legend))}</figcaption></figure>"
+        )
+    style = (
+        f"display:grid;grid-template-columns:repeat({columns},{size}px);gap:6px;"
+        "background:#fff;color:#222;width:max-content;padding:6px"
+    )
+    return HTML(f'<div style="{style}">{"".join(cells)}</div>')
 
 
-def _drawing(smiles: Any, size: int, hidden: Sequence[int] = (), marked: Sequence[int] = ()) -> str:
-    """SVG of one molecule, hidden atoms as question marks, or its SMILES where there is nothing
-    to draw.
-    """
+def _drawing(
+    molecule: Any, size: int, hidden: Sequence[int] = (), marked: Sequence[int] = ()
+) -> str:
+    """SVG of one SMILES or RDKit molecule; the SMILES as text where it cannot be parsed."""
     from rdkit import Chem, rdBase
     from rdkit.Chem.Draw import rdMolDraw2D
 
     with rdBase.BlockLogs():
-        mol = Chem.MolFromSmiles(smiles) if isinstance(smiles, str) else Chem.Mol(smiles)
+        mol = Chem.MolFromSmiles(molecule) if isinstance(molecule, str) else Chem.Mol(molecule)
         if mol is None:
-            return (
-                f'<code style="font-size:11px;overflow-wrap:anywhere">{html.escape(smiles)}</code>'
-            )
+            text = html.escape(molecule)
+            return f'<code style="font-size:11px;overflow-wrap:anywhere">{text}</code>'
         pen = rdMolDraw2D.MolDraw2DSVG(size, int(size * 0.75))
-        pen.drawOptions().clearBackground = False
-        pen.drawOptions().highlightRadius = 0.4
-        atoms = [int(atom) for atom in hidden]
-        for atom in atoms:
+        options = pen.drawOptions()
+        options.clearBackground = False
+        options.highlightRadius = 0.4
+        hidden_atoms = [int(atom) for atom in hidden]
+        for atom in hidden_atoms:
             mol.GetAtomWithIdx(atom).SetProp("_displayLabel", "?")
         colours = {int(atom): _MARK for atom in marked}
-        shown = sorted({*atoms, *colours})
+        highlighted = sorted({*hidden_atoms, *colours})
         rdMolDraw2D.PrepareAndDrawMolecule(
-            pen, mol, highlightAtoms=shown, highlightAtomColors=colours
+            pen, mol, highlightAtoms=highlighted, highlightAtomColors=colours
         )
     pen.FinishDrawing()
-    return _slim(pen.GetDrawingText().partition("?>\n")[2])
-
-
-def _slim(svg: str) -> str:
-    """The same picture in half of the characters: neighbouring paths of one style as one,
-    defaults left out.
-    """
-    head, mark, body = svg.partition("<!-- END OF HEADER -->\n")
-    parts: list[str] = []
-    style, joined, at = None, [], 0
-    for found in _PATH.finditer(body):
-        mine = functools.reduce(
-            lambda text, default: text.replace(default, ""), _DEFAULTS, found[2]
-        )
-        between = body[at : found.start()]
-        if mine != style or between.strip():
-            parts += [_path(joined, style), between]
-            style, joined = mine, []
-        joined.append(re.sub(r"\s+", " ", found[1]).strip())
-        at = found.end()
-    parts += [_path(joined, style), body[at:]]
-    head = re.sub(r"\s+", " ", head.replace("xmlns:rdkit='http://www.rdkit.org/xml'", ""))
-    return head + mark.strip() + "".join(parts)
-
-
-def _path(joined: Sequence[str], style: str | None) -> str:
-    return f"<path d='{''.join(joined)}' {style}/>" if joined else ""
+    return slim_svg(pen.GetDrawingText())

@@ -1,14 +1,7 @@
-"""What a notebook shows besides figures: drawn molecules, a training run while it goes on, the
-headline of a lesson.
-
-Everything here also works where nobody can click: with MOLNB_HEADLESS=1 (set by `molnb run` and
-`molnb tour`) no widget is made, and what stays in the saved notebook is a plain picture or a line
-of text.
-"""
+"""The loss while a model trains: a curve that grows in JupyterLab, a line of text elsewhere."""
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Any
 
@@ -19,68 +12,78 @@ from ..progress import Progress
 class LiveCurve:
     """The loss while a model trains: ``run = await fit(config, watch=LiveCurve())``.
 
-    In JupyterLab a curve that grows, progress, and a Stop button that leaves a usable run;
-    headlessly one line that is updated in place. Either way a plain figure remains in the saved
+    In JupyterLab a curve that grows, progress, and a Stop button that leaves a usable run. Where
+    nobody can click (a shell, or a notebook with MOLNB_HEADLESS=1, as `molnb run` and `molnb tour`
+    set it) one line that is updated in place. Either way a plain figure remains in the saved
     notebook: a live one would add 5 MB to it.
     """
 
     def __init__(self, label: str = "training", seconds_between_updates: float = 0.4):
-        self.label, self.interval = label, seconds_between_updates
+        self.label = label
+        self.interval = seconds_between_updates
         self.stopped = False
         self._train: list[tuple[int, float]] = []
         self._val: dict[str, list[tuple[int, float]]] = {}
-        self._last = 0.0
-        self._shown: _Panel | Progress | None = None
+        self._last_update = 0.0
+        self._display: _Panel | Progress | None = None
 
     def __call__(self, report: Any) -> bool:
         """Take a step's report; False once Stop was pressed, which ends the training."""
-        if self._shown is None:
-            live = not headless() and in_kernel()
-            self._shown = _Panel(self, report.steps) if live else Progress(self.label, report.steps)
+        if self._display is None:
+            self._display = self._new_display(report.steps)
         self._train.append((report.step, report.loss))
         for row in report.rows:
             if row["part"] == "val":
                 self._val.setdefault(row["features"], []).append((row["step"], row["loss"]))
-        last = report.step >= report.steps or self.stopped
-        if last or time.monotonic() - self._last >= self.interval:
-            self._last = time.monotonic()
-            note = f"step {report.step:,} of {report.steps:,}, loss {report.loss:.3f}, {report.seconds:.0f} s"
-            if isinstance(self._shown, Progress):
-                self._shown.advance(report.step - self._shown.done, f"loss {report.loss:.3f}")
-            else:
-                self._shown.update(report.step, note)
-        if last:
+        finished = report.step >= report.steps or self.stopped
+        if finished or time.monotonic() - self._last_update >= self.interval:
+            self._last_update = time.monotonic()
+            self._update(report)
+        if finished:
             self.close()
         return not self.stopped
 
+    def _new_display(self, steps: int) -> _Panel | Progress:
+        live = not headless() and in_kernel()
+        return _Panel(self, steps) if live else Progress(self.label, steps)
+
+    def _update(self, report: Any) -> None:
+        if isinstance(self._display, Progress):
+            self._display.advance(report.step - self._display.done, f"loss {report.loss:.3f}")
+            return
+        steps = f"step {report.step:,} of {report.steps:,}"
+        note = f"{steps}, loss {report.loss:.3f}, {report.seconds:.0f} s"
+        self._display.update(report.step, note)
+
     def curves(self) -> list[tuple[str, list[int], list[float]]]:
-        """Name, steps and losses of each curve so far; the training curve is averaged for
-        display.
-        """
+        """Name, steps and losses of each curve so far; the training curve is averaged."""
         from .curves import averaged
 
-        named = {"training": averaged(*zip(*self._train)) if self._train else ((), ())}
-        named |= {
-            f"validation, features {name}": tuple(zip(*points))
-            for name, points in self._val.items()
-        }
-        return [(name, list(steps), list(losses)) for name, (steps, losses) in named.items()]
+        curves = [("training", [], [])]
+        if self._train:
+            steps, losses = averaged(*zip(*self._train))
+            curves = [("training", list(steps), list(losses))]
+        for features, points in self._val.items():
+            steps, losses = zip(*points)
+            curves.append((f"validation, features {features}", list(steps), list(losses)))
+        return curves
 
     def figure(self) -> Any:
-        """The curves so far as a plain figure."""
+        """The curves so far as a plain plotly figure."""
         from .curves import plot_curves
 
         return plot_curves(self.curves(), "step", "loss")
 
     def close(self) -> None:
         """Replace what is live by a plain figure; also call it after an interrupted training."""
-        if self._shown is None:
+        display_object = self._display
+        self._display = None
+        if display_object is None:
             return
-        shown, self._shown = self._shown, None
-        if isinstance(shown, _Panel):
-            shown.replace(self.figure())
+        if isinstance(display_object, _Panel):
+            display_object.replace(self.figure())
             return
-        shown.__exit__(None, None, None)
+        display_object.__exit__(None, None, None)
         if in_kernel():
             from IPython.display import display
 
@@ -97,10 +100,8 @@ class _Panel:
 
         self.curve = curve
         self.plot = go.FigureWidget(curve.figure())
-        self.bar, self.note = (
-            ipywidgets.IntProgress(max=steps),
-            ipywidgets.Label(layout={"min_width": "26em"}),
-        )
+        self.bar = ipywidgets.IntProgress(max=steps)
+        self.note = ipywidgets.Label(layout={"min_width": "26em"})
         self.button = ipywidgets.Button(
             description="Stop", tooltip="end now; the run so far can be used and resumed"
         )
@@ -113,29 +114,22 @@ class _Panel:
         self.curve.stopped = True
 
     def update(self, step: int, note: str) -> None:
+        """Draw the curves as they are now, move the bar to a step and write a note beside it."""
         curves = self.curve.curves()
         with self.plot.batch_update():
             for name, steps, losses in curves[len(self.plot.data) :]:
                 self.plot.add_scatter(x=steps, y=losses, name=name, mode="lines+markers")
             for trace, (_, steps, losses) in zip(self.plot.data, curves):
-                trace.x, trace.y = steps, losses
-        self.bar.value, self.note.value = step, note
+                trace.x = steps
+                trace.y = losses
+        self.bar.value = step
+        self.note.value = note
 
     def replace(self, figure: Any) -> None:
         """Put a plain figure in the place of everything live."""
-        self.handle.update(
-            figure._repr_mimebundle_(), raw=True
-        )  # a figure itself would add an output
-        # The plot itself stays open: the browser may still send its size, which a closed one
-        # answers with an error.
+        # Its data, not the figure itself, which would add an output.
+        self.handle.update(figure._repr_mimebundle_(), raw=True)
+        # The plot stays open: the browser may still send its size, which a closed widget answers
+        # with an error.
         for widget in (self.bar, self.note, self.button, self.box):
             widget.close()
-
-
-_PATH = re.compile(r"<path (?:class='[^']*' )?d='([^']*)' ([^>]*?) ?/>\n?")
-_DEFAULTS = (
-    "fill-rule:evenodd;",
-    "stroke-linecap:butt;",
-    "stroke-linejoin:miter;",
-    "stroke-miterlimit:10;",
-)

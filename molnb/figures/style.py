@@ -1,18 +1,18 @@
-"""One look for all figures: colours, fonts, axes, names of terms with their units."""
+"""One look for all figures: colours, fonts, axes, names of terms with their units.
+
+Colours are Okabe and Ito's, which colour-blind readers can tell apart; text is large enough for a
+projector.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.subplots import make_subplots
 
 from ..errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 POINTS = 300  # of a curve that is averaged for display
@@ -26,7 +26,7 @@ TERMS = {
     "distance_l1_angstrom": "distances: L1 (Å)",
 }
 
-_GLOW = ", ".join(["0 0 3px white"] * 4)  # behind words that lie on a curve
+GLOW = ", ".join(["0 0 3px white"] * 4)  # behind words that lie on a curve
 
 _axis = {
     "showline": True,
@@ -55,15 +55,21 @@ pio.templates["molnb"] = go.layout.Template(
 )
 
 
+def with_unit(name: str, unit: str) -> str:
+    """A quantity as an axis names it, `gap (eV)`; numbers without a unit ("" or "1") stay bare."""
+    return name if unit in ("", "1") else f"{name} ({unit})"
+
+
 def term_label(name: str) -> str:
-    """What a logged term is called on an axis, with its unit."""
-    label, mae, unit = name.partition("_mae_")
-    if mae:
-        return f"{label.replace('_', ' ')}: mean absolute error ({unit})"
+    """The words of an axis for a logged term, with its unit."""
+    label, is_error, unit = name.partition("_mae_")
+    if is_error:
+        return with_unit(f"{label.replace('_', ' ')}: mean absolute error", unit)
     return TERMS.get(name, name.replace("_", " "))
 
 
-def _baseline_label(term: str, kind: str) -> str:
+def baseline_label(term: str, kind: str) -> str:
+    """The words beside a baseline of a term; kinds are those that a run stores."""
     if kind in ("mean", "lookup"):
         return {"mean": "training mean", "lookup": "lookup table"}[kind]
     if term.startswith("token"):
@@ -71,14 +77,17 @@ def _baseline_label(term: str, kind: str) -> str:
     return "identity"
 
 
-def _panels(
+def panels(
     titles: Sequence[str], columns: int, height: int
 ) -> tuple[go.Figure, list[dict[str, int]]]:
-    """An empty figure of small multiples, and the row and column of each."""
+    """An empty figure of small multiples, and the row and column of each, one a title.
+
+    `height` is that of a row in pixels.
+    """
     if not titles:
         raise InputError("there is nothing to plot: the table has no column of this kind")
     columns = min(columns, len(titles))
-    rows = -(-len(titles) // columns)
+    rows = -(-len(titles) // columns)  # rounded up
     figure = make_subplots(
         rows,
         columns,
@@ -88,4 +97,5 @@ def _panels(
     )
     figure.update_layout(template="molnb", height=height * rows + 70)
     figure.update_annotations(font_size=15)
-    return figure, [{"row": i // columns + 1, "col": i % columns + 1} for i in range(len(titles))]
+    positions = [{"row": i // columns + 1, "col": i % columns + 1} for i in range(len(titles))]
+    return figure, positions

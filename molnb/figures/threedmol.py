@@ -1,5 +1,4 @@
-"""3Dmol.js, which draws molecules in 3D in a browser: fetched once at set-up, checked, kept beside
-JupyterLab.
+"""3Dmol.js, which draws molecules in 3D in a browser: fetched at set-up and kept by JupyterLab.
 
 It comes from npm (through the `npm` command, which knows about mirrors, or else from the registry's
 address) or from its public address, and only with the expected SHA-256. Beside it lies an extension
@@ -37,6 +36,7 @@ EXTENSION = "molnb-3dmol"
 SOURCE = Path(__file__).with_name("labextension")
 HOW_TO = "python -m molnb setup-viewer"
 TIMEOUT_SECONDS = 30
+_FETCH_ERRORS = (OSError, KeyError, ValueError, subprocess.SubprocessError, tarfile.TarError)
 
 
 def find_viewer() -> Path | None:
@@ -61,38 +61,33 @@ def _extension_folders() -> list[Path]:
 def install_viewer(again: bool = False) -> Path:
     """Put 3Dmol.js and the extension where JupyterLab finds them; returns the script.
 
-    What is there already is kept (`again` fetches it anew). Raises InputError, with what each
-    source said, where none of them answers: everything else works without it, molecules are then
+    What is there already is kept (`again` fetches it anew). Raises InputError, with the error of
+    each source, where none of them answers: everything else works without it, molecules are then
     drawn.
     """
-    found = find_viewer()
-    if found and not again and _digest(found.read_bytes()) == SHA256[SCRIPT]:
-        _copy_extension(found.parent.parent)
-        return found
-    said = []
-    for name, fetch in (
-        ("npm", _from_npm),
-        ("registry.npmjs.org", _from_registry),
-        ("cdn.jsdelivr.net", _from_public),
-    ):
+    script = find_viewer()
+    if script and not again and _digest(script.read_bytes()) == SHA256[SCRIPT]:
+        _copy_extension(script.parent.parent)
+        return script
+    sources = {
+        "npm": _from_npm,
+        "registry.npmjs.org": _from_registry,
+        "cdn.jsdelivr.net": _from_public,
+    }
+    errors = []
+    for name, fetch in sources.items():
         try:
             return _write(fetch())
-        except (
-            OSError,
-            KeyError,
-            ValueError,
-            subprocess.SubprocessError,
-            tarfile.TarError,
-        ) as error:
-            said.append(f"{name}: {' '.join(str(error).split())[:80]}")
+        except _FETCH_ERRORS as error:
+            errors.append(f"{name}: {' '.join(str(error).split())[:80]}")
     raise InputError(
-        f"3Dmol.js {VERSION} could not be fetched ({'; '.join(said)}). Molecules will be drawn, not turnable; "
-        f"with a network run: {HOW_TO}"
+        f"3Dmol.js {VERSION} could not be fetched ({'; '.join(errors)}). "
+        f"Molecules will be drawn, not turnable; with a network run: {HOW_TO}"
     )
 
 
 def _from_npm() -> dict[str, bytes]:
-    """Through the npm command: follows the user's registry and proxy."""
+    """Script and licence through the npm command, which follows the user's registry and proxy."""
     npm = shutil.which("npm")
     if npm is None:
         raise OSError("not installed")
@@ -108,7 +103,8 @@ def _from_npm() -> dict[str, bytes]:
         subprocess.run(
             command, check=True, capture_output=True, timeout=2 * TIMEOUT_SECONDS, cwd=folder
         )
-        return _unpacked(next(Path(folder).glob("*.tgz"), Path(folder, "nothing.tgz")).read_bytes())
+        archive = next(Path(folder).glob("*.tgz"), Path(folder, "nothing.tgz"))
+        return _unpacked(archive.read_bytes())
 
 
 def _from_registry() -> dict[str, bytes]:
@@ -120,8 +116,9 @@ def _from_public() -> dict[str, bytes]:
 
 
 def _get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 (https, constants above)
-        return answer.read()
+    # Only https addresses that stand above.
+    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
+        return response.read()
 
 
 def _unpacked(archive: bytes) -> dict[str, bytes]:
@@ -132,8 +129,9 @@ def _unpacked(archive: bytes) -> dict[str, bytes]:
 
 
 def _write(files: dict[str, bytes]) -> Path:
-    """Check what was fetched and put it, with the extension, into the first folder that can be
-    written.
+    """Put fetched files and the extension into the first folder that can be written.
+
+    Raises ValueError where a file has not the expected SHA-256.
     """
     for name, content in files.items():
         if _digest(content) != SHA256[name]:
@@ -162,9 +160,8 @@ def _writable(folders: list[Path]) -> Iterator[Path]:
 
 
 def _copy_extension(folder: Path) -> None:
-    with contextlib.suppress(
-        PermissionError
-    ):  # of an administrator, with the script: then it is there already
+    # Where an administrator owns the folder, the extension came with the script.
+    with contextlib.suppress(PermissionError):
         shutil.copytree(SOURCE, folder, dirs_exist_ok=True)
 
 

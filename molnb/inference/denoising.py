@@ -1,9 +1,8 @@
-"""What a pretrained model makes of a disturbed molecule: the true, the noisy and the predicted
-geometry of each.
+"""What a pretrained model makes of a disturbed molecule: true, noisy and predicted geometry of
+each.
 
 Pretraining moves atoms by random noise and asks the model to move them back. Here single molecules
-are asked that question, at a noise of one's choice, and the answers are kept to be looked at and
-measured.
+are asked that, at a noise of one's choice, and the answers are kept to be looked at and measured.
 """
 
 from __future__ import annotations
@@ -17,27 +16,28 @@ import torch
 
 from ..data.dataset import Corpus
 from ..errors import InputError
-from ..models.model import run_encoder
 from ..objectives.pretraining import Pretrain
+from ..shapes import Float
 from ..shards import Shards
 from .predictor import TrainedModel
 
 
 class Denoised(NamedTuple):
-    """One molecule: coordinates in Å of the atoms the model sees, `noisy` laid over `true` as in
-    training.
+    """One molecule: coordinates in Å of the atoms the model sees.
+
+    `noisy` is laid over `true` as in training.
     """
 
     smiles: str
-    true: np.ndarray
-    noisy: np.ndarray
-    predicted: np.ndarray
+    true: Float[np.ndarray, "atom 3"]
+    noisy: Float[np.ndarray, "atom 3"]
+    predicted: Float[np.ndarray, "atom 3"]
 
-    def left(self) -> np.ndarray:
+    def left(self) -> Float[np.ndarray, " atom"]:
         """How far each atom still is from its true place (Å)."""
         return np.linalg.norm(self.predicted - self.true, axis=1)
 
-    def moved(self) -> np.ndarray:
+    def moved(self) -> Float[np.ndarray, " atom"]:
         """How far noise had moved each atom (Å): what is left when nothing is done."""
         return np.linalg.norm(self.noisy - self.true, axis=1)
 
@@ -51,42 +51,41 @@ def denoise(
     seed: int = 0,
     features: bool = True,
 ) -> list[Denoised]:
-    """Ask a pretrained model to undo noise in molecules of a corpus, given by their place in it; no
-    atom is masked.
+    """Molecules of a corpus, by their place in it, with noise that a pretrained model undoes.
 
-    Noise (standard deviation of a coordinate) is that of its pretraining unless given; it depends
-    on (seed, molecule) only, so two noise levels move atoms in the same directions. Without
-    `features` the model does not see the bonds.
+    No atom is masked. Noise (standard deviation of a coordinate) is that of its pretraining unless
+    given; it depends on (seed, molecule) only, so two noise levels move atoms in the same
+    directions. Without `features` the model does not see the bonds. Raises InputError for a model
+    that does not move atoms.
     """
     objective = model.config.objective
-    if not isinstance(objective, Pretrain):
+    if not isinstance(objective, Pretrain) or "movement" not in model.model.heads:
         raise InputError(
-            f"{model.run.path} learnt labels and moves no atoms: name a run of pretrain_tiny or the like"
+            f"{model.run.path} moves no atoms: name a run of pretrain_tiny or the like"
         )
     noise = objective.noise_angstrom if noise_angstrom is None else noise_angstrom
     objective = replace(objective, mask_share=0.0, noise_angstrom=noise)
     batch = Corpus([shards], model.config.model.hydrogens).batch(np.asarray(ids))
-    question = objective.ask(batch, seed, 0, drop_features=0.0 if features else 1.0)
-    answer = (
-        run_encoder(model.model.encoder.eval(), question.to(model.device))
-        .coords.float()
-        .cpu()
-        .numpy()
-    )
-    smiles, found, start = shards.smiles(), [], 0
-    for row, (number, n) in enumerate(zip(batch.ids.tolist(), batch.n_atoms.tolist())):
-        own = slice(start, start := start + n)
-        true = batch.coords[own].numpy()
-        noisy = question.noisy[own].numpy()
-        found.append(Denoised(smiles[number], true - true.mean(0), noisy, answer[row, :n]))
-    return found
+    masked = objective.corrupt(batch, seed, 0, drop_features=0.0 if features else 1.0)
+    output = model.model.eval()(masked.to(model.device)).outputs["movement"]
+    predicted = output.float().cpu().numpy()
+    ends = np.cumsum(batch.n_atoms.numpy())
+    smiles = shards.smiles()
+    molecules = []
+    for number, end, n_atom in zip(batch.ids.tolist(), ends, batch.n_atoms.tolist()):
+        atoms = slice(end - n_atom, end)
+        true = batch.coords[atoms].numpy()
+        denoised = Denoised(
+            smiles[number], true - true.mean(0), masked.noisy[atoms].numpy(), predicted[atoms]
+        )
+        molecules.append(denoised)
+    return molecules
 
 
-def mean_left(answers: Sequence[Denoised]) -> tuple[float, float]:
-    """Mean distance of an atom from its true place (Å): in the prediction, and in what the model
-    was given.
+def mean_left(molecules: Sequence[Denoised]) -> tuple[float, float]:
+    """Mean distance of an atom from its true place (Å): as predicted, and as the model was given
+    it.
     """
-    return tuple(
-        float(np.concatenate(values).mean())
-        for values in zip(*((a.left(), a.moved()) for a in answers))
-    )
+    left = np.concatenate([molecule.left() for molecule in molecules])
+    moved = np.concatenate([molecule.moved() for molecule in molecules])
+    return float(left.mean()), float(moved.mean())

@@ -1,16 +1,15 @@
-"""Molecules made ready for the encoder: standardised, featurised, with one geometry, in chunks and
-on many processes.
+"""Molecules made ready for an encoder: standardized, featurized, with one geometry.
 
 A molecule is treated as in curation (neutral parent, canonical SMILES, one conformer seeded by it),
 so any spelling and any numbering of its atoms gives the same answer. What cannot be used becomes
-the text of its error.
+the text of its error. Many molecules go in chunks, on many processes.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Future
 from typing import NamedTuple
 
 import numpy as np
@@ -25,58 +24,73 @@ from ..chemistry.standardization import StandardizedMolecule, standardize
 from ..data.batch import MolBatch
 from ..errors import InputError
 from ..processes import Pool
+from ..shapes import Float, Int
 
 CONFORMERS = ("new", "given")
-CHUNK = 512  # rows prepared and answered together
-_PIECE = 64  # rows that a worker prepares in one call
+MAX_HEAVY_ATOMS = 64
+CHUNK = 512  # rows featurized and answered together
+_PIECE = 64  # rows that a worker featurizes in one call
+_CHUNKS_AHEAD = 2
 
-MoleculeInput = (
-    str | Chem.Mol | MoleculeError | None
-)  # a Failure is a row that could not even be read
+# A MoleculeError is a row that could not even be read.
+MoleculeInput = str | Chem.Mol | MoleculeError | None
+
+# Arrays of a molecule by what they belong to; of atoms and bonds the heavy ones come first.
+_ATOM_ARRAYS = ("numbers", "atom_feats")
+_BOND_ARRAYS = ("bonds", "bond_feats")
 
 
 class FeaturizedMolecule(NamedTuple):
-    """A molecule ready for the encoder; `place` is each canonical atom's number among the
-    input's heavy atoms.
+    """A molecule ready for an encoder.
+
+    `place` is each canonical atom's number among the `n_input` heavy atoms of the input; `arrays`
+    are those of `chemistry.features.molecule_arrays`; `coords` (Å) may lack the hydrogens.
     """
 
     smiles: str
-    place: np.ndarray
+    place: Int[np.ndarray, " heavy"]
     n_input: int
     arrays: dict
-    coords: np.ndarray
+    coords: Float[np.ndarray, "atom 3"]
+
+    @property
+    def n_heavy(self) -> int:
+        return self.arrays["n_heavy"]
 
 
 def featurize(
-    molecule: MoleculeInput, max_heavy_atoms: int = 64, conformer: str = "new"
+    molecule: MoleculeInput, max_heavy_atoms: int = MAX_HEAVY_ATOMS, conformer: str = "new"
 ) -> FeaturizedMolecule:
-    """Standardise and embed one molecule; raises Failure with its step and reason.
+    """Standardize and embed one molecule; raises MoleculeError with its step and reason.
 
     A SMILES or an RDKit molecule gets the conformer that curation would give it. With
     ``conformer="given"`` an RDKit molecule keeps the coordinates of its first conformer, which must
     be 3D; its stereo is taken as drawn, and not compared with them. Hydrogens then have coordinates
     only if they all stand in the molecule.
     """
-    given = _opened(molecule)
-    heavy = np.cumsum([a.GetAtomicNum() != 1 for a in given.GetAtoms()])
-    standard = standardize(given, max_heavy_atoms)
+    mol = _as_mol(molecule)
+    n_heavy_before = np.cumsum([atom.GetAtomicNum() != 1 for atom in mol.GetAtoms()])
+    standard = standardize(mol, max_heavy_atoms)
     arrays = molecule_arrays(standard.mol)
     if conformer == "given":
-        coords = _own_coords(given, standard, arrays)
+        coords = _given_coords(mol, standard, arrays)
     else:
         coords = make_conformer(standard.smiles).coords
-    place = heavy[np.asarray(standard.order)] - 1
     return FeaturizedMolecule(
-        standard.smiles, place, int(heavy[-1]), arrays, np.asarray(coords, np.float32)
+        smiles=standard.smiles,
+        place=n_heavy_before[np.asarray(standard.order)] - 1,
+        n_input=int(n_heavy_before[-1]),
+        arrays=arrays,
+        coords=np.asarray(coords, np.float32),
     )
 
 
-def _opened(molecule: MoleculeInput) -> Chem.Mol:
-    """The molecule of whatever was given, each atom knowing its index."""
+def _as_mol(molecule: MoleculeInput) -> Chem.Mol:
+    """The RDKit molecule of an input, each atom knowing its index."""
     if isinstance(molecule, MoleculeError):
         raise molecule
     if isinstance(molecule, Chem.Mol):
-        return _sanitised(molecule)
+        return _sanitized(molecule)
     if molecule is None or isinstance(molecule, str):
         return parse_smiles(molecule or "")
     raise MoleculeError(
@@ -85,133 +99,154 @@ def _opened(molecule: MoleculeInput) -> Chem.Mol:
 
 
 @guarded("sanitisation failed")
-def _sanitised(mol: Chem.Mol) -> Chem.Mol:
+def _sanitized(mol: Chem.Mol) -> Chem.Mol:
     copy = Chem.Mol(mol)
     Chem.SanitizeMol(copy)
     return numbered(copy)
 
 
-def _own_coords(given: Chem.Mol, standard: StandardizedMolecule, arrays: dict) -> np.ndarray:
-    """Coordinates (Å, centred) that the molecule came with: all atoms if its hydrogens are
-    there, else heavy ones.
+def _given_coords(
+    mol: Chem.Mol, standard: StandardizedMolecule, arrays: Mapping
+) -> Float[np.ndarray, "atom 3"]:
+    """Coordinates (Å, centred) that a molecule came with, in canonical order.
+
+    Those of all atoms if its hydrogens are there, else of heavy ones.
     """
-    if not given.GetNumConformers():
+    if not mol.GetNumConformers():
         raise MoleculeError("no 3D coordinates", "the molecule has no conformer")
-    conformer = given.GetConformer()
+    conformer = mol.GetConformer()
     if not conformer.Is3D():
         raise MoleculeError("no 3D coordinates", "its conformer is a drawing in two dimensions")
-    positions, order = conformer.GetPositions(), np.asarray(standard.order, int)
+    positions = conformer.GetPositions()
     squared = np.sum((positions[:, None] - positions[None]) ** 2, axis=-1)
     np.fill_diagonal(squared, np.inf)
     if not np.isfinite(positions).all() or squared.min(initial=np.inf) < CLASH_ANGSTROM**2:
         raise MoleculeError(
             "no 3D coordinates", "coordinates are not finite, or two atoms coincide"
         )
+    order = np.asarray(standard.order, int)
     coords = positions[order]
-    hydrogens = [
-        [n.GetIdx() for n in given.GetAtomWithIdx(int(i)).GetNeighbors() if n.GetAtomicNum() == 1]
-        for i in order
-    ]
+    hydrogens = [_hydrogens_of(mol.GetAtomWithIdx(int(index))) for index in order]
     owners = arrays["parent"][arrays["n_heavy"] :]
-    if [len(h) for h in hydrogens] == np.bincount(owners, minlength=len(order)).tolist():
-        coords = np.concatenate(
-            [coords, positions[[i for h in hydrogens for i in h]].reshape(-1, 3)]
-        )
+    n_expected = np.bincount(owners, minlength=len(order)).tolist()
+    if [len(indices) for indices in hydrogens] == n_expected:
+        of_hydrogens = positions[list(itertools.chain(*hydrogens))].reshape(-1, 3)
+        coords = np.concatenate([coords, of_hydrogens])
     return coords - coords.mean(axis=0)
 
 
+def _hydrogens_of(atom: Chem.Atom) -> list[int]:
+    return [n.GetIdx() for n in atom.GetNeighbors() if n.GetAtomicNum() == 1]
+
+
 def featurize_all(
-    molecules: Sequence[MoleculeInput], max_heavy_atoms: int = 64, conformer: str = "new"
+    molecules: Sequence[MoleculeInput],
+    max_heavy_atoms: int = MAX_HEAVY_ATOMS,
+    conformer: str = "new",
 ) -> list[FeaturizedMolecule | str]:
     """`featurize` for a list; what fails is its error message."""
-    found: list[FeaturizedMolecule | str] = []
+    featurized: list[FeaturizedMolecule | str] = []
     for molecule in molecules:
         try:
-            found.append(featurize(molecule, max_heavy_atoms, conformer))
-        except MoleculeError as failure:
-            found.append(str(failure))
-    return found
+            featurized.append(featurize(molecule, max_heavy_atoms, conformer))
+        except MoleculeError as error:
+            featurized.append(str(error))
+    return featurized
 
 
 def flat_batch(molecules: Sequence[FeaturizedMolecule], hydrogens: bool) -> MolBatch:
-    """Prepared molecules as one flat batch, with hydrogens if the model sees them."""
+    """Featurized molecules as one flat batch, with hydrogens if the model sees them."""
 
-    def join(name: str, count: str) -> torch.Tensor:
-        kept = [
-            m.arrays[name] if hydrogens else m.arrays[name][: m.arrays[count]] for m in molecules
-        ]
+    def joined(arrays: list[np.ndarray], n_heavy: list[int]) -> torch.Tensor:
+        kept = arrays if hydrogens else [a[:n] for a, n in zip(arrays, n_heavy)]
         return torch.from_numpy(np.concatenate(kept))
 
-    def counts(name: str, count: str) -> torch.Tensor:
-        return torch.tensor(
-            [len(m.arrays[name]) if hydrogens else m.arrays[count] for m in molecules]
-        )
+    def sizes(arrays: list[np.ndarray], n_heavy: list[int]) -> torch.Tensor:
+        return torch.tensor([len(a) for a in arrays] if hydrogens else n_heavy)
 
-    n_atoms = counts("numbers", "n_heavy")
-    coords = [m.coords if hydrogens else m.coords[: m.arrays["n_heavy"]] for m in molecules]
-    return MolBatch(
-        ids=torch.arange(len(molecules)),
-        n_atoms=n_atoms,
-        n_bonds=counts("bonds", "n_heavy_bonds"),
-        numbers=join("numbers", "n_heavy"),
-        feats=join("atom_feats", "n_heavy"),
-        coords=torch.from_numpy(np.concatenate(coords)),
-        bonds=join("bonds", "n_heavy_bonds").to(torch.int64),
-        bond_feats=join("bond_feats", "n_heavy_bonds"),
-        labels={},
-        longest=int(n_atoms.max()),
-    )
+    n_heavy = [m.n_heavy for m in molecules]
+    n_heavy_bonds = [m.arrays["n_heavy_bonds"] for m in molecules]
+    of = {name: [m.arrays[name] for m in molecules] for name in (*_ATOM_ARRAYS, *_BOND_ARRAYS)}
+    atom = {name: joined(of[name], n_heavy) for name in _ATOM_ARRAYS}
+    atom["coords"] = joined([m.coords for m in molecules], n_heavy)
+    bond = {name: joined(of[name], n_heavy_bonds) for name in _BOND_ARRAYS}
+    bond["bonds"] = bond["bonds"].to(torch.int64)
+    n_atoms = sizes(of["numbers"], n_heavy)
+    molecule = {
+        "ids": torch.arange(len(molecules)),
+        "n_atoms": n_atoms,
+        "n_bonds": sizes(of["bonds"], n_heavy_bonds),
+    }
+    return MolBatch(molecule, atom, bond, labels={}, longest=int(n_atoms.max()))
+
+
+class FeaturizedChunk(NamedTuple):
+    """Some input molecules, and what became of each."""
+
+    molecules: list[MoleculeInput]
+    featurized: list[FeaturizedMolecule | str]
 
 
 def featurize_chunks(
     molecules: Iterable[MoleculeInput], workers: int = 0, conformer: str = "new"
-) -> Iterator[tuple[list[MoleculeInput], list[FeaturizedMolecule | str]]]:
+) -> Iterator[FeaturizedChunk]:
     """Chunks of input and what became of it, in order; a few chunks are under way at a time.
 
-    `workers` processes prepare them; 0 does it here.
+    `workers` processes featurize them; 0 does it here.
     """
     if conformer not in CONFORMERS:
         raise InputError(f"unknown conformer {conformer!r}: choose one of {', '.join(CONFORMERS)}")
     source = iter(molecules)
     chunks = iter(lambda: list(itertools.islice(source, CHUNK)), [])
     if workers == 0:
-        yield from ((chunk, featurize_all(chunk, conformer=conformer)) for chunk in chunks)
+        for chunk in chunks:
+            yield FeaturizedChunk(chunk, featurize_all(chunk, conformer=conformer))
         return
     with Pool(workers) as pool:
-        under_way: list = []
+        under_way: list[_UnderWay] = []
         for chunk in chunks:
-            pieces = [(chunk[i : i + _PIECE], 64, conformer) for i in range(0, len(chunk), _PIECE)]
-            under_way.append(
-                (chunk, pieces, [pool.submit(featurize_all, *piece) for piece in pieces])
-            )
-            if len(under_way) > 2:
-                yield _collect(pool, under_way)
-        while under_way:
-            yield _collect(pool, under_way)
+            under_way.append(_begin(pool, chunk, conformer))
+            if len(under_way) > _CHUNKS_AHEAD:
+                yield _collect(pool, under_way.pop(0))
+        for begun in under_way:
+            yield _collect(pool, begun)
 
 
-def _collect(
-    pool: Pool, under_way: list
-) -> tuple[list[MoleculeInput], list[FeaturizedMolecule | str]]:
-    chunk, pieces, futures = under_way.pop(0)
-    found: list[FeaturizedMolecule | str] = []
-    for piece, future in zip(pieces, futures):
+class _UnderWay(NamedTuple):
+    """A chunk in the hands of workers, in pieces."""
+
+    chunk: list[MoleculeInput]
+    pieces: list[list[MoleculeInput]]
+    futures: list[Future]
+    conformer: str
+
+
+def _begin(pool: Pool, chunk: list[MoleculeInput], conformer: str) -> _UnderWay:
+    pieces = [chunk[first : first + _PIECE] for first in range(0, len(chunk), _PIECE)]
+    futures = [pool.submit(featurize_all, p, MAX_HEAVY_ATOMS, conformer) for p in pieces]
+    return _UnderWay(chunk, pieces, futures, conformer)
+
+
+def _collect(pool: Pool, begun: _UnderWay) -> FeaturizedChunk:
+    featurized: list[FeaturizedMolecule | str] = []
+    for piece, future in zip(begun.pieces, begun.futures):
         try:
-            found += future.result()
+            featurized += future.result()
         except BrokenExecutor:  # RDKit took a worker with it, and with it whatever was under way
-            found += _again(pool, *piece)
-    return chunk, found
+            featurized += _again(pool, piece, begun.conformer)
+    return FeaturizedChunk(begun.chunk, featurized)
 
 
-def _again(pool: Pool, piece: list, *settings) -> list[FeaturizedMolecule | str]:
-    """A piece whose worker died, once more with nothing beside it; halved until the one row is
-    found.
-    """
+def _again(
+    pool: Pool, piece: list[MoleculeInput], conformer: str
+) -> list[FeaturizedMolecule | str]:
+    """A piece whose worker died, once more with nothing beside it; halved to find the one row."""
     pool.restart()
     try:
-        return pool.submit(featurize_all, piece, *settings).result()
+        return pool.submit(featurize_all, piece, MAX_HEAVY_ATOMS, conformer).result()
     except BrokenExecutor:
         if len(piece) == 1:
             return ["worker died (machine-dependent)"]
         middle = len(piece) // 2
-        return _again(pool, piece[:middle], *settings) + _again(pool, piece[middle:], *settings)
+        first, second = piece[:middle], piece[middle:]
+        return _again(pool, first, conformer) + _again(pool, second, conformer)

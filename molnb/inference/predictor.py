@@ -1,7 +1,7 @@
-"""Use a trained run: embeddings and predictions for any molecules, in the order and the atom order
-they were given.
+"""A trained run put to use: embeddings and predictions for any molecules, in the order they were
+given.
 
-SMILES and RDKit molecules are treated as in curation (`prepared`), so any spelling gives the same
+SMILES and RDKit molecules are treated as in curation (`featurizer`), so any spelling gives the same
 answer; curated molecules are read from their shards. What cannot be used gets an error in its row,
 and the others go on. What training never saw contributes nothing, and is named (`unseen`).
 """
@@ -15,41 +15,38 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import torch
 from rdkit import Chem
 
 from ..chemistry.failures import MoleculeError
-from ..data.batch import MolBatch
+from ..data.batch import MolBatch, every_index, owner_of, square_index
 from ..data.dataset import Corpus
-from ..data.masked import MaskedBatch
+from ..data.masked import unmasked
 from ..data.sampling import size_buckets
 from ..errors import InputError
-from ..models.heads import every_index
-from ..models.model import run_encoder
-from ..objectives.supervised import Supervised
+from ..models.model import Model
+from ..objectives.supervised import Supervised, in_units
 from ..objectives.targets import ScaledTask
+from ..shapes import Float, Int
 from ..shards import Shards
-from ..training.device import autocast, choose_device, keep_freed_memory
+from ..training.config import RunConfig
+from ..training.device import autocast, choose_device
 from ..training.runs import Run, find_run
-from ..training.unseen import Unseen
-from .featurizer import (
-    FeaturizedMolecule,
-    MoleculeInput,
-    featurize_chunks,
-    flat_batch,
-)
+from .featurizer import FeaturizedMolecule, MoleculeInput, featurize_chunks, flat_batch
 
 EMBED_LEVELS = ("molecule", "atom", "pair")
-MAX_NUMBERS = (
-    2**24
-)  # of output that is held at once while answers are streamed (64 MiB), or one molecule
+MAX_NUMBERS = 2**24  # of output that is held while rows are streamed (64 MiB), or one molecule
 _STORED = 4096  # curated molecules read together
+
+Molecules = str | Chem.Mol | Sequence[str | Chem.Mol]
 
 
 class PredictionRow(NamedTuple):
-    """One row of output: `values` by column, or an `error` and no values; `unseen` features
-    contributed nothing.
+    """One row of output: `values` by column, or an `error` and no values.
+
+    Features of the molecule that are `unseen` contributed nothing.
     """
 
     row: int
@@ -60,38 +57,42 @@ class PredictionRow(NamedTuple):
     unseen: tuple[str, ...] = ()
 
 
+class _Result(NamedTuple):
+    """Values of one molecule by column, and its unseen features."""
+
+    values: dict[str, np.ndarray | float]
+    unseen: tuple[str, ...]
+
+
 class TrainedModel:
-    """A run's model with its vocabulary and scales: `embed` and `predict` take SMILES, molecules
-    or shards.
-    """
+    """A run's model with its scales: `embed` and `predict` take SMILES, molecules or shards."""
 
     def __init__(self, run: Run, device: str = "auto"):
-        self.run, self.config, self.device = run, run.config, choose_device(device)
-        keep_freed_memory()
+        self.run = run
+        self.config = run.config
+        self.device = choose_device(device)
         self.model = run.load_model().to(self.device)
-        self.unseen = Unseen.named(
-            run.unseen(), self.config.model.conventions.chirality == "parity"
-        )
 
     @property
     def tasks(self) -> tuple[ScaledTask, ...]:
+        """The tasks that it predicts; none for a run without labels."""
         objective = self.config.objective
         return objective.tasks_scaled if isinstance(objective, Supervised) else ()
 
     def embed(
         self,
-        molecules: str | Chem.Mol | Sequence[str | Chem.Mol] | Shards,
+        molecules: Molecules | Shards,
         level: str = "molecule",
         conformer: str = "new",
-    ) -> np.ndarray | list[np.ndarray | None]:
-        """Encoder output as float32: `[molecule, d_atom]`, or a list of arrays, one a molecule.
+    ) -> Float[np.ndarray, "molecule d"] | list[np.ndarray | None]:
+        """Encoder output as float32: `[molecule, d]`, or a list of arrays, one a molecule.
 
-        Level "atom" gives `[heavy atom, d_atom]`, level "pair" `[heavy atom, heavy atom, d_pair]`;
-        the pair track is not symmetric: row i, column j as in the encoder. Rows are in input order;
-        atoms are the heavy atoms in the order of the SMILES or RDKit molecule given (its hydrogens
-        are left out, also where the model sees hydrogens), and for `Shards` in the order of the
-        stored SMILES and arrays. NaN (None in lists) where a molecule failed, and NaN for atoms of
-        removed salts; `answers` also gives the reasons. Atoms that the symmetry of the graph makes
+        Level "atom" gives `[heavy atom, d]`, level "pair" `[heavy atom, heavy atom, d]`; pairs need
+        not be symmetric: row i, column j as in the encoder. Rows are in input order; atoms are the
+        heavy atoms in the order of the SMILES or RDKit molecule given (its hydrogens are left out,
+        also where the model sees hydrogens), and for `Shards` in the order of the stored SMILES and
+        arrays. NaN (None in lists) where a molecule failed, and NaN for atoms of removed salts;
+        `embedding_rows` also gives the reasons. Atoms that the symmetry of the graph makes
         equivalent have different places in a conformer, and any of them may come first.
 
         A SMILES and an RDKit molecule get the conformer that curation would give them. With
@@ -99,103 +100,115 @@ class TrainedModel:
         theirs.
         """
         if isinstance(molecules, Shards):
-            rows = self.stored_answers(molecules, level)
+            rows = self.stored_embedding_rows(molecules, level)
         else:
-            rows = self.answers(_as_list(molecules), level, conformer=conformer)
-        values = [r.values["embedding"] if r.values else None for r in rows]
+            rows = self.embedding_rows(_as_list(molecules), level, conformer=conformer)
+        arrays = [row.values["embedding"] if row.values else None for row in rows]
         if level != "molecule":
-            return values
-        found = np.full((len(values), self.config.model.d_atom), np.nan, np.float32)
-        for row, value in zip(found, values):
-            if value is not None:
-                row[:] = value
-        return found
+            return arrays
+        embeddings = np.full((len(arrays), self._width(level)), np.nan, np.float32)
+        for embedding, array in zip(embeddings, arrays):
+            if array is not None:
+                embedding[:] = array
+        return embeddings
 
-    def predict(
-        self, molecules: str | Chem.Mol | Sequence[str | Chem.Mol], conformer: str = "new"
-    ) -> dict[str, np.ndarray | list]:
-        """Labels in their units, one entry `<label>_<unit>` each; NaN or None where a molecule
-        failed.
+    def predict(self, molecules: Molecules, conformer: str = "new") -> pd.DataFrame:
+        """Labels in their units, a row a molecule in input order, a column `<label>_<unit>` a
+        label.
 
-        Atom labels follow the input's atom order; bond and pair labels follow the standardised
-        SMILES of `answers`.
+        Labels of atoms, bonds and pairs are arrays, one in each cell. Atom labels follow the
+        input's atom order, bond and pair labels the standardized SMILES in the column `smiles`.
+        Missing where a molecule failed; the column `error` says why.
         """
-        rows = list(self.answers(_as_list(molecules), None, conformer=conformer))
-        found: dict[str, np.ndarray | list] = {}
+        rows = list(self.prediction_rows(_as_list(molecules), conformer=conformer))
+        table: dict[str, list | np.ndarray] = {"smiles": [row.smiles for row in rows]}
         for task in self.tasks:
             for name in prediction_columns(task):
-                values = [r.values[name] if r.values else None for r in rows]
-                if task.level == "molecule":
-                    values = np.array([np.nan if v is None else v for v in values])
-                found[name] = values
-        return found
+                cells = [row.values[name] if row.values else None for row in rows]
+                scalar = task.level == "molecule"
+                table[name] = np.array(cells, float) if scalar else cells
+        table["error"] = [row.error for row in rows]
+        return pd.DataFrame(table)
 
-    def embed_shards(self, shards: Shards) -> np.ndarray:
-        """Embeddings `[molecule, d_atom]` of curated molecules from the geometries on disk, in
-        sample order.
-        """
-        return self.embed(shards)
-
-    def answers(
+    def embedding_rows(
         self,
         molecules: Iterable[MoleculeInput],
-        level: str | None,
+        level: str,
         workers: int = 0,
         conformer: str = "new",
     ) -> Iterator[PredictionRow]:
-        """Stream answers in input order: embeddings of a level, or predictions where `level` is
-        None.
+        """Stream embeddings of a level in input order; reads ahead a few chunks only.
 
-        Reads ahead a few chunks only. `workers` processes prepare conformers; 0 prepares them here.
+        `workers` processes make conformers; 0 makes them here.
         """
-        self.check_level(level)
-        row = itertools.count()
-        for given, prepared in featurize_chunks(molecules, workers, conformer):
-            prepared = [self._with_hydrogens(m) for m in prepared]
-            values = self._evaluated(
-                [m for m in prepared if isinstance(m, FeaturizedMolecule)], level
+        check_level(level)
+        return self._rows(molecules, level, workers, conformer)
+
+    def prediction_rows(
+        self, molecules: Iterable[MoleculeInput], workers: int = 0, conformer: str = "new"
+    ) -> Iterator[PredictionRow]:
+        """Stream predicted labels in input order, likewise."""
+        self.check_predicts()
+        return self._rows(molecules, None, workers, conformer)
+
+    def stored_embedding_rows(self, shards: Shards, level: str) -> Iterator[PredictionRow]:
+        """Stream embeddings of curated molecules from the geometries on disk.
+
+        `row` is that of the source.
+        """
+        check_level(level)
+        return self._stored_rows(shards, level)
+
+    def check_predicts(self) -> None:
+        """Refuse to predict with a run that learnt no labels."""
+        if not self.tasks:
+            raise InputError(
+                f"{self.run.path} was trained without labels, so it has nothing to predict: use embed, "
+                "or train a preset with labels (`molnb train labels_tiny`)"
             )
-            for what, molecule in zip(given, prepared):
-                if isinstance(molecule, FeaturizedMolecule):
-                    found, unseen = next(values)
-                    yield PredictionRow(
-                        next(row), _as_text(what), molecule.smiles, found, None, unseen
-                    )
-                else:
-                    yield PredictionRow(next(row), _as_text(what), None, None, molecule)
 
-    def stored_answers(self, shards: Shards, level: str) -> Iterator[PredictionRow]:
-        """Stream embeddings of curated molecules from the geometries on disk; `row` is that of
-        the source.
-        """
-        self.check_level(level)
-        corpus = Corpus([shards], self.config.model.hydrogens)
+    def _width(self, level: str) -> int:
+        return self.model.encoder.width(level)
+
+    def _rows(
+        self,
+        molecules: Iterable[MoleculeInput],
+        level: str | None,
+        workers: int,
+        conformer: str,
+    ) -> Iterator[PredictionRow]:
+        """Embeddings of a level, or predictions where it is None."""
+        number = itertools.count()
+        for chunk in featurize_chunks(molecules, workers, conformer):
+            featurized = [self._with_hydrogens(molecule) for molecule in chunk.featurized]
+            usable = [m for m in featurized if isinstance(m, FeaturizedMolecule)]
+            results = self._results(usable, level)
+            for given, molecule in zip(chunk.molecules, featurized):
+                text = _as_text(given)
+                if isinstance(molecule, FeaturizedMolecule):
+                    values, unseen = next(results)
+                    smiles = molecule.smiles
+                    yield PredictionRow(next(number), text, smiles, values, None, unseen)
+                else:
+                    yield PredictionRow(next(number), text, None, None, error=molecule)
+
+    def _stored_rows(self, shards: Shards, level: str) -> Iterator[PredictionRow]:
+        corpus = Corpus([shards], self.config.model.hydrogens, self.config.model.arrays)
         n_heavy = np.asarray(shards.array("n_heavy"), int)
-        about, columns = _stored_rows(shards), ["row", "input_smiles", "smiles"]
+        about = _about_stored(shards)
         for first in range(0, corpus.n, _STORED):
             ids = np.arange(first, min(first + _STORED, corpus.n))
-            for part in np.split(ids, self._portions(n_heavy[ids], level)):
-                found: list = [None] * len(part)
-                for group in size_buckets(corpus.n_atoms[part], self.config.pair_budget):
-                    batch = corpus.batch(part[group])
-                    values = self._embedded(batch, n_heavy[part[group]], level)
-                    for at, value, unseen in zip(group, values, self.unseen.notes(batch)):
-                        found[at] = ({"embedding": value.copy()}, None, unseen)
-                for rest in found:
+            for portion in np.split(ids, self._portions(n_heavy[ids], level)):
+                results: list[_Result | None] = [None] * len(portion)
+                for group in size_buckets(corpus.n_atoms[portion], self.config.pair_budget):
+                    batch = corpus.batch(portion[group])
+                    arrays = self._embedded(batch, n_heavy[portion[group]], level)
+                    unseen = self.model.encoder.unseen_in(batch)
+                    for position, array, names in zip(group, arrays, unseen):
+                        results[position] = _Result({"embedding": array.copy()}, names)
+                for values, unseen in results:
                     stored = next(about)
-                    yield PredictionRow(*(stored[c] for c in columns), *rest)
-
-    def check_level(self, level: str | None) -> None:
-        """Refuse a level of embeddings that does not exist, or predictions (None) of a run
-        without labels.
-        """
-        if level is None and not self.tasks:
-            raise InputError(
-                f"{self.run.path} was trained without labels, so it has nothing to predict: "
-                "use embed, or train a preset with labels (`molnb train labels_tiny`)"
-            )
-        if level is not None and level not in EMBED_LEVELS:
-            raise InputError(f"unknown level {level!r}: choose one of {', '.join(EMBED_LEVELS)}")
+                    yield PredictionRow(**stored, values=values, error=None, unseen=unseen)
 
     def _with_hydrogens(self, molecule: FeaturizedMolecule | str) -> FeaturizedMolecule | str:
         """The molecule, or an error where the model sees hydrogens that have no coordinates."""
@@ -203,88 +216,86 @@ class TrainedModel:
             return molecule
         if len(molecule.coords) == len(molecule.arrays["numbers"]):
             return molecule
-        return str(
-            MoleculeError(
-                "no 3D coordinates", "this model sees hydrogens: add those of the parent in 3D"
-            )
-        )
+        why = "this model sees hydrogens: add those of the parent in 3D"
+        return str(MoleculeError("no 3D coordinates", why))
 
-    def _portions(self, sizes: np.ndarray, level: str | None) -> np.ndarray:
-        """Where to split a sequence of molecules, so that no part's output is too large to be
-        held at once.
-        """
-        c = self.config.model
-        width = {"pair": sizes**2 * c.d_pair, "atom": sizes * c.d_atom}.get(
-            level, np.full(len(sizes), c.d_atom)
-        )
-        splits, held = [], 0
-        for at, numbers in enumerate(width.tolist()):
-            if at and held + numbers > MAX_NUMBERS:
-                splits.append(at)
+    def _portions(self, sizes: Int[np.ndarray, " mol"], level: str | None) -> np.ndarray:
+        """Where to split a sequence of molecules, so that no part's output is too large to hold."""
+        n_row = {"pair": sizes**2, "atom": sizes}.get(level, np.ones(len(sizes), int))
+        width = self._width(level or "molecule")
+        splits = []
+        held = 0
+        for position, count in enumerate((n_row * width).tolist()):
+            if position and held + count > MAX_NUMBERS:
+                splits.append(position)
                 held = 0
-            held += numbers
+            held += count
         return np.array(splits, int)
 
-    def _evaluated(
-        self, molecules: list[FeaturizedMolecule], level: str | None
-    ) -> Iterator[tuple[dict, tuple[str, ...]]]:
-        """Values and unseen features of each molecule, in the order given; batches are by size."""
+    def _results(self, molecules: list[FeaturizedMolecule], level: str | None) -> Iterator[_Result]:
+        """Values of each molecule, in the order given; batches are by size."""
         hydrogens = self.config.model.hydrogens
         sizes = np.array(
-            [len(m.arrays["numbers"]) if hydrogens else m.arrays["n_heavy"] for m in molecules], int
+            [len(m.arrays["numbers"]) if hydrogens else m.n_heavy for m in molecules], int
         )
-        outputs = np.array([m.n_input for m in molecules], int)
-        for part in np.split(np.arange(len(molecules)), self._portions(outputs, level)):
-            found: list = [None] * len(part)
-            for group in size_buckets(sizes[part], self.config.pair_budget):
-                mine = [molecules[i] for i in part[group]]
-                batch = flat_batch(mine, hydrogens)
+        n_output = np.array([m.n_input for m in molecules], int)
+        for portion in np.split(np.arange(len(molecules)), self._portions(n_output, level)):
+            results: list[_Result | None] = [None] * len(portion)
+            for group in size_buckets(sizes[portion], self.config.pair_budget):
+                members = [molecules[i] for i in portion[group]]
+                batch = flat_batch(members, hydrogens)
                 if level is None:
-                    rows = self._predicted(batch, mine)
+                    values = self._predicted(batch, members)
                 else:
-                    values = self._embedded(batch, [m.arrays["n_heavy"] for m in mine], level)
-                    rows = [
-                        {"embedding": _in_input_order(v, m, level)} for v, m in zip(values, mine)
+                    arrays = self._embedded(batch, [m.n_heavy for m in members], level)
+                    values = [
+                        {"embedding": _in_input_order(array, molecule, level)}
+                        for array, molecule in zip(arrays, members)
                     ]
-                for at, values, unseen in zip(group, rows, self.unseen.notes(batch)):
-                    found[at] = (values, unseen)
-            yield from found
+                unseen = self.model.encoder.unseen_in(batch)
+                for position, *result in zip(group, values, unseen):
+                    results[position] = _Result(*result)
+            yield from results
 
     @torch.no_grad()
-    def _embedded(self, batch: MolBatch, n_heavy: Sequence[int], level: str) -> list[np.ndarray]:
-        """The track of a level, its heavy atoms in the order of the batch."""
-        question = _nothing_withheld(batch.to(self.device))
+    def _embedded(
+        self, batch: MolBatch, n_heavy: Sequence[int], level: str
+    ) -> list[Float[np.ndarray, "*atoms d"]]:
+        """Vectors of a level, of heavy atoms in the order of the batch: one array a molecule."""
+        batch = batch.to(self.device)
+        index = square_index(batch) if level == "pair" else every_index(batch, level)
         with autocast(self.device, self.config.precision):
-            tracks = run_encoder(self.model.encoder, question, molecule_only=level != "pair")
-            track = {
-                "molecule": lambda: tracks.molecule,
-                "atom": lambda: tracks.atoms,
-                "pair": lambda: tracks.pairs,
-            }
-            values = track[level]().float().cpu().numpy()
+            encoding = self.model.encoder(unmasked(batch), (level,))
+            rows = encoding.rows(level, index).float().cpu().numpy()
         if level == "molecule":
-            return list(values)
+            return list(rows)
+        n_atoms = batch.n_atoms.cpu().numpy()
+        n_row = n_atoms if level == "atom" else n_atoms**2
+        arrays = np.split(rows, np.cumsum(n_row)[:-1])
         if level == "atom":
-            return [v[1 : 1 + n] for v, n in zip(values, n_heavy)]
-        return [v[1 : 1 + n, 1 : 1 + n] for v, n in zip(values, n_heavy)]
+            return [array[:n] for array, n in zip(arrays, n_heavy)]
+        return [
+            array.reshape(n, n, -1)[:heavy, :heavy]
+            for array, n, heavy in zip(arrays, n_atoms, n_heavy)
+        ]
 
     @torch.no_grad()
-    def _predicted(self, batch: MolBatch, molecules: list[FeaturizedMolecule]) -> list[dict]:
-        question = _nothing_withheld(batch.to(self.device))
+    def _predicted(
+        self, batch: MolBatch, molecules: Sequence[FeaturizedMolecule]
+    ) -> list[dict[str, np.ndarray | float]]:
+        """Every label of each molecule of a batch, by column."""
+        batch = batch.to(self.device)
         with autocast(self.device, self.config.precision):
-            tracks = run_encoder(
-                self.model.encoder, question, all(t.level == "molecule" for t in self.tasks)
-            )
-            rows: list[dict] = [{} for _ in molecules]
-            for task in self.tasks:
-                index = every_index(question.batch, task.level)
-                raw = self.model.heads[task.name](tracks, question.batch, index).float()
-                values = _in_units(task, raw).cpu().numpy()
-                owner = _owner(task.level, question.batch, index).cpu().numpy()
-                for at, molecule in enumerate(molecules):
-                    mine = values[owner == at]
-                    for name, column in zip(prediction_columns(task), mine.T):
-                        rows[at][name] = _as_value(task.level, column, molecule)
+            outputs = self.model(batch, everywhere=True).outputs
+        rows: list[dict[str, np.ndarray | float]] = [{} for _ in molecules]
+        for task in self.tasks:
+            values = in_units(task, outputs[task.key].float()).cpu().numpy()
+            index = every_index(batch, task.level)
+            owner = owner_of(batch, task.level, index).cpu().numpy()
+            for number, molecule in enumerate(molecules):
+                of_molecule = values[owner == number]
+                for name, column in zip(prediction_columns(task), of_molecule.T):
+                    rows[number][name] = _as_value(task.level, column, molecule)
         return rows
 
 
@@ -293,82 +304,106 @@ def load_run(path: str | Path, device: str = "auto") -> TrainedModel:
     return TrainedModel(find_run(path), device)
 
 
-def _nothing_withheld(batch: MolBatch) -> MaskedBatch:
-    """All atoms, all features, the geometry as it is."""
-    visible = torch.ones(batch.n_mol, dtype=torch.bool, device=batch.numbers.device)
-    return MaskedBatch(
-        batch, torch.zeros_like(batch.numbers, dtype=torch.bool), batch.coords, visible, {}
-    )
+def embed(
+    run: str | Path | TrainedModel, molecules: Molecules | Shards, level: str = "molecule"
+) -> Float[np.ndarray, "molecule d"] | list[np.ndarray | None]:
+    """Embeddings of molecules by a trained run (`TrainedModel.embed`)."""
+    model = run if isinstance(run, TrainedModel) else load_run(run)
+    return model.embed(molecules, level)
+
+
+def predict(run: str | Path | TrainedModel, molecules: Molecules) -> pd.DataFrame:
+    """Labels of molecules as a trained run predicts them (`TrainedModel.predict`)."""
+    model = run if isinstance(run, TrainedModel) else load_run(run)
+    return model.predict(molecules)
+
+
+@torch.no_grad()
+def predict_stored(
+    model: Model,
+    config: RunConfig,
+    corpus: Corpus,
+    ids: Int[np.ndarray, " row"],
+    task: str | None = None,
+) -> Float[np.ndarray, "row column"]:
+    """For molecules of a corpus: a task's labels in their unit, or the encoder's molecule vectors.
+
+    Rows are in the order of `ids`; features are visible and coordinates those of the shards.
+    """
+    device = choose_device("auto")
+    model = model.eval().to(device)
+    ids = np.asarray(ids, np.int64)
+    table: np.ndarray | None = None
+    for group in size_buckets(corpus.n_atoms[ids], config.pair_budget):
+        batch = corpus.batch(ids[group]).to(device)
+        with autocast(device, config.precision):
+            if task is None:
+                encoding = model.encoder(unmasked(batch), ("molecule",))
+                rows = encoding.rows("molecule", every_index(batch, "molecule")).float()
+            else:
+                scaled = next(t for t in config.objective.tasks_scaled if t.key == task)
+                output = model(batch, everywhere=True).outputs[task]
+                rows = in_units(scaled, output.float())
+        if table is None:
+            table = np.empty((len(ids), rows.shape[1]), np.float32)
+        table[group] = rows.cpu().numpy()
+    return table
+
+
+def check_level(level: str) -> None:
+    """Refuse a level of embeddings that does not exist."""
+    if level not in EMBED_LEVELS:
+        raise InputError(f"unknown level {level!r}: choose one of {', '.join(EMBED_LEVELS)}")
 
 
 def prediction_columns(task: ScaledTask) -> list[str]:
     """Names of a task's columns in tables: `<label>_<unit>`; a binary label is a probability."""
     units = task.units if task.kind != "binary" else ["probability"] * len(task.labels)
-    names = [
-        f"{label}_{unit}" if unit not in ("", "1") else label
-        for label, unit in zip(task.labels, units)
-    ]
-    return [re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") for name in names]
-
-
-def _in_units(task: ScaledTask, raw: torch.Tensor) -> torch.Tensor:
-    if task.kind == "binary":
-        return torch.sigmoid(raw)
-    return raw * raw.new_tensor(task.scale) + raw.new_tensor(task.mean)
-
-
-def _owner(level: str, batch: MolBatch, index: torch.Tensor) -> torch.Tensor:
-    if level == "molecule":
-        return index
-    if level == "pair":
-        return index[:, 0]
-    return (batch.mol_of_atom() if level == "atom" else batch.mol_of_bond())[index]
+    names = []
+    for label, unit in zip(task.labels, units):
+        name = f"{label}_{unit}" if unit not in ("", "1") else label
+        names.append(re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_"))
+    return names
 
 
 def _as_value(level: str, column: np.ndarray, molecule: FeaturizedMolecule) -> float | np.ndarray:
     if level == "molecule":
         return float(column[0])
-    return (
-        _in_input_order(column[: molecule.arrays["n_heavy"]], molecule, level)
-        if level == "atom"
-        else column
-    )
+    if level == "atom":
+        return _in_input_order(column[: molecule.n_heavy], molecule, level)
+    return column
 
 
 def _in_input_order(values: np.ndarray, molecule: FeaturizedMolecule, level: str) -> np.ndarray:
-    """Values of canonical atoms, or pairs of them, where the input has them; NaN for atoms that
-    were removed.
-    """
+    """Values of canonical atoms, or pairs of them, where the input has them; NaN if removed."""
     if level == "molecule":
         return values
-    axes = 2 if level == "pair" else 1
-    out = np.full((*[molecule.n_input] * axes, *values.shape[axes:]), np.nan, np.float32)
-    out[np.ix_(*[molecule.place] * axes)] = values
-    return out
+    n_axis = 2 if level == "pair" else 1
+    shape = [molecule.n_input] * n_axis
+    in_order = np.full((*shape, *values.shape[n_axis:]), np.nan, np.float32)
+    in_order[np.ix_(*[molecule.place] * n_axis)] = values
+    return in_order
 
 
-def _as_list(molecules: str | Chem.Mol | Sequence[str | Chem.Mol]) -> list[str | Chem.Mol]:
+def _as_list(molecules: Molecules) -> list[str | Chem.Mol]:
     return [molecules] if isinstance(molecules, str | Chem.Mol) else list(molecules)
 
 
-def _as_text(given: MoleculeInput) -> str | None:
-    """How a row shows what was given: a SMILES as it was, a molecule as RDKit writes it."""
-    if not isinstance(given, Chem.Mol):
-        return given if isinstance(given, str) else None
+def _as_text(molecule: MoleculeInput) -> str | None:
+    """How a row shows an input: a SMILES as it was, a molecule as RDKit writes it."""
+    if not isinstance(molecule, Chem.Mol):
+        return molecule if isinstance(molecule, str) else None
     try:
-        return Chem.MolToSmiles(given)
-    except (
-        Exception
-    ):  # RDKit raises its own kinds; the row's error says what is wrong with the molecule
+        return Chem.MolToSmiles(molecule)
+    except Exception:  # RDKit raises its own kinds; the row's error says what is wrong
         return None
 
 
-def _stored_rows(shards: Shards) -> Iterator[dict]:
+def _about_stored(shards: Shards) -> Iterator[dict]:
     """`row`, `input_smiles` and `smiles` of curated molecules, in sample order, a part at a
     time.
     """
-    for name in sorted(name for name in shards.manifest["files"] if name.startswith("shards/")):
-        for rows in pq.ParquetFile(shards.path / name).iter_batches(
-            1024, columns=["row", "input_smiles", "smiles"]
-        ):
+    columns = ["row", "input_smiles", "smiles"]
+    for part in shards.parts():
+        for rows in pq.ParquetFile(part).iter_batches(1024, columns=columns):
             yield from rows.to_pylist()

@@ -2,33 +2,66 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from ..data.batch import pad
-from ..data.masked import MaskedBatch, spread
-from .unimol2.encoder import TwoTrack, TwoTrackEncoding
-from .unimol2.inputs import encode, mark_shapes
+from torch import Tensor, nn
+
+from ..data.batch import MolBatch
+from ..data.masked import MaskedBatch, unmasked
+from .heads import LabelHead
+from .interface import Encoder, Encoding
 
 
-def run_encoder(
-    encoder: TwoTrack, question: MaskedBatch, molecule_only: bool = False
-) -> TwoTrackEncoding:
-    """Pad, withhold and encode: the forward pass that every objective shares."""
-    batch = question.batch
-    n = encoder.padded_length(batch.longest, batch.numbers.device)
-    view = pad(batch, n)._replace(coords=spread(question.noisy, batch, n))
-    codes = encode(
-        view, encoder.config.conventions, spread(question.hidden, batch, n), question.visible
-    )
-    if encoder.compiled:
-        mark_shapes(codes)
-    return encoder(codes, molecule_only)
+class Prediction(NamedTuple):
+    """What a model says of a batch: the encoding, and the output of each head by its name.
+
+    A task's head gives one row a label row, in units of standard deviations; `tokens` gives logits
+    of the hidden atoms, `movement` the denoised coordinates of all atoms (Å).
+    """
+
+    encoding: Encoding
+    outputs: dict[str, Tensor]
 
 
 class Model(nn.Module):
-    """An encoder and the heads an objective asks for: what is trained, stored and loaded."""
+    """An encoder and heads beside it.
 
-    def __init__(self, encoder: TwoTrack, objective):
+    Heads of tasks bear the key of their task; others (`tokens`, `movement`) answer for what the
+    batch withholds.
+    """
+
+    def __init__(self, encoder: Encoder, heads: Mapping[str, nn.Module]):
         super().__init__()
         self.encoder = encoder
-        self.heads = objective.make_heads(encoder)
+        self.heads = nn.ModuleDict(heads)
+
+    @property
+    def levels(self) -> set[str]:
+        """Levels that the heads read; an encoding is always good for molecules."""
+        return {"molecule"}.union(*(head.levels for head in self.heads.values()))
+
+    def forward(self, batch: MolBatch | MaskedBatch, everywhere: bool = False) -> Prediction:
+        """Encode a batch and ask each head.
+
+        A task is asked where the batch has labels of it, or `everywhere`; a plain batch has nothing
+        withheld.
+        """
+        masked = batch if isinstance(batch, MaskedBatch) else unmasked(batch)
+        encoding = self.encoder(masked, self.levels)
+        outputs: dict[str, Tensor] = {}
+        for name, head in self.heads.items():
+            if not isinstance(head, LabelHead):
+                outputs[name] = head(encoding, masked)
+                continue
+            index = head.index(name, masked.batch, everywhere)
+            if index is not None:
+                outputs[name] = head(encoding, index)
+        return Prediction(encoding, outputs)
+
+    def fuse(self) -> None:
+        """Compile the encoder, and heads that gain by it, into few kernels (torch.compile)."""
+        self.encoder.fuse()
+        for head in self.heads.values():
+            if hasattr(head, "fuse"):
+                head.fuse()

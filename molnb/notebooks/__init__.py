@@ -1,3 +1,1 @@
-"""Lessons run by a machine: checked parameters, executed copies, pages that work without a
-network.
-"""
+"""Lessons run by a machine: checked parameters, executed copies, pages that need no network."""

@@ -25,7 +25,7 @@ def headline(text: str, n: int | None = None, of: int | None = None) -> None:
 
 
 def sample_words(n: int | None, of: int | None) -> str:
-    """`1,000 of 4,999`, `4,999`, or nothing, after what is known."""
+    """A sample in words: `1,000 of 4,999`, `4,999`, or nothing where it is not known."""
     if n is None:
         return ""
     return f"{n:,}" if of is None else f"{n:,} of {of:,}"

@@ -1,4 +1,4 @@
-"""NotebookResult notebooks as web pages that work from the file system, without a network.
+"""Executed notebooks as web pages that work from the file system, without a network.
 
 A page holds its text, tables and figures; what several pages need (plotly) lies once in `assets/`.
 Formulas become MathML, which browsers draw themselves; widgets, dead without a kernel, become a
@@ -22,8 +22,14 @@ from .headlines import sample_words
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
-NO_VIEWER = f'<p class="gone">Here stands a molecule in 3D; 3Dmol.js is not installed: <code>{HOW_TO}</code></p>'
-GONE = '<p class="gone">Here stands a control that needs a running kernel: open the notebook in JupyterLab.</p>'
+NO_VIEWER = (
+    '<p class="gone">Here stands a molecule in 3D; 3Dmol.js is not installed: '
+    f"<code>{HOW_TO}</code></p>"
+)
+GONE = (
+    '<p class="gone">Here stands a control that needs a running kernel: '
+    "open the notebook in JupyterLab.</p>"
+)
 # Code first, so that a dollar sign inside it is left alone; last a dollar that is money.
 _MATH = re.compile(
     r"(?P<code>```.*?```|`[^`\n]+`)|\$\$(?P<block>.+?)\$\$"
@@ -34,8 +40,10 @@ _MATH = re.compile(
 
 @dataclass(frozen=True)
 class NotebookResult:
-    """A notebook that was run: where its copy is, how it ended (`code`, an exit code), and its
-    headline.
+    """A notebook that was run: its executed copy, its exit code, and its headline.
+
+    `error` says what went wrong where `code` is not 0. The headline is `text`, and rests on `n` of
+    `of` molecules.
     """
 
     name: str
@@ -50,19 +58,25 @@ class NotebookResult:
     def line(self) -> str:
         """Name, seconds, and the headline with the sample it rests on, or what went wrong."""
         share = sample_words(self.n, self.of)
-        said = self.error if self.code else self.text + (f" ({share})" if share else "")
-        return f"{self.name:<16}{self.seconds:5.0f} s  {said}"
+        message = f"{self.text} ({share})" if share else self.text
+        if self.code:
+            message = self.error
+        return f"{self.name:<16}{self.seconds:5.0f} s  {message}"
 
 
 @dataclass(frozen=True)
 class Asset:
-    """A script that pages share: pages whose HTML contains `mark` load it before anything else."""
+    """A script that pages share: pages whose HTML contains `mark` load it before anything else.
+
+    `source` says where this machine has the file, None if it has not; `after` is a script to run
+    once it is loaded; `licence` is a file beside the source that goes where the script goes.
+    """
 
     name: str
     mark: str
-    source: Callable[[], Path | None]  # where this machine has the file, if it has
-    after: str = ""  # script to run once it is loaded
-    licence: str = ""  # file beside the source that goes where the script goes
+    source: Callable[[], Path | None]
+    after: str = ""
+    licence: str = ""
 
 
 def _find_plotly() -> Path:
@@ -71,7 +85,7 @@ def _find_plotly() -> Path:
     return Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 
-VIEWER = "$3Dmolpromise"  # in what py3Dmol and molnb.scenes show
+VIEWER = "$3Dmolpromise"  # in the HTML of py3Dmol and of molnb.figures.view3d
 ASSETS = (
     Asset("plotly.min.js", "Plotly.newPlot", _find_plotly),
     Asset(SCRIPT, VIEWER, find_viewer, "window.$3Dmolpromise = Promise.resolve();", "LICENSE"),
@@ -79,28 +93,27 @@ ASSETS = (
 
 
 def write_site(folder: str | Path, lessons: Sequence[NotebookResult]) -> Path:
-    """Write a page for each executed notebook and an index of them into `folder`; returns the
-    index.
-    """
+    """Write a page for each executed notebook, and an index of them; returns the index."""
     import nbformat
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    cards, pages = [], {one.path.stem: one.name for one in lessons if one.path.is_file()}
-    for one in lessons:
-        if one.path.stem not in pages:
-            cards.append(_card(one, one.name, "", "", False))
+    pages = {lesson.path.stem: lesson.name for lesson in lessons if lesson.path.is_file()}
+    cards = []
+    for lesson in lessons:
+        stem = lesson.path.stem
+        if stem not in pages:
+            cards.append(_card(lesson, lesson.name, "", "", False))
             continue
-        notebook = nbformat.read(one.path, 4)
+        notebook = nbformat.read(lesson.path, 4)
         title, question = heading(notebook)
         body = notebook_html(notebook)
-        _write_page(
-            folder / f"{one.path.stem}.html", title, body, _navigation(pages, one.path.stem)
-        )
-        cards.append(_card(one, title, question, thumbnail(notebook), True))
-    seconds = sum(one.seconds for one in lessons)
+        _write_page(folder / f"{stem}.html", title, body, _navigation(pages, stem))
+        cards.append(_card(lesson, title, question, thumbnail(notebook), True))
+    seconds = sum(lesson.seconds for lesson in lessons)
     body = (
-        "<h1>molnb: the tour</h1><p class=lead>From a list of SMILES to a pretrained model, on real molecules. "
+        "<h1>molnb: the tour</h1>"
+        "<p class=lead>From a list of SMILES to a pretrained model, on real molecules. "
         f"Run here in {seconds:.0f} s.</p><div class=cards>{''.join(cards)}</div>"
     )
     _write_page(folder / "index.html", "molnb: the tour", body, _navigation(pages, "index"))
@@ -115,14 +128,14 @@ def write_page(notebook: Any, path: Path, single: bool = False) -> Path:
 
 
 def notebook_html(notebook: Any) -> str:
-    """The cells of a notebook as HTML that loads nothing from elsewhere, except the shared
-    assets.
-    """
+    """The cells of a notebook as HTML that loads nothing but the shared assets."""
     from nbconvert import HTMLExporter
 
     notebook = notebook.copy()
     notebook.cells = [_static(cell, number) for number, cell in enumerate(notebook.cells)]
-    notebook.metadata = {k: v for k, v in notebook.metadata.items() if k != "widgets"}
+    notebook.metadata = {
+        name: value for name, value in notebook.metadata.items() if name != "widgets"
+    }
     exporter = HTMLExporter(
         template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True
     )
@@ -143,30 +156,33 @@ def _static(cell: Any, number: int) -> Any:
 
 
 def _mathml(match: re.Match[str]) -> str:
+    """A formula as MathML; code stays as it is, and money is a plain dollar sign."""
     from latex2mathml.converter import convert
 
     if match["code"] or match["money"]:
         return match["code"] or "&#36;"
-    shown = "block" if match["block"] else "inline"
-    mathml = convert((match["block"] or match["inline"]).strip(), display=shown)
+    display = "block" if match["block"] else "inline"
+    mathml = convert((match["block"] or match["inline"]).strip(), display=display)
+    # Markdown would take these for emphasis, or for the end of a paragraph.
     return mathml.replace("*", "&#42;").replace("_", "&#95;").replace("\n", " ")
 
 
 def _static_output(output: Any, name: str) -> Any:
+    """An output that needs neither kernel nor network; `name` is the HTML id of a plot."""
     data = output.get("data", {})
     page = data.get("text/html", "")
     if WIDGET in data:
         data = {"text/html": page or GONE}
-    elif (
-        VIEWER in page and SCENE not in page and find_viewer() is None
-    ):  # py3Dmol would look for it in the network
+    elif VIEWER in page and SCENE not in page and find_viewer() is None:
+        # py3Dmol would look for 3Dmol.js in the network.
         data = {"text/html": NO_VIEWER}
     elif PLOTLY in data:
         data = {"text/html": _plot(data[PLOTLY], name)}
     else:
         return output
     output = output.copy()
-    output.data, output.metadata = data, {}
+    output.data = data
+    output.metadata = {}
     return output
 
 
@@ -186,56 +202,52 @@ def _plot(figure: dict[str, Any], name: str) -> str:
 
 def heading(notebook: Any) -> tuple[str, str]:
     """Title of a lesson and the question under it, from its first text."""
-    lines = next(
-        (cell.source for cell in notebook.cells if cell.cell_type == "markdown"), ""
-    ).splitlines()
-    text = [line.strip() for line in lines if line.strip()]
-    title = next((line.lstrip("# ") for line in text if line.startswith("# ")), "")
-    question = next((line for line in text if not line.startswith("#")), "")
+    texts = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    lines = [line.strip() for line in next(texts, "").splitlines() if line.strip()]
+    title = next((line.lstrip("# ") for line in lines if line.startswith("# ")), "")
+    question = next((line for line in lines if not line.startswith("#")), "")
     return title, re.sub(r"[*_`]+", "", question)
 
 
 def thumbnail(notebook: Any) -> str:
-    """The first drawn picture of a notebook, "" where it has none."""
+    """The first picture of a notebook as HTML, "" where it has none."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            drawn = re.search(
-                r"<svg.*?</svg>",
-                data.get("image/svg+xml") or data.get("text/html") or "",
-                flags=re.S,
-            )
-            if drawn:
-                return drawn[0]
+            text = data.get("image/svg+xml") or data.get("text/html") or ""
+            drawing = re.search(r"<svg.*?</svg>", text, flags=re.S)
+            if drawing:
+                return drawing[0]
             if "image/png" in data:
                 return f'<img alt="" src="data:image/png;base64,{data["image/png"].strip()}">'
     return ""
 
 
-def _card(one: NotebookResult, title: str, question: str, picture: str, linked: bool) -> str:
-    escape = html.escape
-    name = escape(title or one.name)
+def _card(lesson: NotebookResult, title: str, question: str, picture: str, linked: bool) -> str:
+    """A lesson on the index page: picture, title, question, headline or error, time and links."""
+    name = html.escape(title or lesson.name)
+    links = ""
     if linked:
-        name = f'<a href="{one.path.stem}.html">{name}</a>'
-    links = (
-        f'<a href="{one.path.stem}.html">page</a><a href="{one.path.name}">notebook</a>'
-        if linked
-        else ""
-    )
+        page = f"{lesson.path.stem}.html"
+        name = f'<a href="{page}">{name}</a>'
+        links = f'<a href="{page}">page</a><a href="{lesson.path.name}">notebook</a>'
+    result = html.escape(lesson.error if lesson.code else lesson.text)
+    sample = sample_words(lesson.n, lesson.of)
     return (
-        f'<section class="card{" failed" if one.code else ""}">{picture}'
+        f'<section class="card{" failed" if lesson.code else ""}">{picture}'
         f"<h2>{name}</h2>"
-        f'<p class=lead>{escape(question)}</p><p class="result">{escape(one.error if one.code else one.text)}</p>'
-        f'<p class="foot"><span>{one.seconds:.0f} s</span><span>{sample_words(one.n, one.of)}</span>{links}</p>'
+        f'<p class=lead>{html.escape(question)}</p><p class="result">{result}</p>'
+        f'<p class="foot"><span>{lesson.seconds:.0f} s</span><span>{sample}</span>{links}</p>'
         "</section>"
     )
 
 
-def _navigation(pages: dict[str, str], here: str) -> str:
+def _navigation(pages: dict[str, str], current: str) -> str:
+    """Links to the index and all pages (stem -> name), the current one marked."""
     links = ""
     for stem, name in {"index": "molnb", **pages}.items():
-        place = 'class="here"' if stem == here else f'href="{stem}.html"'
-        links += f"<a {place}>{html.escape(name)}</a>"
+        target = 'class="here"' if stem == current else f'href="{stem}.html"'
+        links += f"<a {target}>{html.escape(name)}</a>"
     return f"<nav><div>{links}</div></nav>"
 
 
@@ -243,31 +255,25 @@ def _write_page(path: Path, title: str, body: str, navigation: str, single: bool
     """One page; the assets its body needs lie beside it, or, in a `single` file, in its head."""
     scripts = "".join(_script(asset, path.parent, single) for asset in ASSETS if asset.mark in body)
     path.write_text(
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<link rel="icon" href="data:,">'
-        f"<style>{_style()}</style>{scripts}</head><body>{navigation}<main>{body}</main></body></html>\n",
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{html.escape(title)}</title>"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="icon" href="data:,">'
+        f"<style>{_style()}</style>{scripts}</head>"
+        f"<body>{navigation}<main>{body}</main></body></html>\n",
         encoding="utf-8",
     )
 
 
 def _script(asset: Asset, folder: Path, single: bool) -> str:
-    """HTML that loads an asset, copied to `assets/` first if need be; nothing where this machine
-    does not have it.
-    """
+    """HTML that loads an asset from `assets/`, or holds it; empty where this machine has it not."""
     source = asset.source()
     if source is None:
         return ""
-    licence = source.with_name(asset.licence) if asset.licence else None
     after = f"<script>{asset.after}</script>" if asset.after else ""
+    licence = source.with_name(asset.licence) if asset.licence else None
     if single:
-        terms = (
-            "<!--\n" + licence.read_text(encoding="utf-8").replace("--", "- -") + "\n-->"
-            if licence
-            else ""
-        )
-        code = source.read_text(encoding="utf-8").replace("</script", "<\\/script")
-        return f"{terms}<script>{code}</script>{after}"
+        return f"{_inline_script(source, licence)}{after}"
     copy = folder / "assets" / asset.name
     copy.parent.mkdir(exist_ok=True)
     if not copy.exists() or copy.stat().st_size != source.stat().st_size:
@@ -277,13 +283,23 @@ def _script(asset: Asset, folder: Path, single: bool) -> str:
     return f'<script src="assets/{asset.name}"></script>{after}'
 
 
+def _inline_script(source: Path, licence: Path | None) -> str:
+    """A script as part of a page, with its licence as a comment before it."""
+    # What would end the script or the comment early is written in another way.
+    code = source.read_text(encoding="utf-8").replace("</script", "<\\/script")
+    if licence is None:
+        return f"<script>{code}</script>"
+    terms = licence.read_text(encoding="utf-8").replace("--", "- -")
+    return f"<!--\n{terms}\n--><script>{code}</script>"
+
+
 @cache
 def _style() -> str:
-    """Our own style sheet, and code colours for light and dark."""
+    """The style sheet of molnb's pages, and code colours for light and dark."""
     from pygments.formatters import HtmlFormatter
 
-    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
     light = HtmlFormatter(style="tango").get_style_defs(".highlight")
-    clear = ".highlight { background: var(--code) !important; }"
-    own = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
-    return f"{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}\n{own}\n{clear}"
+    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    sheet = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    ground = ".highlight { background: var(--code) !important; }"
+    return f"{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}\n{sheet}\n{ground}"

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..data.batch import MolBatch
-from ..data.masked import MaskedBatch, SumCount
-from ..models.heads import LabelHead
-from ..models.model import Model, run_encoder
-from ..models.unimol2.encoder import TwoTrack
+from ..data.masked import MaskedBatch
+from ..models.heads import make_label_head
+from ..models.interface import Encoder
+from ..models.model import Model
 from ..rng import uniform
 from ..shapes import Float
 from .geometry import centred
-from .pretraining import _VISIBLE
+from .interface import Objective, SumCount
+from .pretraining import VISIBLE_CHANNEL
 from .targets import ScaledTask
 
 _LOSSES = {
@@ -28,82 +31,92 @@ _LOSSES = {
 
 
 @dataclass(frozen=True)
-class Supervised:
-    """Known labels of one or several tasks: the mean over tasks of the mean over known labels.
+class Supervised(Objective):
+    """Known labels: the mean over tasks of the mean over known labels.
 
     Regression labels are learnt in units of their standard deviation over training rows and
     reported in their own. Features are visible, coordinates are the conformer's, nothing is masked.
     Where no task is named, all that the data have are learnt.
     """
 
+    kind: ClassVar[str] = "supervised"
+
     task_names: tuple[str, ...] = ()
     tasks_scaled: tuple[ScaledTask, ...] = ()
     head_depth: int = 2
     head_dropout: float = 0.0
     drop_features: float = 0.0
-    kind: str = "supervised"
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        return self.task_names
+        """Keys of the tasks once their scales are known, before that their names."""
+        return tuple(task.key for task in self.tasks_scaled) or self.task_names
 
-    def ask(
+    def corrupt(
         self, batch: MolBatch, seed: int, step: int, drop_features: float | None = None
     ) -> MaskedBatch:
-        """Nothing withheld but, if asked, the features."""
+        """Nothing is withheld but, if asked, the features."""
         drop = self.drop_features if drop_features is None else drop_features
-        visible = torch.from_numpy(uniform(seed, step, batch.ids.numpy(), 0, _VISIBLE) >= drop)
+        visible = uniform(seed, step, batch.ids.numpy(), 0, VISIBLE_CHANNEL) >= drop
         counts = {}
         for task in self.tasks_scaled:
-            known = (
-                torch.isfinite(batch.labels[task.name].values)
-                if task.name in batch.labels
-                else torch.zeros(0, 0)
+            labels = batch.labels.get(task.key)
+            n_known = [0.0] * len(task.labels)
+            if labels is not None:
+                n_known = torch.isfinite(labels.values).sum(0).tolist()
+            counts[loss_name(task)] = float(sum(n_known))
+            counts |= {name: float(n) for name, n in zip(metric_names(task), n_known)}
+        return MaskedBatch(
+            batch=batch,
+            hidden=torch.zeros(batch.numbers.shape[0], dtype=torch.bool),
+            noisy=centred(batch),
+            visible=torch.from_numpy(visible),
+            counts=counts,
+        )
+
+    def make_heads(
+        self, encoder: Encoder, masking_heads: Mapping[str, nn.Module]
+    ) -> dict[str, nn.Module]:
+        return {
+            task.key: make_label_head(
+                encoder, task.level, len(task.labels), self.head_depth, self.head_dropout
             )
-            counts[f"{task.name}_loss"] = float(known.sum())
-            for column, name in enumerate(metric_names(task)):
-                counts[name] = float(known[:, column].sum()) if known.numel() else 0.0
-        hidden = torch.zeros(batch.numbers.shape[0], dtype=torch.bool)
-        return MaskedBatch(batch, hidden, centred(batch), visible, counts)
+            for task in self.tasks_scaled
+        }
 
-    def make_heads(self, encoder: TwoTrack) -> nn.ModuleDict:
-        c = encoder.config
-        widths = dict(
-            d_atom=c.d_atom, d_pair=c.d_pair, depth=self.head_depth, dropout=self.head_dropout
-        )
-        return nn.ModuleDict(
-            {t.name: LabelHead(t.level, len(t.labels), **widths) for t in self.tasks_scaled}
-        )
-
-    def terms(self, model: Model, question: MaskedBatch) -> dict[str, SumCount]:
+    def loss_terms(self, model: Model, masked: MaskedBatch) -> dict[str, SumCount]:
         """A loss a task, in scaled units, and an error a label, in the label's unit."""
-        molecule_only = all(t.level == "molecule" for t in self.tasks_scaled)
-        tracks = run_encoder(model.encoder, question, molecule_only)
-        found: dict[str, SumCount] = {}
+        outputs = model(masked).outputs
+        terms: dict[str, SumCount] = {}
         for task in self.tasks_scaled:
-            if task.name in question.batch.labels:
-                known = question.batch.labels[task.name]
-                guess = model.heads[task.name](tracks, question.batch, known.index)
-                found |= {
-                    k: SumCount(v, question.counts[k])
-                    for k, v in label_scores(task, guess, known.values).items()
-                }
-        return found
+            if task.key in outputs:
+                truth = masked.batch.labels[task.key].values
+                for name, total in label_scores(task, outputs[task.key], truth).items():
+                    terms[name] = SumCount(total, masked.counts[name])
+        return terms
 
-    def weights(self, counts: dict[str, float]) -> dict[str, float]:
+    def weights(self, counts: Mapping[str, float]) -> dict[str, float]:
         """Every task that has a label in the global batch counts the same."""
-        present = [name for t in self.tasks_scaled if counts.get(name := f"{t.name}_loss")]
+        present = [name for name in map(loss_name, self.tasks_scaled) if counts.get(name)]
         return {name: 1.0 / len(present) for name in present}
 
 
+def loss_name(task: ScaledTask) -> str:
+    """The name of a task's loss among the terms."""
+    return f"{task.key}_loss"
+
+
 def metric_names(task: ScaledTask) -> list[str]:
-    """One name a label, ending in its unit: the mean absolute error, or the share of a binary
-    label named wrongly.
+    """One name a label, ending in its unit.
+
+    It is the mean absolute error, or the share of a binary label that was named wrongly.
     """
     if task.kind == "binary":
         return [f"{label}_wrong_share" for label in task.labels]
-    endings = [f"_{unit}" if unit not in ("", "1") else "" for unit in task.units]
-    return [f"{label}_mae{ending}" for label, ending in zip(task.labels, endings, strict=True)]
+    return [
+        f"{label}_mae_{unit}" if unit not in ("", "1") else f"{label}_mae"
+        for label, unit in zip(task.labels, task.units, strict=True)
+    ]
 
 
 def label_scores(
@@ -113,14 +126,23 @@ def label_scores(
     nothing.
     """
     known = torch.isfinite(truth)
-    mean, scale = guess.new_tensor(task.mean), guess.new_tensor(task.scale)
+    mean = guess.new_tensor(task.mean)
+    scale = guess.new_tensor(task.scale)
+    # an unknown label is replaced by the guess: no error and no gradient
     target = torch.where(known, (truth - mean) / scale, guess.detach())
     if task.kind == "binary":
-        wrong = (guess > 0) != (truth > 0.5)
+        error = (guess > 0) != (truth > 0.5)
         loss = _LOSSES["bce"](guess, torch.where(known, truth, 0.0), reduction="none")
     else:
-        wrong = (guess.detach() - target).abs() * scale
+        error = (guess.detach() - target).abs() * scale
         loss = _LOSSES[task.loss](guess, target, reduction="none")
-    scores = {f"{task.name}_loss": (loss * known).sum()}
-    errors = (wrong * known).sum(0)
+    scores = {loss_name(task): (loss * known).sum()}
+    errors = (error * known).sum(0)
     return scores | dict(zip(metric_names(task), errors.unbind(), strict=True))
+
+
+def in_units(task: ScaledTask, output: Float[Tensor, "k label"]) -> Float[Tensor, "k label"]:
+    """A head's output as labels in their units; a binary label as a probability."""
+    if task.kind == "binary":
+        return torch.sigmoid(output)
+    return output * output.new_tensor(task.scale) + output.new_tensor(task.mean)

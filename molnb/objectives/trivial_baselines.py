@@ -1,4 +1,4 @@
-"""What a loss must beat to mean anything, measured on the very questions the model is asked.
+"""What a loss must beat to mean anything, measured on the very batches the model is asked about.
 
 - Coordinates and distances: the identity, which returns the noisy geometry as it came.
 - Masked atoms without features: the frequency of each element in the training rows.
@@ -7,6 +7,9 @@
   is the bar and not the frequency.
 - Labels: the training mean, and for atoms and bonds a table of their visible features to the mean
   label.
+
+Training rows are read a chunk at a time and only counted; of large datasets a fixed hash sample of
+`MAX_TRAIN` molecules is enough for tables of this kind.
 """
 
 from __future__ import annotations
@@ -14,181 +17,211 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import torch
 
 from ..data.batch import MolBatch
 from ..data.dataset import Corpus
-from ..data.masked import MaskedBatch, spread
-from ..rng import hash64
-from .geometry import centred, coord_scores
+from ..data.masked import MaskedBatch
+from ..data.sampling import batches
+from ..rng import hash64, hash_sample
+from ..shapes import Float, Int, Shaped
+from .geometry import coord_scores
 from .supervised import Supervised, metric_names
 from .targets import ScaledTask
 
-_PSEUDO = 1.0  # one imaginary observation, spread like the coarser table, keeps unseen keys finite
+MAX_TRAIN = 20_000  # training molecules that tables are counted on
+CHUNK = 1024  # molecules read together
+N_ELEMENT = 128
+_PSEUDO = 1.0  # one imaginary observation, spread like the coarser table, keeps new keys finite
+_TERMS = ("token_ce_nats", "token_accuracy")
+
+Keys = Int[np.ndarray, " item"]
 
 
-def atom_keys(batch: MolBatch) -> np.ndarray:
-    """One 64-bit number for what an atom shows while its element is hidden: features and the bonds
-    it has.
+def atom_keys(batch: MolBatch) -> Keys:
+    """One 64-bit number for what an atom shows while its element is hidden: features and bonds.
 
     The key is a hash of the eight features (RDKit's chirality tag left out, its parity kept) and of
     how many bonds of each type it has; equal keys mean equal features but for hash collisions (one
     in 10^10 for a million atoms).
     """
     feats = batch.feats.numpy().astype(np.int64)[:, 1:]
-    bonds, mol = batch.bonds.numpy(), batch.mol_of_bond().numpy()
-    start = (batch.n_atoms.cumsum(0) - batch.n_atoms).numpy()[mol]
-    kinds = np.zeros((len(feats), 5), np.int64)
+    ends = batch.bond_ends().numpy()
+    n_of_type = np.zeros((len(feats), 5), np.int64)
     for end in (0, 1):
-        np.add.at(kinds, (start + bonds[:, end], batch.bond_feats.numpy()[:, 0]), 1)
-    return _fold_columns(np.concatenate([feats, kinds], 1))
+        np.add.at(n_of_type, (ends[:, end], batch.bond_feats.numpy()[:, 0]), 1)
+    return _hash_rows(np.concatenate([feats, n_of_type], 1))
 
 
-def _fold_columns(columns: np.ndarray) -> np.ndarray:
-    return hash64(*columns.T).view(np.int64) if len(columns) else np.zeros(0, np.int64)
+def _hash_rows(table: Int[np.ndarray, "item column"]) -> Keys:
+    return hash64(*table.T).view(np.int64) if len(table) else np.zeros(0, np.int64)
+
+
+class SumTable:
+    """Sums of rows by a key, gathered in pieces: memory grows with the number of distinct keys."""
+
+    def __init__(self, n_column: int):
+        self.keys = np.zeros(0, np.int64)
+        self.sums = np.zeros((0, n_column))
+
+    def add(self, keys: Keys, rows: Float[np.ndarray, "item column"]) -> None:
+        """Add each row to the sums of its key."""
+        merged, inverse = np.unique(np.concatenate([self.keys, keys]), return_inverse=True)
+        sums = np.zeros((len(merged), self.sums.shape[1]))
+        np.add.at(sums, inverse, np.concatenate([self.sums, rows]))
+        self.keys = merged
+        self.sums = sums
+
+    def find(self, keys: Keys) -> Float[np.ndarray, "item column"]:
+        """The sums of each key; zeros for a key that was never added."""
+        if not len(self.keys):
+            return np.zeros((len(keys), self.sums.shape[1]))
+        row = np.clip(np.searchsorted(self.keys, keys), 0, len(self.keys) - 1)
+        return self.sums[row] * (self.keys[row] == keys)[:, None]
 
 
 class ElementTable:
-    """Element frequencies, over all atoms and for each key of visible features, from training
-    rows.
-    """
+    """Element frequencies in training rows, over all atoms and for each key of visible features."""
 
-    def __init__(self, numbers: np.ndarray, keys: np.ndarray):
-        self.frequency = (np.bincount(numbers, minlength=128) + 1e-3) / (len(numbers) + 0.128)
-        self.keys, inverse = np.unique(keys, return_inverse=True)
-        self.counts = np.zeros((len(self.keys), 128))
-        np.add.at(self.counts, (inverse, numbers), 1)
+    def __init__(self):
+        self.table = SumTable(N_ELEMENT)
 
-    def by_frequency(self, numbers: np.ndarray) -> tuple[float, float]:
-        """Summed cross entropy (nats) and number of right guesses when nothing but the frequency
-        is known.
-        """
-        return float(-np.log(self.frequency[numbers]).sum()), float(
-            (numbers == self.frequency.argmax()).sum()
-        )
+    def add(self, numbers: Shaped[np.ndarray, " atom"], keys: Keys) -> None:
+        """Count more atoms."""
+        distinct, inverse = np.unique(keys, return_inverse=True)
+        counts = np.zeros((len(distinct), N_ELEMENT))
+        np.add.at(counts, (inverse, numbers), 1)
+        self.table.add(distinct, counts)
 
-    def by_features(self, numbers: np.ndarray, keys: np.ndarray) -> tuple[float, float]:
-        """The same when features and bonds are visible; an unseen key falls back to the
-        frequency.
-        """
-        at = np.clip(np.searchsorted(self.keys, keys), 0, len(self.keys) - 1)
-        seen = self.counts[at] * (self.keys[at] == keys)[:, None]
-        share = (seen + _PSEUDO * self.frequency) / (seen.sum(1, keepdims=True) + _PSEUDO)
-        return float(-np.log(share[np.arange(len(numbers)), numbers]).sum()), float(
-            (share.argmax(1) == numbers).sum()
-        )
+    @property
+    def frequency(self) -> Float[np.ndarray, " element"]:
+        """Share of each element; none is quite zero."""
+        counts = self.table.sums.sum(0)
+        return (counts + 1e-3) / (counts.sum() + 1e-3 * N_ELEMENT)
+
+    def by_frequency(self, numbers: Shaped[np.ndarray, " atom"]) -> Float[np.ndarray, " 2"]:
+        """Summed cross entropy (nats) and right guesses where only the frequency is known."""
+        frequency = self.frequency
+        n_right = (numbers == frequency.argmax()).sum()
+        return np.array([-np.log(frequency[numbers]).sum(), n_right], float)
+
+    def by_features(self, numbers: Shaped[np.ndarray, " atom"], keys: Keys) -> Float[np.ndarray, " 2"]:
+        """The same where features and bonds are visible; a new key falls back to the frequency."""
+        counts = self.table.find(keys)
+        prior = _PSEUDO * self.frequency
+        share = (counts + prior) / (counts.sum(1, keepdims=True) + _PSEUDO)
+        n_right = (share.argmax(1) == numbers).sum()
+        return np.array([-np.log(share[np.arange(len(numbers)), numbers]).sum(), n_right], float)
 
 
 def pretrain_baselines(
-    corpus: Corpus, train: np.ndarray, questions: Sequence[MaskedBatch], chunk: int = 4096
+    corpus: Corpus, train_ids: np.ndarray, masked: Sequence[MaskedBatch]
 ) -> dict[str, dict[str, float]]:
-    """Baselines of each pretraining term, with features hidden and visible, under the names of
-    the terms.
-    """
-    numbers, keys = [], []
-    for first in range(0, len(train), chunk):
-        batch = corpus.batch(train[first : first + chunk])
-        numbers.append(batch.numbers.numpy())
-        keys.append(atom_keys(batch))
-    table = ElementTable(np.concatenate(numbers), np.concatenate(keys))
+    """Baselines of each pretraining term on masked batches, with features hidden and visible."""
+    table = ElementTable()
+    train_ids = hash_sample(train_ids, MAX_TRAIN)
+    for first in range(0, len(train_ids), CHUNK):
+        batch = corpus.batch(train_ids[first : first + CHUNK])
+        table.add(batch.numbers.numpy(), atom_keys(batch))
     sums = {"hidden": np.zeros(2), "visible": np.zeros(2)}
-    identity, n_hidden, n_mol = np.zeros(2), 0, 0
-    for question in questions:
-        hidden = question.hidden.numpy()
-        elements, shown = question.batch.numbers.numpy()[hidden], atom_keys(question.batch)[hidden]
-        sums["hidden"] += table.by_frequency(elements)
-        sums["visible"] += table.by_features(elements, shown)
-        identity += _identity(question)
-        n_hidden, n_mol = n_hidden + int(hidden.sum()), n_mol + question.batch.n_mol
-    geometry = dict(
-        zip(
-            ("coord_l1_angstrom", "distance_l1_angstrom"),
-            (identity / max(n_mol, 1)).tolist(),
-            strict=True,
-        )
-    )
-    tokens = {
-        f: dict(
-            zip(("token_ce_nats", "token_accuracy"), (s / max(n_hidden, 1)).tolist(), strict=True)
-        )
-        for f, s in sums.items()
+    identity: dict[str, float] = {}
+    n_hidden = sum(int(m.hidden.sum()) for m in masked)
+    n_mol = sum(m.batch.n_mol for m in masked)
+    for one in masked:
+        hidden = one.hidden.numpy()
+        numbers = one.batch.numbers.numpy()[hidden]
+        sums["hidden"] += table.by_frequency(numbers)
+        sums["visible"] += table.by_features(numbers, atom_keys(one.batch)[hidden])
+        for name, total in coord_scores(one.noisy, one.batch).items():
+            identity[name] = identity.get(name, 0.0) + float(total)
+    geometry = {name: total / max(n_mol, 1) for name, total in identity.items()}
+    return {
+        features: dict(zip(_TERMS, (total / max(n_hidden, 1)).tolist())) | geometry
+        for features, total in sums.items()
     }
-    return {features: found | geometry for features, found in tokens.items()}
 
 
-def _identity(question: MaskedBatch) -> np.ndarray:
-    """Summed coordinate and distance terms of the answer "nothing moved"."""
-    batch, n = question.batch, question.batch.longest
-    real = spread(torch.ones_like(batch.numbers, dtype=torch.bool), batch, n)
-    scores = coord_scores(spread(question.noisy, batch, n), spread(centred(batch), batch, n), real)
-    return np.array([float(scores["coord_l1_angstrom"]), float(scores["distance_l1_angstrom"])])
+def label_keys(batch: MolBatch, task: ScaledTask) -> Keys | None:
+    """What is visible of the labelled atoms or bonds: the key of the lookup baseline.
 
-
-def label_keys(batch: MolBatch, task: ScaledTask) -> np.ndarray | None:
-    """What is visible of the labelled atoms or bonds: the key of the lookup baseline (None at
-    other levels).
+    None at other levels.
     """
-    index = batch.labels[task.name].index.numpy()
+    index = batch.labels[task.key].index.numpy()
     numbers = batch.numbers.numpy().astype(np.int64)
     if task.level == "atom":
-        # element, bonded atoms, charge, hydrogens, aromatic: RDKit features 1, 2, 3 and 6
-        return _fold_columns(
-            np.concatenate([numbers[:, None], batch.feats.numpy()[:, [1, 2, 3, 6]]], 1)[index]
-        )
+        # element, bonded atoms, charge, hydrogens, aromatic
+        shown = batch.feats.numpy()[:, [1, 2, 3, 6]]
+        return _hash_rows(np.concatenate([numbers[:, None], shown], 1)[index])
     if task.level == "bond":
-        start = (batch.n_atoms.cumsum(0) - batch.n_atoms).numpy()[batch.mol_of_bond().numpy()]
-        ends = np.sort(numbers[start[:, None] + batch.bonds.numpy()], 1)
-        return _fold_columns(np.concatenate([ends, batch.bond_feats.numpy()], 1)[index])
+        elements = np.sort(numbers[batch.bond_ends().numpy()], 1)
+        return _hash_rows(np.concatenate([elements, batch.bond_feats.numpy()], 1)[index])
     return None
 
 
-def label_baselines(
-    objective: Supervised, train: Iterable[MolBatch], val: Iterable[MolBatch]
-) -> dict[str, dict[str, float]]:
-    """Mean absolute error (the label's unit) of the training mean, and of the lookup table where
-    there is one.
+class LabelTable:
+    """Mean label of a task over training rows: of all, and for each key of visible features.
+
+    Sums and counts stand side by side, the former in the first columns.
     """
-    found: dict[str, dict[str, float]] = {"mean": {}, "lookup": {}}
-    train, val = list(train), list(val)
-    for task in objective.tasks_scaled:
-        known, keys = _collect(train, task)
-        truth, asked = _collect(val, task)
-        for column, name in enumerate(metric_names(task)):
-            guess = _mean_guess(task, known[:, column])
-            found["mean"][name] = _error(task, np.full(len(truth), guess), truth[:, column])
-            if keys is not None:
-                found["lookup"][name] = _error(
-                    task, _lookup(keys, known[:, column], asked, guess), truth[:, column]
-                )
-    return {kind: scores for kind, scores in found.items() if scores}
+
+    def __init__(self, task: ScaledTask):
+        self.task = task
+        self.table = SumTable(2 * len(task.labels))
+        self.looked_up = task.level in ("atom", "bond")
+
+    def add(self, batch: MolBatch) -> None:
+        """Count the labels of a batch."""
+        values = batch.labels[self.task.key].values.double().numpy()
+        known = np.isfinite(values)
+        rows = np.concatenate([np.where(known, values, 0.0), known], 1)
+        keys = label_keys(batch, self.task) if self.looked_up else np.zeros(len(rows), np.int64)
+        self.table.add(keys, rows)
+
+    def mean(self) -> Float[np.ndarray, " label"]:
+        """The mean of all rows; of a binary label the more frequent class."""
+        total, count = np.split(self.table.sums.sum(0), 2)
+        mean = total / np.maximum(count, 1)
+        return (mean > 0.5).astype(float) if self.task.kind == "binary" else mean
+
+    def lookup(self, keys: Keys) -> Float[np.ndarray, "item label"]:
+        """The mean of the rows that share a key; that of all for a new key."""
+        total, count = np.split(self.table.find(keys), 2, axis=1)
+        return np.where(count > 0, total / np.maximum(count, 1), self.mean())
 
 
-def _collect(batches: Sequence[MolBatch], task: ScaledTask) -> tuple[np.ndarray, np.ndarray | None]:
-    mine = [b for b in batches if task.name in b.labels]
-    values = [b.labels[task.name].values.numpy() for b in mine]
-    keys = [label_keys(b, task) for b in mine]
-    table = np.concatenate(values) if values else np.zeros((0, len(task.labels)), np.float32)
-    return table, None if not keys or keys[0] is None else np.concatenate(keys)
+def label_baselines(
+    corpus: Corpus,
+    objective: Supervised,
+    train_ids: np.ndarray,
+    val: Iterable[MolBatch],
+) -> dict[str, dict[str, float]]:
+    """Mean absolute error (the label's unit) of the training mean and of the lookup table, if any.
+
+    `val` are labelled batches.
+    """
+    tables = [LabelTable(task) for task in objective.tasks_scaled]
+    for batch in batches(corpus, hash_sample(train_ids, MAX_TRAIN), tasks=objective.tasks):
+        for table in tables:
+            if table.task.key in batch.labels:
+                table.add(batch)
+    val = list(val)
+    scores: dict[str, dict[str, float]] = {"mean": {}, "lookup": {}}
+    for table in tables:
+        labelled = [batch for batch in val if table.task.key in batch.labels]
+        names = metric_names(table.task)
+        scores["mean"] |= dict(zip(names, _mean_errors(table, labelled, looked_up=False)))
+        if table.looked_up:
+            scores["lookup"] |= dict(zip(names, _mean_errors(table, labelled, looked_up=True)))
+    return {kind: errors for kind, errors in scores.items() if errors}
 
 
-def _mean_guess(task: ScaledTask, known: np.ndarray) -> float:
-    mean = float(np.nanmean(known)) if np.isfinite(known).any() else 0.0
-    return float(mean > 0.5) if task.kind == "binary" else mean
-
-
-def _error(task: ScaledTask, guess: np.ndarray, truth: np.ndarray) -> float:
-    known = np.isfinite(truth)
-    if not known.any():
-        return float("nan")
-    return float(np.mean(np.abs(guess - truth)[known]))
-
-
-def _lookup(keys: np.ndarray, values: np.ndarray, asked: np.ndarray, fallback: float) -> np.ndarray:
-    """Mean of the training values that share the key; the overall mean for a key never seen."""
-    ok = np.isfinite(values)
-    table, inverse = np.unique(keys[ok], return_inverse=True)
-    if not len(table):
-        return np.full(len(asked), fallback)
-    mean = np.bincount(inverse, values[ok]) / np.bincount(inverse)
-    at = np.clip(np.searchsorted(table, asked), 0, len(table) - 1)
-    return np.where(table[at] == asked, mean[at], fallback)
+def _mean_errors(table: LabelTable, labelled: Sequence[MolBatch], looked_up: bool) -> list[float]:
+    """Mean absolute error of each label over batches; NaN where none is known."""
+    total = np.zeros(len(table.task.labels))
+    count = np.zeros(len(table.task.labels))
+    for batch in labelled:
+        truth = batch.labels[table.task.key].values.numpy()
+        guess = table.lookup(label_keys(batch, table.task)) if looked_up else table.mean()
+        known = np.isfinite(truth)
+        total += np.where(known, np.abs(guess - truth), 0.0).sum(0)
+        count += known.sum(0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).tolist()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from ..errors import InputError
-from ..models.unimol2.config import TwoTrackConfig
+from ..models.families import load_config
+from ..models.interface import EncoderConfig
+from ..objectives.interface import Objective
 from ..objectives.pretraining import Pretrain
 from ..objectives.stored import describe, make_objective
-from ..objectives.supervised import Supervised
 from ..paths import home
 
 
@@ -26,7 +27,7 @@ class RunConfig:
     their own, and each block below the last has `layer_decay` times the rate of the one above it.
     With `patience`, training stops after that many validations without a better loss, and the best
     weights are kept. `start_from` is a run folder whose encoder is taken over; its first
-    `frozen_layers` blocks (and the embeddings, if any block is) then stay as they are.
+    `frozen_layers` blocks, and all that comes before them, then stay as they are.
 
     Rows are those of the split's parts, or `train_ids` and `val_ids` (positions in the corpus);
     `n_train` and `n_val` take a fixed hash sample of them. Molecules that a dataset in `exclude`
@@ -37,8 +38,8 @@ class RunConfig:
 
     name: str
     data: tuple[str, ...]
-    model: TwoTrackConfig
-    objective: Pretrain | Supervised = field(default_factory=Pretrain)
+    model: EncoderConfig
+    objective: Objective = field(default_factory=Pretrain)
     steps: int = 1000
     global_batch: int = 64
     learning_rate: float = 1e-4
@@ -84,9 +85,7 @@ class RunConfig:
             raise InputError(
                 f"unknown precision {self.precision!r}: choose auto, float32 or bfloat16"
             )
-        if self.max_atoms is not None and (
-            self.max_atoms < 2 or isinstance(self.objective, Supervised)
-        ):
+        if self.max_atoms is not None and (self.max_atoms < 2 or self.objective.tasks):
             raise InputError(
                 f"max_atoms is {self.max_atoms}: give 2 or more, and only in pretraining. A label belongs to the whole "
                 "molecule and not to a piece of it; curate leaves out what is too large (structure.max_heavy_atoms)"
@@ -95,21 +94,32 @@ class RunConfig:
             raise InputError("a run needs data: name at least one folder that curate() returned")
 
     def to_dict(self) -> dict:
-        return asdict(replace(self, objective=Pretrain())) | {"objective": describe(self.objective)}
+        """The configuration as plain data for JSON."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            **values,
+            "model": self.model.to_dict(),
+            "objective": describe(self.objective),
+        }
 
     @classmethod
     def from_dict(cls, stored: dict) -> RunConfig:
-        """A configuration from its stored form; unknown keys are refused."""
+        """A configuration from its stored form.
+
+        Raises InputError for unknown keys, and for runs from before encoders had families.
+        """
         unknown = set(stored) - set(cls.__dataclass_fields__)
         if unknown:
             raise InputError(f"unknown keys in a run's configuration: {', '.join(sorted(unknown))}")
-        return cls(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
-            | {
-                "model": TwoTrackConfig.from_dict(stored["model"]),
-                "objective": make_objective(stored["objective"]),
-            }
-        )
+        if "family" not in stored["model"]:
+            raise InputError(
+                f"the run {stored['name']!r} was made by an older molnb (its config.json names no "
+                "family of encoders), and its weights bear other names: train it again"
+            )
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+        values["model"] = load_config(stored["model"])
+        values["objective"] = make_objective(stored["objective"])
+        return cls(**values)
 
     @property
     def id(self) -> str:
@@ -119,14 +129,13 @@ class RunConfig:
 
 
 def data_names(datasets: Sequence) -> tuple[str, ...]:
-    """How a configuration refers to datasets: by name where they lie below ``MOLNB_HOME/data``,
-    else by path.
+    """Folders, names or `Shards` as a configuration refers to datasets.
 
-    Accepts folders, names and `Shards`.
+    That is by name where they lie below ``MOLNB_HOME/data``, else by path.
     """
-    found = []
-    for d in datasets:
-        path = Path(getattr(d, "path", d))
+    names = []
+    for dataset in datasets:
+        path = Path(getattr(dataset, "path", dataset))
         inside = path.is_dir() and path.resolve().parent == (home() / "data").resolve()
-        found.append(path.name if inside else str(path))
-    return tuple(found)
+        names.append(path.name if inside else str(path))
+    return tuple(names)

@@ -25,19 +25,26 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..files import write_json, writing
+from ..models.families import count_parameters
 from ..models.model import Model
 from ..models.unimol2.config import REFERENCE, TwoTrackConfig
-from ..models.unimol2.official import ReferenceModel, reference_names, to_molnb_name
-from ..models.unimol2.sizes import count_parameters, find_scale, spoken
+from ..models.unimol2.official import (
+    CLASSIFICATION,
+    ReferenceModel,
+    reference_names,
+    to_molnb_name,
+)
+from ..models.unimol2.sizes import find_scale, spoken
 from ..paths import home
 from .checkpoints import write_weights
 from .config import RunConfig
-from .runs import find_run, make_model, start_run
+from .runs import Run, find_run, make_model, start_run
 
-ASIDE = "official.safetensors"  # tensors of the checkpoint that the encoder does not have
+ASIDE = "official.safetensors"  # tensors of the checkpoint that molnb's model does not have
 RECORD = "official.json"
-_BUFFERS = {"se3_invariant_kernel.gaussian.mean": "kernel.mean"}
-_HEAD = "lm_head."
+_BUFFERS = {"se3_invariant_kernel.gaussian.mean": "encoder.kernel.mean"}
+_TOKEN_HEAD = "lm_head."  # how its names begin in the authors' code, and in molnb's
+_OWN_TOKEN_HEAD = "heads.tokens."
 _N_KERNEL = 128  # fixed in the authors' code
 # What shapes cannot tell, and what molnb's distance kernel takes for granted.
 _KERNEL_ARGUMENTS = {
@@ -46,9 +53,13 @@ _KERNEL_ARGUMENTS = {
     "gaussian_mean_stop": 9.0,
 }
 _WIDTHS = {
-    "encoder_layers": "n_layer", "encoder_embed_dim": "d_atom", "encoder_attention_heads": "n_head",
-    "encoder_ffn_embed_dim": "d_ffn", "pair_embed_dim": "d_pair", "pair_hidden_dim": "d_hidden",
-}  # fmt: skip
+    "encoder_layers": "n_layer",
+    "encoder_embed_dim": "d_atom",
+    "encoder_attention_heads": "n_head",
+    "encoder_ffn_embed_dim": "d_ffn",
+    "pair_embed_dim": "d_pair",
+    "pair_hidden_dim": "d_hidden",
+}
 
 
 class Checkpoint(NamedTuple):
@@ -202,13 +213,11 @@ def infer_config(checkpoint: Checkpoint) -> TwoTrackConfig:
     return config
 
 
-# ---------------------------------------------------------------------------------------- to a run
+# ---------------------------------------------------------------------------------- to a run
 
 
 def from_checkpoint(file: str | Path, out: str | Path) -> Converted:
-    """A run in the new folder `out` with the encoder of a checkpoint; what has no place in it is
-    kept beside it.
-    """
+    """A checkpoint as a run in the new folder `out`; what has no place in it is kept beside it."""
     out = _new(out)
     checkpoint = read_checkpoint(file)
     config = infer_config(checkpoint)
@@ -216,62 +225,57 @@ def from_checkpoint(file: str | Path, out: str | Path) -> Converted:
     name = f"unimol2-{scale or 'official'}"
     settings = RunConfig(name=name, data=("converted",), model=config, steps=1, warmup_steps=0)
     model = make_model(settings)
-    aside = _fill(model, checkpoint)
+    left_over = _fill(model, checkpoint)
     run = start_run(settings, out)
-    fresh = not any(k.startswith(_HEAD) for k in checkpoint.tensors)
+    headless = not any(name.startswith(_TOKEN_HEAD) for name in checkpoint.tensors)
     dtypes = {
-        k: str(v.dtype).removeprefix("torch.")
-        for k, v in checkpoint.tensors.items()
-        if v.dtype != torch.float32
+        name: str(tensor.dtype).removeprefix("torch.")
+        for name, tensor in checkpoint.tensors.items()
+        if tensor.dtype != torch.float32
     }
-    record = {"file": Path(file).name, "scale": scale, "lacked_token_head": fresh, "dtypes": dtypes}
-    write_json(record, run.path / RECORD)
-    if aside:
+    record = {"file": Path(file).name, "scale": scale, "dtypes": dtypes}
+    write_json(record | {"lacked_token_head": headless}, run.path / RECORD)
+    if left_over:
         with writing(run.path / ASIDE) as partial:
-            save_file({k: v.contiguous() for k, v in aside.items()}, partial)
-    write_weights(run, model)
+            save_file({name: t.contiguous() for name, t in left_over.items()}, partial)
+    write_weights(model, run.path / "weights.safetensors")
     run.write_status(state="done", step=0, steps=0)
-    return Converted(run.path, tuple(_notes(config, scale, fresh, aside, checkpoint)))
+    return Converted(run.path, tuple(_notes(config, scale, headless, left_over, checkpoint)))
 
 
 def _fill(model: Model, checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Copy a checkpoint's tensors into the encoder; returns those of fine-tuning heads, which it
-    does not have.
+    """Copy a checkpoint's tensors into a model; returns those of heads that it does not have.
+
+    Those are the heads of the authors' fine-tuning.
     """
-    expected = {
-        k.removeprefix("encoder."): v
-        for k, v in model.state_dict().items()
-        if k.startswith("encoder.")
-    }
-    ours, aside = {}, {}
+    expected = model.state_dict()
+    renamed: dict[str, Tensor] = {}
+    left_over: dict[str, Tensor] = {}
     for name, tensor in checkpoint.tensors.items():
-        own = _own_name(name)
-        if own is None and name.startswith("classification_heads."):
-            aside[name] = tensor
+        own_name = _own_name(name)
+        if own_name is None and name.startswith(CLASSIFICATION):
+            left_over[name] = tensor
             continue
-        if own not in expected:
+        if own_name not in expected:
             raise InputError(
                 f"Uni-Mol2 has no tensor {name!r}: is this another model's checkpoint?"
             )
-        if tensor.shape != expected[own].shape:
-            shapes = (
-                f"{tuple(tensor.shape)}, the other tensors ask for {tuple(expected[own].shape)}"
-            )
+        if tensor.shape != expected[own_name].shape:
             raise InputError(
-                f"{name} has shape {shapes}: the checkpoint is damaged, fetch it again"
+                f"{name} has shape {tuple(tensor.shape)}, the other tensors ask for "
+                f"{tuple(expected[own_name].shape)}: the checkpoint is damaged, fetch it again"
             )
-        ours[own] = tensor
+        renamed[own_name] = tensor
     # a checkpoint without masked-token loss has no token head; half a head is damage
-    headless = not any(k.startswith("token_head.") for k in ours)
-    missing = [
-        k for k in expected if k not in ours and not (headless and k.startswith("token_head."))
-    ]
-    if missing:
-        theirs = _their_names(model.encoder.config)[missing[0]]
-        raise InputError(f"the weights lack {theirs!r}: give a whole checkpoint of Uni-Mol2")
-    _check_means(model, ours["kernel.mean"])
-    model.encoder.load_state_dict(expected | ours)
-    return aside
+    headless = not any(name.startswith(_OWN_TOKEN_HEAD) for name in renamed)
+    for own_name in expected:
+        optional = headless and own_name.startswith(_OWN_TOKEN_HEAD)
+        if own_name not in renamed and not optional:
+            name = _official_names(model.encoder.config)[own_name]
+            raise InputError(f"the weights lack {name!r}: give a whole checkpoint of Uni-Mol2")
+    _check_means(model, renamed["encoder.kernel.mean"])
+    model.load_state_dict(expected | renamed)
+    return left_over
 
 
 def _own_name(name: str) -> str | None:
@@ -281,11 +285,11 @@ def _own_name(name: str) -> str | None:
         return None
 
 
-def _their_names(config: TwoTrackConfig) -> dict[str, str]:
-    """Our names of the encoder's tensors to the authors'."""
+def _official_names(config: TwoTrackConfig) -> dict[str, str]:
+    """Names of the model's tensors to the authors'."""
     with torch.device("meta"):
         names = reference_names(ReferenceModel(config, {})) | _BUFFERS
-    return {own: theirs for theirs, own in names.items()}
+    return {own_name: name for name, own_name in names.items()}
 
 
 def _check_means(model: Model, means: Tensor) -> None:
@@ -293,20 +297,30 @@ def _check_means(model: Model, means: Tensor) -> None:
     if not torch.allclose(means.float(), expected, atol=0.05):
         raise InputError(
             f"the distance kernel stands at {means[0]:.3g} to {means[-1]:.3g}, where molnb's spans "
-            f"{expected[0]:.3g} to {expected[-1]:.3g}: this checkpoint was trained with other settings of it"
+            f"{expected[0]:.3g} to {expected[-1]:.3g}: this checkpoint was trained with other "
+            "settings of it"
         )
 
 
 def _notes(
-    config: TwoTrackConfig, scale: str | None, fresh: bool, aside: dict, checkpoint: Checkpoint
-):
+    config: TwoTrackConfig,
+    scale: str | None,
+    headless: bool,
+    left_over: dict[str, Tensor],
+    checkpoint: Checkpoint,
+) -> Iterator[str]:
     n, total = count_parameters(config)
-    named = f"Uni-Mol2 {spoken(scale)}" if scale else "a Uni-Mol2 of no published size"
-    widths = f"{config.n_layer} layers, atoms {config.d_atom}, {config.n_head} heads, pairs {config.d_pair}"
-    yield f"{named}: {widths}; N {n:,}, in all {total:,} parameters; conventions of the reference"
-    if fresh:
-        yield "it has no lm_head: the head that names masked atoms has random weights, embeddings do not use it"
-    heads = sorted({name.split(".")[1] for name in aside})
+    model = f"Uni-Mol2 {spoken(scale)}" if scale else "a Uni-Mol2 of no published size"
+    yield (
+        f"{model}: {config.n_layer} layers, atoms {config.d_atom}, {config.n_head} heads, pairs "
+        f"{config.d_pair}; N {n:,}, in all {total:,} parameters; conventions of the reference"
+    )
+    if headless:
+        yield (
+            "it has no lm_head: the head that names masked atoms has random weights, embeddings do "
+            "not use it"
+        )
+    heads = sorted({name.split(".")[1] for name in left_over})
     if heads:
         yield f"kept aside, not used by molnb: fine-tuning heads {', '.join(heads)}"
     if checkpoint.ignored:
@@ -322,54 +336,75 @@ def _new(out: str | Path) -> Path:
     return out
 
 
-# ---------------------------------------------------------------------------------------- and back
+# ---------------------------------------------------------------------------------- and back
 
 
 def to_checkpoint(run: str | Path, out: str | Path) -> Converted:
-    """A run's encoder as a file that the authors' code loads: ``{"model": ..., "args": ...}`` under
-    its names.
+    """A run's encoder as a file that the authors' code loads: ``{"model": ..., "args": ...}``.
 
-    Of a run that was converted, fine-tuning heads and number formats come back too, bit for bit.
-    Raises InputError for a run under other conventions than the reference's, or with another number
-    of Gaussians than its fixed 128.
+    Of a run that was converted, fine-tuning heads and number formats come back too, bit for bit. A
+    run that learnt labels gets the masking heads of the run it started from. Raises InputError for
+    a run under other conventions than the reference's, or with another number of Gaussians than its
+    fixed 128.
     """
-    out, found = _new(out), find_run(run)
-    config = found.config.model
-    if config.conventions != REFERENCE:
+    out = _new(out)
+    run = find_run(run)
+    config = run.config.model
+    conventions = getattr(config, "conventions", None)
+    if conventions != REFERENCE:
+        under = conventions.name if conventions else f"none: its family is {config.family}"
         raise InputError(
-            f"{found.path} has the conventions {config.conventions.name!r}, and the authors' code would read its "
-            "weights under its own: only runs that began with converted weights (conventions 'reference') go back"
+            f"{run.path} has the conventions {under!r}, and the authors' code would read its weights "
+            "under its own: only runs that began with converted weights (conventions 'reference') go "
+            "back"
         )
     if config.n_kernel != _N_KERNEL or config.hydrogens:
-        here = f"here {config.n_kernel} and hydrogens {config.hydrogens}"
         raise InputError(
-            f"{found.path}: the authors' model has {_N_KERNEL} Gaussians and no hydrogens, {here}"
+            f"{run.path}: the authors' model has {_N_KERNEL} Gaussians and no hydrogens, here "
+            f"{config.n_kernel} and hydrogens {config.hydrogens}"
         )
-    model = found.load_model()
-    record = found._json(RECORD)
-    tensors = _their_tensors(model, record)
-    aside = found.path / ASIDE
+    model = run.load_model()
+    tensors = _official_tensors(_with_masking_heads(run, model), config, run.read(RECORD))
+    aside = run.path / ASIDE
     tensors |= load_file(aside) if aside.exists() else {}
-    widths = {theirs: getattr(config, ours) for theirs, ours in _WIDTHS.items()}
+    widths = {name: getattr(config, own_name) for name, own_name in _WIDTHS.items()}
     with writing(out) as partial:
         torch.save(
             {"model": tensors, "args": argparse.Namespace(arch="unimol2", **widths)}, partial
         )
-    heads = ", ".join(sorted(model.heads)) if len(model.heads) else ""
-    left_out = (
-        (f"left out: molnb's heads {heads}, which the authors' model does not have",)
-        if heads
-        else ()
-    )
-    return Converted(out, (f"{len(tensors)} tensors under the authors' names", *left_out))
+    heads = sorted(set(model.heads) - {"tokens", "movement"})
+    notes = [f"{len(tensors)} tensors under the authors' names"]
+    if heads:
+        notes.append(
+            f"left out: molnb's heads {', '.join(heads)}, which the authors' model does not have"
+        )
+    return Converted(out, tuple(notes))
 
 
-def _their_tensors(model: Model, record: dict) -> dict[str, Tensor]:
-    names, found = _their_names(model.encoder.config), {}
-    for own, tensor in model.encoder.state_dict().items():
-        theirs = names[own]
-        if not (record.get("lacked_token_head") and theirs.startswith(_HEAD)):
-            found[theirs] = tensor.to(
-                getattr(torch, record.get("dtypes", {}).get(theirs, "float32"))
-            ).clone()
-    return found
+def _with_masking_heads(run: Run, model: Model) -> dict[str, Tensor]:
+    """Tensors of a run's model; masking heads that it lacks are those of the run it started
+    from.
+    """
+    tensors = dict(model.state_dict())
+    while "tokens" not in model.heads and run.config.start_from:
+        run = find_run(run.config.start_from)
+        model = run.load_model()
+        heads = {k: v for k, v in model.state_dict().items() if k.startswith("heads.")}
+        tensors = heads | tensors
+    return tensors
+
+
+def _official_tensors(
+    tensors: dict[str, Tensor], config: TwoTrackConfig, record: dict
+) -> dict[str, Tensor]:
+    """A model's tensors under the authors' names, in the number formats they came in."""
+    dtypes = record.get("dtypes", {})
+    renamed = {}
+    for own_name, name in _official_names(config).items():
+        if own_name not in tensors:
+            continue
+        if record.get("lacked_token_head") and name.startswith(_TOKEN_HEAD):
+            continue
+        dtype = getattr(torch, dtypes.get(name, "float32"))
+        renamed[name] = tensors[own_name].to(dtype).clone()
+    return renamed

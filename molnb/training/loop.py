@@ -1,4 +1,4 @@
-"""The loop. Read it from top to bottom: ask, answer, score, step, log, save.
+"""The loop. Read it from top to bottom: corrupt, predict, score, step, log, save.
 
 `training_steps` is a generator and the only loop there is; `train` drains it, `fit` drains it with
 `await` so that a notebook stays alive. A killed run goes on from its last checkpoint and ends in
@@ -9,10 +9,10 @@ only on (seed, step, sample), dropout only on (seed, step).
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,26 +20,28 @@ import numpy as np
 import torch
 
 from ..data.crops import crop
-from ..data.dataset import Corpus
-from ..data.masked import MaskedBatch, SumCount
+from ..data.masked import MaskedBatch
 from ..data.sampling import batches, sample_ids
 from ..errors import InputError
 from ..files import write_json
+from ..models.heads import LabelHead
 from ..models.model import Model
+from ..objectives.interface import Objective, SumCount, weighted_loss
 from ..objectives.supervised import Supervised
-from ..objectives.targets import ScaledTask
+from ..objectives.targets import scale_tasks
 from ..objectives.trivial_baselines import label_baselines, pretrain_baselines
 from ..rng import integer_seed
-from .checkpoints import last_checkpoint, load_weights, write_best, write_checkpoint, write_weights
+from .checkpoints import BEST, last_checkpoint, load_weights, write_checkpoint, write_weights
 from .config import RunConfig
-from .device import autocast, choose_device, keep_freed_memory
+from .device import autocast, choose_device
 from .optimizer import gather_state, learning_rate, make_optimizer, restore_state
-from .rows import training_rows
-from .runs import Run, check_start, find_data, find_run, make_model, rewind_logs, start_run
-from .unseen import silence_unseen
+from .ownership import owned
+from .rows import open_corpus, training_rows
+from .runs import Run, check_start, find_run, make_model, start_run
 
-EVAL_SEED, EVAL_STEP = 0, -1  # one noise for all runs, so their validation losses are comparable
-_DROPOUT = 100  # channel of the draws that seeds torch's own generator
+EVAL_SEED = 0  # one noise for all runs, so their validation losses are comparable
+EVAL_STEP = -1
+DROPOUT_CHANNEL = 100  # of the random numbers that seed torch's own generator
 
 
 @dataclass(frozen=True)
@@ -54,36 +56,30 @@ class Report:
 
 
 class Session:
-    """What a run holds in memory while it trains: corpus, model, optimiser, and the step it has
-    reached.
-    """
+    """What a run holds in memory while it trains; to make one changes nothing on disk."""
 
     def __init__(self, run: Run, device: str):
-        self.run, self.config, self.device = run, run.config, choose_device(device)
-        keep_freed_memory()
+        self.run = run
+        self.config = run.config
+        self.device = choose_device(device)
         self.objective = self.config.objective
-        self.corpus = Corpus([find_data(d) for d in self.config.data], self.config.model.hydrogens)
+        self.corpus = open_corpus(self.config)
         self.train_ids, self.val_ids = training_rows(self.corpus, self.config)
         self.model = make_model(self.config)
         if self.config.start_from:
             start_from(self.model, find_run(self.config.start_from), self.config.frozen_layers)
-        silence_unseen(self.model, run, self.corpus, self.train_ids)
         self.model.to(self.device)
         if self.config.compile:
-            compile_encoder(self.model)
+            self.model.fuse()
         self.optimizer = make_optimizer(self.config, self.model)
-        self.step = self._resume()
+        self.step = 0
 
-    def _resume(self) -> int:
-        found = last_checkpoint(self.run)
-        rewind_logs(self.run, found[0] if found else -1)
-        if not found:
-            return 0
-        step, tensors = found
-        restore_state(self.model, self.optimizer, tensors, self.run.path / "checkpoints")
-        return step
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints lie."""
+        return self.run.path / "checkpoints"
 
-    def questions(
+    def masked_batches(
         self,
         ids: np.ndarray,
         seed: int,
@@ -91,103 +87,83 @@ class Session:
         drop_features: float | None = None,
         max_atoms: int | None = None,
     ) -> list[MaskedBatch]:
-        """The objective's questions about these molecules, in groups of similar size."""
-        groups = batches(self.corpus, ids, self.config.pair_budget, self.objective.tasks, max_atoms)
+        """These molecules in groups of similar size, with what the objective withholds."""
+        budget = self.config.pair_budget
+        groups = batches(self.corpus, ids, budget, self.objective.tasks, max_atoms)
         return [
-            self.objective.ask(crop(b, max_atoms, seed, step), seed, step, drop_features)
-            for b in groups
+            self.objective.corrupt(crop(batch, max_atoms, seed, step), seed, step, drop_features)
+            for batch in groups
         ]
 
-    def save(self) -> None:
-        write_checkpoint(self.run, self.step, gather_state(self.model, self.optimizer))
-        write_weights(self.run, self.model)
 
-    def out_of_patience(self) -> bool:
-        """Keep the weights if the last validation is the best so far; true if too many were
-        worse.
-        """
-        rows = self.run.metrics("val")
-        if self.config.patience is None or not rows:
-            return False
-        losses = [row["loss"] for row in rows]
-        if losses[-1] == min(losses) and losses.index(losses[-1]) == len(losses) - 1:
-            write_best(self.run, self.step, self.model.state_dict())
-        return len(losses) - 1 - losses.index(min(losses)) >= self.config.patience
-
-    def take_best(self) -> None:
-        """With patience, the weights of a finished run are the best and not the last."""
-        if (
-            self.config.patience is not None
-            and (self.run.path / "checkpoints" / "best.safetensors").exists()
-        ):
-            load_weights(self.model, self.run.path / "checkpoints" / "best.safetensors")
-            write_weights(self.run, self.model)
+def resume(session: Session) -> None:
+    """Go on where the run stopped: its last checkpoint, and no row logged after it."""
+    checkpoint = last_checkpoint(session.checkpoints)
+    if checkpoint is not None:
+        origin = f"the checkpoint in {session.checkpoints}"
+        restore_state(session.model, session.optimizer, checkpoint.tensors, origin)
+        session.step = checkpoint.step
+    session.run.forget_after(session.step if checkpoint is not None else -1)
 
 
-def compile_encoder(model: Model) -> None:
-    """Fuse the encoder into few kernels (torch.compile): one graph for each padded length, any
-    number of molecules.
-    """
-    torch._dynamo.config.recompile_limit = (
-        64  # lengths go up in eights; dropout on and off are apart
-    )
-    model.encoder.compile(fullgraph=True, dynamic=None)
+def save(session: Session) -> None:
+    """Keep the run as it is, to be used and resumed."""
+    state = gather_state(session.model, session.optimizer)
+    write_checkpoint(session.checkpoints, session.step, state)
+    write_weights(session.model, session.run.path / "weights.safetensors")
 
 
 def start_from(model: Model, run: Run, frozen_layers: int) -> None:
-    """Take a run's encoder; its heads stay behind. Freezes the embeddings and the first blocks
-    if asked.
+    """Take over a run's encoder, and its masking heads where both runs have them.
+
+    Freezes what embeds the input and the first blocks, if asked for any.
     """
-    model.encoder.load_state_dict(run.load_model().encoder.state_dict())
-    frozen = set(model.encoder.blocks[:frozen_layers].parameters())
+    trained = run.load_model()
+    model.encoder.load_state_dict(trained.encoder.state_dict())
+    for name, head in model.heads.items():
+        if name in trained.heads and not isinstance(head, LabelHead):
+            head.load_state_dict(trained.heads[name].state_dict())
     if frozen_layers:
-        frozen |= {
-            p
-            for n, p in model.encoder.named_parameters()
-            if not n.startswith(("blocks", "token", "movement"))
-        }
-    for parameter in frozen:
-        parameter.requires_grad_(False)
+        for name, parameter in model.encoder.named_parameters():
+            if model.encoder.depth_of(name) <= frozen_layers:
+                parameter.requires_grad_(False)
 
 
 def total(counts: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Counts of several questions, added up by name."""
-    return {
-        name: sum(c.get(name, 0.0) for c in counts)
-        for name in dict.fromkeys(n for c in counts for n in c)
-    }
+    """Counts of several batches, added up by name."""
+    sums: dict[str, float] = {}
+    for one in counts:
+        for name, count in one.items():
+            sums[name] = sums.get(name, 0.0) + count
+    return sums
 
 
 def take_step(session: Session) -> tuple[float, dict[str, float]]:
-    """One update of the weights: loss, and each term of the global batch."""
-    config, objective, step = session.config, session.objective, session.step
-    ids = session.train_ids[
-        sample_ids(config.seed, step, config.global_batch, len(session.train_ids))
-    ]
-    questions = session.questions(ids, config.seed, step, max_atoms=config.max_atoms)
-    counts = total([q.counts for q in questions])
-    weights = objective.weights(counts)
+    """One update of the weights: the loss, and each term of the global batch."""
+    config = session.config
+    step = session.step
+    n_train = len(session.train_ids)
+    ids = session.train_ids[sample_ids(config.seed, step, config.global_batch, n_train)]
+    groups = session.masked_batches(ids, config.seed, step, max_atoms=config.max_atoms)
+    counts = total([masked.counts for masked in groups])
+    weights = session.objective.weights(counts)
     session.model.train()
     session.optimizer.zero_grad(set_to_none=True)
     sums: dict[str, torch.Tensor] = {}
-    for part, question in enumerate(questions):
-        torch.manual_seed(integer_seed(config.seed, step, part, _DROPOUT))
-        with autocast(session.device, config.precision):
-            terms = objective.terms(session.model, question.to(session.device))
-        scored = [
-            weights[k] * t.total / counts[k]
-            for k, t in terms.items()
-            if weights.get(k) and counts[k]
-        ]
-        if scored:
-            sum(scored).backward()
+    for part, masked in enumerate(groups):
+        seed = integer_seed(config.seed, step, part, DROPOUT_CHANNEL)
+        terms = _terms_of_training(session, masked, seed)
+        loss_part = weighted_loss(terms, weights, counts)
+        if loss_part.requires_grad:
+            loss_part.backward()
         for name, term in terms.items():
             sums[name] = sums.get(name, 0) + term.total.detach()
+    rate = learning_rate(config, step)
     for group in session.optimizer.param_groups:
-        group["lr"] = group["share"] * learning_rate(config, step)
+        group["lr"] = group["share"] * rate
     norm = torch.nn.utils.clip_grad_norm_(session.model.parameters(), config.clip_norm)
-    found = {k: float(v) / counts[k] for k, v in sums.items() if counts[k]}
-    loss = sum(weights[k] * v for k, v in found.items() if k in weights)
+    means = {name: float(value) / counts[name] for name, value in sums.items() if counts[name]}
+    loss = sum(weights[name] * value for name, value in means.items() if name in weights)
     if not math.isfinite(loss):
         raise InputError(
             f"the loss is {loss} at step {step + 1} of {config.steps}: lower the learning rate "
@@ -195,227 +171,226 @@ def take_step(session: Session) -> tuple[float, dict[str, float]]:
         )
     session.optimizer.step()
     session.step += 1
-    return loss, found | {
-        "gradient_norm": float(norm),
-        "learning_rate": learning_rate(config, step),
-    }
+    return loss, means | {"gradient_norm": float(norm), "learning_rate": rate}
+
+
+def _terms_of_training(session: Session, masked: MaskedBatch, seed: int) -> dict[str, SumCount]:
+    """Each term of the objective over a group of molecules, with dropout drawn from a seed.
+
+    The caller's own random numbers stay as they are.
+    """
+    on_gpu = [session.device] if session.device.type == "cuda" else []
+    with torch.random.fork_rng(on_gpu), autocast(session.device, session.config.precision):
+        torch.manual_seed(seed)
+        return session.objective.loss_terms(session.model, masked.to(session.device))
 
 
 @torch.no_grad()
 def score(
     model: Model,
-    objective,
-    questions: Sequence[MaskedBatch],
+    objective: Objective,
+    groups: Sequence[MaskedBatch],
     device: torch.device,
     precision: str = "float32",
 ) -> dict[str, float]:
-    """Each term of an objective over questions, in evaluation mode."""
+    """Each term of an objective over masked batches, in evaluation mode."""
     model.eval()
     sums: dict[str, float] = {}
-    for question in questions:
+    for masked in groups:
         with autocast(device, precision):
-            terms: dict[str, SumCount] = objective.terms(model, question.to(device))
+            terms = objective.loss_terms(model, masked.to(device))
         for name, term in terms.items():
             sums[name] = sums.get(name, 0.0) + float(term.total)
-    counts = total([q.counts for q in questions])
+    counts = total([masked.counts for masked in groups])
     return {name: value / counts[name] for name, value in sums.items() if counts[name]}
 
 
-def validation_questions(session: Session) -> dict[str, list[MaskedBatch]]:
-    """The questions of validation: features hidden and visible apart, with the same noise for
-    every run.
+def validation_batches(session: Session) -> dict[str, list[MaskedBatch]]:
+    """What validation asks, with features hidden and visible apart; the same noise for every
+    run.
     """
-    if isinstance(session.objective, Supervised):
-        return {"visible": session.questions(session.val_ids, EVAL_SEED, EVAL_STEP, 0.0)}
-    shown = {"hidden": 1.0, "visible": 0.0}
+    shares = {"visible": 0.0}
+    if not session.objective.tasks:
+        shares = {"hidden": 1.0, "visible": 0.0}
     return {
-        name: session.questions(session.val_ids, EVAL_SEED, EVAL_STEP, drop)
-        for name, drop in shown.items()
+        features: session.masked_batches(session.val_ids, EVAL_SEED, EVAL_STEP, drop)
+        for features, drop in shares.items()
     }
 
 
-def validate(session: Session, questions: dict[str, list[MaskedBatch]]) -> list[dict]:
+def validate(session: Session, asked: dict[str, list[MaskedBatch]]) -> list[dict]:
     """One row for hidden and one for visible features, with the loss as training weighs it."""
     rows = []
-    for features, asked in questions.items():
-        terms = score(
-            session.model, session.objective, asked, session.device, session.config.precision
-        )
-        weights = session.objective.weights(total([q.counts for q in asked]))
-        loss = sum(weights[k] * v for k, v in terms.items() if k in weights)
-        rows.append(
-            {"step": session.step, "part": "val", "features": features, "loss": loss} | terms
-        )
+    for features, groups in asked.items():
+        precision = session.config.precision
+        terms = score(session.model, session.objective, groups, session.device, precision)
+        weights = session.objective.weights(total([masked.counts for masked in groups]))
+        loss = sum(weights[name] * value for name, value in terms.items() if name in weights)
+        row = {"step": session.step, "part": "val", "features": features, "loss": loss}
+        rows.append(row | terms)
     return rows
 
 
-def write_baselines(session: Session, questions: dict[str, list[MaskedBatch]]) -> None:
+def write_baselines(session: Session, asked: dict[str, list[MaskedBatch]]) -> None:
     """Measure once what each term must beat, and keep it in the run's folder."""
     file = session.run.path / "baselines.json"
     if file.exists() or not len(session.val_ids):
         return
     if isinstance(session.objective, Supervised):
-        train = batches(
-            session.corpus, session.train_ids, session.config.pair_budget, session.objective.tasks
-        )
-        found = label_baselines(session.objective, train, [q.batch for q in questions["visible"]])
+        val = [masked.batch for masked in asked["visible"]]
+        scores = label_baselines(session.corpus, session.objective, session.train_ids, val)
     else:
-        found = pretrain_baselines(session.corpus, session.train_ids, questions["hidden"])
-    write_json(found, file)
+        scores = pretrain_baselines(session.corpus, session.train_ids, asked["hidden"])
+    write_json(scores, file)
+
+
+def out_of_patience(session: Session) -> bool:
+    """Whether too many validations were worse than the best; keeps the weights of a new best."""
+    losses = [row["loss"] for row in session.run.metrics("val")]
+    if session.config.patience is None or not losses:
+        return False
+    best = losses.index(min(losses))
+    n_since = len(losses) - 1 - best
+    if n_since == 0:
+        write_weights(session.model, session.checkpoints / BEST)
+    return n_since >= session.config.patience
+
+
+def take_best(session: Session) -> None:
+    """With patience, the weights of a finished run are the best and not the last."""
+    file = session.checkpoints / BEST
+    if session.config.patience is not None and file.exists():
+        load_weights(session.model, file)
+        write_weights(session.model, session.run.path / "weights.safetensors")
 
 
 def training_steps(run: Run, device: str = "auto") -> Iterator[Report]:
     """The loop: yields after each step.
 
-    Closing the generator early leaves a run that can be used and resumed.
+    Closing the generator early leaves a run that can be used and resumed. Raises InputError where
+    another process trains the run.
     """
-    if run.status().get("state") == "done":
+    if run.state == "done":
         return
-    session = Session(run, device)
-    config, began, before = session.config, time.time(), run.status().get("seconds", 0.0)
-    questions = validation_questions(session)
-    write_baselines(session, questions)
+    with owned(run.path):
+        session = Session(run, device)
+        resume(session)
+        yield from _owned_steps(session)
+
+
+def _owned_steps(session: Session) -> Iterator[Report]:
+    run = session.run
+    config = session.config
+    began = time.time()
+    seconds_before = run.status().get("seconds", 0.0)
+    asked = validation_batches(session)
+    write_baselines(session, asked)
     state = "stopped"
-    run.write_status(
-        state="running", step=session.step, steps=config.steps, device=str(session.device)
-    )
+    device = str(session.device)
+    run.write_status(state="running", step=session.step, steps=config.steps, device=device)
     try:
         if session.step == 0 and len(session.val_ids):
-            _log(run, validate(session, questions), before)
-        while session.step < config.steps:
+            run.log(validate(session, asked), seconds_before)
+        if session.step == 0 and not config.start_from:
+            session.model.encoder.begin_training()
+        finished = session.step >= config.steps
+        while not finished:
             loss, terms = take_step(session)
-            last, rows = session.step == config.steps, []
-            if session.step % config.log_every == 0 or last:
-                rows.append(
-                    {"step": session.step, "part": "train", "features": "mixed", "loss": loss}
-                    | terms
-                )
-            if (session.step % config.eval_every == 0 or last) and len(session.val_ids):
-                rows += validate(session, questions)
-            seconds = before + time.time() - began
-            _log(run, rows, seconds)
-            last = (rows and rows[-1]["part"] == "val" and session.out_of_patience()) or last
-            if session.step % config.checkpoint_every == 0 or last:
-                session.save()
+            finished = session.step == config.steps
+            rows = []
+            if session.step % config.log_every == 0 or finished:
+                row = {"step": session.step, "part": "train", "features": "mixed", "loss": loss}
+                rows.append(row | terms)
+            validated = session.step % config.eval_every == 0 or finished
+            if validated and len(session.val_ids):
+                rows += validate(session, asked)
+            seconds = seconds_before + time.time() - began
+            run.log(rows, seconds)
+            if validated and len(session.val_ids):
+                finished = out_of_patience(session) or finished
+            if session.step % config.checkpoint_every == 0 or finished:
+                save(session)
                 run.write_status(step=session.step, seconds=round(seconds, 2))
             yield Report(session.step, config.steps, loss, seconds, tuple(rows))
-            if last:
-                break
-        session.take_best()
+        take_best(session)
         state = "done"
     except GeneratorExit:
-        session.save()
+        save(session)
         raise
     except BaseException:
         state = "failed"
         raise
     finally:
-        run.write_status(
-            state=state, step=session.step, seconds=round(before + time.time() - began, 2)
-        )
-
-
-def _log(run: Run, rows: Sequence[dict], seconds: float) -> None:
-    if not rows:
-        return
-    with (
-        open(run.path / "metrics.jsonl", "a") as metrics,
-        open(run.path / "timings.jsonl", "a") as timings,
-    ):
-        metrics.writelines(json.dumps(row) + "\n" for row in rows)
-        timings.write(json.dumps({"step": rows[0]["step"], "seconds": round(seconds, 3)}) + "\n")
+        seconds = round(seconds_before + time.time() - began, 2)
+        run.write_status(state=state, step=session.step, seconds=seconds)
 
 
 def prepare_run(config: RunConfig | Run | str | Path, out: str | Path | None = None) -> Run:
-    """The run to train: a folder to go on with, or a configuration whose label scales are read
-    from training rows.
+    """The run to train: a folder to go on with, or the one of a configuration.
+
+    Scales of labels are read from the training rows.
     """
+    if isinstance(config, Run):
+        return config
     if not isinstance(config, RunConfig):
-        return config if isinstance(config, Run) else Run(config)
+        return Run(config)
     if config.start_from:
         check_start(config)
     if isinstance(config.objective, Supervised) and not config.objective.tasks_scaled:
-        corpus = Corpus([find_data(d) for d in config.data], config.model.hydrogens)
-        if not config.objective.task_names:
-            config = replace(
-                config, objective=replace(config.objective, task_names=tuple(corpus.tasks))
-            )
-        if not config.objective.task_names:
-            raise InputError(
-                f"{', '.join(config.data)} has no labels to learn: curate it with some (--label COLUMN:UNIT)"
-            )
-        train, _ = training_rows(corpus, config)
-        tasks = tuple(scale_task(corpus, name, train) for name in config.objective.tasks)
-        config = replace(config, objective=replace(config.objective, tasks_scaled=tasks))
+        config = _with_scales(config)
     return start_run(config, out)
 
 
-def scale_task(corpus: Corpus, name: str, train: np.ndarray) -> ScaledTask:
-    """A task with the mean and standard deviation of each label over training rows (1 where all
-    are equal).
-    """
-    stored = corpus.tasks[name]
-    known = corpus.batch(np.intersect1d(train, corpus.labelled([name])), [name]).labels
-    if name not in known:
+def _with_scales(config: RunConfig) -> RunConfig:
+    """A configuration that learns labels, with the tasks it learns and their scales."""
+    corpus = open_corpus(config)
+    names = config.objective.task_names or tuple(corpus.tasks)
+    if not names:
         raise InputError(
-            f"task {name!r} has no label on any training row: choose another split, or another task"
+            f"{', '.join(config.data)} has no labels to learn: curate it with some (--label "
+            "COLUMN:UNIT)"
         )
-    values = known[name].values.double().numpy()
-    mean, scale = np.nanmean(values, 0), np.nanstd(values, 0)
-    if not np.isfinite(values[~np.isnan(values)]).all():
-        raise InputError(
-            f"task {name!r} has infinite values: correct them in the table and curate it again"
-        )
-    if stored["kind"] != "binary" and not (scale > 0).any():
-        raise InputError(
-            f"all {len(values)} training values of task {name!r} are {mean[0]:g}: there is nothing to learn"
-        )
-    if stored["kind"] == "binary":
-        mean, scale = np.zeros_like(mean), np.ones_like(scale)
-    labels = stored["labels"]
-    return ScaledTask(
-        name=name,
-        level=stored["level"],
-        kind=stored["kind"],
-        loss=stored["loss"],
-        labels=tuple(label["name"] for label in labels),
-        units=tuple(label["unit"] for label in labels),
-        mean=tuple(mean.tolist()),
-        scale=tuple(np.where(scale > 0, scale, 1.0).tolist()),
-    )
+    objective = replace(config.objective, task_names=names)
+    rows = training_rows(corpus, replace(config, objective=objective))
+    scaled = scale_tasks(corpus, names, rows.train)
+    return replace(config, objective=replace(objective, tasks_scaled=scaled))
+
+
+Watch = Callable[[Report], bool | None]
 
 
 def train(
     config: RunConfig | Run | str | Path,
     out: str | Path | None = None,
-    watch: Callable[[Report], bool | None] | None = None,
+    watch: Watch | None = None,
     device: str = "auto",
 ) -> Run:
-    """Train to the end, or until `watch` returns False. A run's folder goes on where it stopped."""
+    """Train a configuration, or go on with a run's folder; returns the run.
+
+    It ends with the last step, or when `watch`, which is told of each, returns False.
+    """
     run = prepare_run(config, out)
-    steps = training_steps(run, device)
-    for report in steps:
-        if watch is not None and watch(report) is False:
-            steps.close()
+    with closing(training_steps(run, device)) as steps:
+        for report in steps:
+            if watch is not None and watch(report) is False:
+                break
     return run
 
 
 async def fit(
     config: RunConfig | Run | str | Path,
     out: str | Path | None = None,
-    watch: Callable[[Report], bool | None] | None = None,
+    watch: Watch | None = None,
     device: str = "auto",
 ) -> Run:
-    """`train` for a notebook cell (`await fit(...)`): the curve updates, Stop works, and
-    papermill waits.
+    """`train` for a notebook cell (`await fit(...)`): the curve updates, Stop works, papermill
+    waits.
     """
     run = prepare_run(config, out)
-    steps = training_steps(run, device)
-    try:
+    # closed also when the cell is interrupted: the run stays usable
+    with closing(training_steps(run, device)) as steps:
         for report in steps:
             await asyncio.sleep(0)
             if watch is not None and watch(report) is False:
                 break
-    finally:
-        steps.close()  # also when the cell is interrupted: the run stays usable
     return run

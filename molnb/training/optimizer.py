@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
 
-from ..errors import InputError
 from ..models.model import Model
+from .checkpoints import check_fit
 from .config import RunConfig
+
+_MODEL = "model."
+_STATE = "optimizer."
 
 
 def make_optimizer(config: RunConfig, model: Model) -> torch.optim.AdamW:
@@ -16,64 +19,68 @@ def make_optimizer(config: RunConfig, model: Model) -> torch.optim.AdamW:
 
     A group's `share` is its part of the learning rate.
     """
+    depth_of = model.encoder.depth_of
     groups: dict[tuple[float, float], list] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decay = config.weight_decay if parameter.ndim >= 2 else 0.0
-            groups.setdefault((rate_share(config, name), decay), []).append(parameter)
+            share = rate_share(config, name, depth_of, model.encoder.n_block)
+            groups.setdefault((share, decay), []).append(parameter)
     rows = [
-        {"params": p, "share": share, "weight_decay": decay} for (share, decay), p in groups.items()
+        {"params": parameters, "share": share, "weight_decay": decay}
+        for (share, decay), parameters in groups.items()
     ]
     return torch.optim.AdamW(rows, lr=config.learning_rate, betas=config.betas, eps=config.epsilon)
 
 
-def rate_share(config: RunConfig, name: str) -> float:
-    """What a parameter gets of the learning rate: heads their own, lower blocks less and less,
-    embeddings least.
+def rate_share(config: RunConfig, name: str, depth_of: Callable[[str], int], n_block: int) -> float:
+    """What a parameter of a model gets of the learning rate.
+
+    Heads have a rate of their own, lower blocks get less and less, what embeds the input least.
     """
-    parts = name.split(".")
-    if parts[0] == "heads":
+    part, _, rest = name.partition(".")
+    if part == "heads":
         return (config.head_learning_rate or config.learning_rate) / config.learning_rate
-    if parts[1] in ("token_head", "movement_head"):
-        return 1.0
-    depth = int(parts[2]) + 1 if parts[1] == "blocks" else 0
-    return config.layer_decay ** (config.model.n_layer - depth)
+    return config.layer_decay ** (n_block - depth_of(rest))
 
 
 def learning_rate(config: RunConfig, step: int) -> float:
-    """Linear warm-up, then linear decay to zero (step counts from 0)."""
-    warm = (step + 1) / max(config.warmup_steps, 1)
-    cool = (config.steps - step) / max(config.steps - config.warmup_steps, 1)
-    return config.learning_rate * max(0.0, min(warm, cool, 1.0))
+    """The rate of a step (from 0): a linear rise, then a linear fall to zero."""
+    rise = (step + 1) / max(config.warmup_steps, 1)
+    fall = (config.steps - step) / max(config.steps - config.warmup_steps, 1)
+    return config.learning_rate * max(0.0, min(rise, fall, 1.0))
 
 
 def gather_state(model: Model, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """Weights and optimiser state under the parameters' names."""
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"optimiser.{name}.{key}"] = value
+            tensors[f"{_STATE}{name}.{key}"] = value
     return tensors
 
 
 def restore_state(
-    model: Model, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], origin: Path
+    model: Model, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], origin: str
 ) -> None:
     """Undo `gather_state`. Raises InputError if the tensors are another model's."""
-    weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    for name, expected in model.state_dict().items():
-        if name not in weights or weights[name].shape != expected.shape:
-            there = tuple(weights[name].shape) if name in weights else "absent"
-            raise InputError(
-                f"the checkpoint in {origin} belongs to another model: {name} is {there} there and "
-                f"{tuple(expected.shape)} here. Delete the folder, or give the run another one"
-            )
+    weights = _below(_MODEL, tensors)
+    check_fit(model, weights, origin)
     model.load_state_dict(weights)
     for name, parameter in model.named_parameters():
-        prefix = f"optimiser.{name}."
-        state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        state = _below(f"{_STATE}{name}.", tensors)
         if state:
             device = parameter.device
+            # AdamW wants its count of steps on the CPU
             optimizer.state[parameter] = {
-                k: v if k == "step" else v.to(device) for k, v in state.items()
+                key: value if key == "step" else value.to(device) for key, value in state.items()
             }
+
+
+def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors whose name begins with a prefix, without it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

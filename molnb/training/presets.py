@@ -1,5 +1,5 @@
-"""Presets: a run is a function that returns a full, frozen configuration; its docstring says what
-it costs.
+"""Presets: a run is a function that returns a full, frozen configuration; its text says what it
+costs.
 
 Times are for two laptop cores without a GPU unless a GPU is named. Change any field by name:
 ``make_preset("pretrain_tiny", data, steps=500, **{"model.n_layer": 2})``.
@@ -8,17 +8,22 @@ Times are for two laptop cores without a GPU unless a GPU is named. Change any f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import fields, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
+from ..models.families import count_parameters
 from ..models.unimol2.config import TwoTrackConfig
-from ..models.unimol2.sizes import LAPTOP, PAPER, count_parameters, spoken
+from ..models.unimol2.sizes import LAPTOP, PAPER, spoken
 from ..objectives.pretraining import Pretrain
 from ..objectives.supervised import Supervised
 from .config import RunConfig, data_names
-from .overrides import _nearest, change
+from .overrides import change
 from .runs import find_run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TINY = TwoTrackConfig(
     n_layer=4,
@@ -56,8 +61,9 @@ def pretrain_tiny(data: Sequence[str]) -> RunConfig:
 
 
 def labels_tiny(data: Sequence[str]) -> RunConfig:
-    """Quantum labels of molecules, atoms and bonds with the encoder of `pretrain_tiny`; a few
-    minutes on `nci`.
+    """Quantum labels of molecules, atoms and bonds with the encoder of `pretrain_tiny`.
+
+    A few minutes on `nci`.
     """
     return replace(
         pretrain_tiny(data),
@@ -68,16 +74,15 @@ def labels_tiny(data: Sequence[str]) -> RunConfig:
 
 
 def finetune_tiny(data: Sequence[str]) -> RunConfig:
-    """Labels of an assay (a hundred to a few thousand) with the encoder of `pretrain_tiny`; all
-    weights learn.
+    """Labels of an assay (a hundred to a few thousand) with the encoder of `pretrain_tiny`.
 
-    One to two minutes for 1,000 molecules of 32 heavy atoms. Give the run to begin with:
-    ``start_from=RUN`` takes over its encoder and its model; without it this is a network from
-    scratch. `frozen_layers`, `head_learning_rate` and `layer_decay` hold back what was learnt
-    before; here all weights learn at one rate, which reached a training error well below kNN's test
-    error on `chembl2321810` from scratch and from a pretrained run alike. Rows of the split's
-    validation part stop it early; the test part is never looked at. `objective.task_names` chooses
-    labels; the default is all that the data have.
+    All weights learn. One to two minutes for 1,000 molecules of 32 heavy atoms. Give the run to
+    begin with: ``start_from=RUN`` takes over its encoder and its model; without it this is a
+    network from scratch. `frozen_layers`, `head_learning_rate` and `layer_decay` hold back what was
+    learnt before; here all weights learn at one rate, which reached a training error well below
+    kNN's test error on `chembl2321810` from scratch and from a pretrained run alike. Rows of the
+    split's validation part stop it early; the test part is never looked at. `objective.task_names`
+    chooses labels; the default is all that the data have.
     """
     return RunConfig(
         name="finetune-tiny",
@@ -95,9 +100,13 @@ def finetune_tiny(data: Sequence[str]) -> RunConfig:
     )
 
 
-def _paper_recipe(data: Sequence[str], scale: str) -> RunConfig:
-    """The paper's recipe, one for all scales: learning rate 1e-4 after 100,000 warm-up steps,
-    then linear decay.
+def paper(data: Sequence[str], scale: str) -> RunConfig:
+    """The paper's {size} model and recipe (Table 2, section 3.3): for a GPU; a step of 1,024
+    molecules.
+
+    Learning rate 1e-4 after 100,000 warm-up steps, then linear decay, one recipe for all scales;
+    the paper's corpus takes 818,359 steps. What fits a device at once is `pair_budget`, which
+    changes no result.
     """
     model = PAPER[scale]
     return RunConfig(
@@ -119,9 +128,13 @@ def _paper_recipe(data: Sequence[str], scale: str) -> RunConfig:
     )
 
 
-def _laptop_recipe(data: Sequence[str], size: str) -> RunConfig:
-    """1,000 steps of 64 molecules; the learning rate of `pretrain_tiny`, and less in proportion
-    for wider models.
+def laptop(data: Sequence[str], size: str) -> RunConfig:
+    """A {size} encoder of the laptop family (N, without tables, kernel and heads), 1,000 steps of
+    64.
+
+    Depth and width grow together (`molnb.models.unimol2.sizes`). The learning rate is that of
+    `pretrain_tiny`, and less in proportion for wider models. A step of 64 `nci` molecules takes 0.4
+    s at 0.1M, 0.9 s at 1M and 3.6 s at 10M.
     """
     model = LAPTOP[size]
     return RunConfig(
@@ -138,87 +151,55 @@ def _laptop_recipe(data: Sequence[str], size: str) -> RunConfig:
     )
 
 
-def _make_presets(
-    stem: str, recipe: Callable, models: dict[str, TwoTrackConfig], says: str
-) -> list[Callable]:
-    """One preset for each model of a table."""
+class Preset(NamedTuple):
+    """What makes a configuration for some data, and a text that says what it costs."""
 
-    def make(size: str) -> Callable[[Sequence[str]], RunConfig]:
-        def preset(data: Sequence[str]) -> RunConfig:
-            return recipe(data, size)
+    make: Callable[[Sequence[str]], RunConfig]
+    text: str
 
-        preset.__name__ = f"{stem}_{size}"
-        preset.__doc__ = says.format(size=spoken(size))
-        return preset
-
-    return [make(size) for size in models]
+    def __call__(self, data: Sequence[str]) -> RunConfig:
+        return self.make(data)
 
 
-PAPER_PRESETS = _make_presets(
-    "pretrain",
-    _paper_recipe,
-    PAPER,
-    """The paper's {size} model and recipe (Table 2, section 3.3): for a GPU; a step of 1,024 molecules.
-
-    Learning rate 1e-4 after 100,000 warm-up steps, linear decay; the paper's corpus takes 818,359 steps. What fits a
-    device at once is `pair_budget`, which changes no result.
-    """,
-)
-LAPTOP_PRESETS = _make_presets(
-    "laptop",
-    _laptop_recipe,
-    LAPTOP,
-    """A {size} encoder of the laptop family (N, without tables, kernel and heads), pretrained for 1,000 steps of 64.
-
-    Depth and width grow together (`molnb.scales`). A step of 64 `nci` molecules takes 0.4 s at 0.1M, 0.9 s at 1M and
-    3.6 s at 10M.
-    """,
-)
-PRESETS: dict[str, Callable[[Sequence[str]], RunConfig]] = {
-    f.__name__: f
-    for f in (pretrain_tiny, labels_tiny, finetune_tiny, *LAPTOP_PRESETS, *PAPER_PRESETS)
+PRESETS: dict[str, Preset] = {
+    make.__name__: Preset(make, make.__doc__)
+    for make in (pretrain_tiny, labels_tiny, finetune_tiny)
 }
+for _size in LAPTOP:
+    _text = laptop.__doc__.format(size=spoken(_size))
+    PRESETS[f"laptop_{_size}"] = Preset(partial(laptop, size=_size), _text)
+for _scale in PAPER:
+    _text = paper.__doc__.format(size=spoken(_scale))
+    PRESETS[f"pretrain_{_scale}"] = Preset(partial(paper, scale=_scale), _text)
 
 
-def presets_table() -> list[dict[str, str | int]]:
-    """One row a preset: name, N and total of its encoder's parameters, depth and widths, and
-    what it is.
-    """
+def presets_table() -> pd.DataFrame:
+    """One row a preset: N and total of its encoder's parameters, its widths, and what it is."""
+    import pandas as pd
+
     rows = []
     for name, preset in PRESETS.items():
         model = preset(["data"]).model
-        n, total = count_parameters(model)
-        widths = {
-            "layers": model.n_layer,
-            "d_atom": model.d_atom,
-            "heads": model.n_head,
-            "d_pair": model.d_pair,
-        }
-        says = (preset.__doc__ or "").partition("\n")[0]
-        rows.append(
-            {
-                "preset": name,
-                "N": n,
-                "total": total,
-                **widths,
-                "d_hidden": model.d_hidden,
-                "about": says,
-            }
-        )
-    return rows
+        counts = count_parameters(model)
+        values = {f.name: getattr(model, f.name) for f in fields(model)}
+        widths = {name: value for name, value in values.items() if type(value) is int}
+        about = preset.text.partition("\n")[0]
+        row = {"preset": name, "family": model.family, "N": counts.n, "total": counts.total}
+        rows.append(row | widths | {"about": about})
+    return pd.DataFrame(rows)
 
 
 def make_preset(name: str, data: Sequence, **changes: Any) -> RunConfig:
-    """The configuration of a preset on these datasets (folders, names or `Shards`), with fields
-    changed by name.
+    """The configuration of a preset on these datasets (folders, names or `Shards`).
 
-    ``model.`` and ``objective.`` reach into those parts. A run to start from brings its model with
-    it, unless a part of the model is changed too. Raises InputError for a name or field that does
-    not exist.
+    Fields are changed by name; ``model.`` and ``objective.`` reach into those parts. A run to start
+    from brings its model with it, unless a part of the model is changed too. Raises InputError for
+    a name or field that does not exist.
     """
     if name not in PRESETS:
         raise InputError(
-            f"unknown preset {name!r}{_nearest(name, PRESETS)}: choose one of {', '.join(PRESETS)}"
+            f"unknown preset {name!r}{did_you_mean(name, PRESETS)}: choose one of "
+            f"{', '.join(PRESETS)}"
         )
     config = change(PRESETS[name](data_names(data)), changes)
     if config.start_from and not any(key.partition(".")[0] == "model" for key in changes):

@@ -2,50 +2,53 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..data.dataset import Corpus
 from ..errors import InputError
-from ..rng import hash64
+from ..paths import find_data
+from ..rng import hash_sample
+from ..shapes import Int
 from ..shards import load_shards
 from .config import RunConfig
-from .runs import find_data
 
 
-def hash_sample(ids: np.ndarray, n: int | None) -> np.ndarray:
-    """At most n of these ids, the same ones every time, ascending."""
-    if n is None or n >= len(ids):
-        return ids
-    return np.sort(ids[np.argsort(hash64(0, ids), kind="stable")[:n]])
+class Rows(NamedTuple):
+    """Ids in the corpus of training and of validation molecules."""
+
+    train: Int[np.ndarray, " train"]
+    val: Int[np.ndarray, " val"]
 
 
-def training_rows(corpus: Corpus, config: RunConfig) -> tuple[np.ndarray, np.ndarray]:
+def open_corpus(config: RunConfig) -> Corpus:
+    """The datasets of a run, with the arrays that its encoder reads."""
+    folders = [find_data(name) for name in config.data]
+    return Corpus(folders, config.model.hydrogens, config.model.arrays)
+
+
+def training_rows(corpus: Corpus, config: RunConfig) -> Rows:
     """Training and validation ids; only labelled molecules where the objective needs labels."""
-    train = (
-        corpus.ids("train", config.split)
-        if config.train_ids is None
-        else np.array(config.train_ids, np.int64)
-    )
-    val = (
-        corpus.ids("val", config.split)
-        if config.val_ids is None
-        else np.array(config.val_ids, np.int64)
-    )
-    tasks = config.objective.tasks
-    if tasks:
-        missing = [t for t in tasks if t not in corpus.tasks]
-        if missing:
-            known = ", ".join(corpus.tasks) or "none"
-            raise InputError(
-                f"no dataset of this run has the task {missing[0]!r}: they have {known}"
-            )
-        labelled = corpus.labelled(tasks)
-        train, val = np.intersect1d(train, labelled), np.intersect1d(val, labelled)
+    train = _ids(corpus, config, "train", config.train_ids)
+    val = _ids(corpus, config, "val", config.val_ids)
+    if config.objective.tasks:
+        labelled = corpus.labelled(config.objective.tasks)
+        train = np.intersect1d(train, labelled)
+        val = np.intersect1d(val, labelled)
     if config.exclude:
-        shared = corpus.shared_with([load_shards(find_data(name)) for name in config.exclude])
-        train, val = np.setdiff1d(train, shared), np.setdiff1d(val, shared)
+        excluded = [load_shards(find_data(name)) for name in config.exclude]
+        shared = corpus.shared_with(excluded)
+        train = np.setdiff1d(train, shared)
+        val = np.setdiff1d(val, shared)
     if not len(train):
         raise InputError(
-            f"no training molecules in {', '.join(config.data)}: curate more rows, or choose another split"
+            f"no training molecules in {', '.join(config.data)}: curate more rows, or choose another "
+            "split"
         )
-    return hash_sample(train, config.n_train), hash_sample(val, config.n_val)
+    return Rows(hash_sample(train, config.n_train), hash_sample(val, config.n_val))
+
+
+def _ids(corpus: Corpus, config: RunConfig, part: str, ids: tuple[int, ...] | None) -> np.ndarray:
+    """The ids that the configuration gives, or those of its split's part."""
+    return corpus.ids(part, config.split) if ids is None else np.array(ids, np.int64)

@@ -1,10 +1,13 @@
 """A run: one folder with its configuration, machine, metrics, checkpoints and weights.
 
-    config.json      everything that decides the result          machine.json   where it ran, library versions
+    config.json      everything that decides the result
+    machine.json     where it ran, library versions
     metrics.jsonl    one line a logged step; no clock in it, so equal seeds give equal files
-    timings.jsonl    seconds since the start, for the same steps status.json    running, done, stopped or failed
-    baselines.json   what each term must beat                    weights.safetensors, checkpoints/
-    unseen.json      features that no training molecule has, which contribute nothing
+    timings.jsonl    seconds since the start, for the same steps
+    status.json      running, done, stopped or failed
+    baselines.json   what each term must beat
+    weights.safetensors, checkpoints/
+    lock             the process that trains it (`ownership`)
 
 Nothing that is read back can run code: JSON and safetensors only.
 """
@@ -18,16 +21,24 @@ import platform
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..errors import InputError
 from ..files import write_json, writing
+from ..models.families import build_encoder, count_parameters
 from ..models.model import Model
-from ..models.unimol2.encoder import TwoTrack
-from ..paths import home
+from ..paths import find_run_folder, home
 from .checkpoints import load_weights
 from .config import RunConfig
+from .ownership import is_owned
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_SAME_NAME = 999  # runs of one configuration on one day
+LOGS = ("metrics.jsonl", "timings.jsonl")
 
 
 class Run:
@@ -41,50 +52,64 @@ class Run:
             )
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}, {self.status().get('state', 'new')})"
+        return f"Run({str(self.path)!r}, {self.state})"
 
     @property
     def config(self) -> RunConfig:
-        return RunConfig.from_dict(self._json("config.json"))
+        """What decides the run."""
+        return RunConfig.from_dict(self.read("config.json"))
 
     @property
     def name(self) -> str:
-        return self._json("config.json")["name"]
+        """The configuration's name."""
+        return self.read("config.json")["name"]
 
-    def _json(self, name: str) -> dict:
+    def read(self, name: str) -> dict:
+        """A JSON file of the folder; empty where there is none."""
         file = self.path / name
         try:
-            return json.loads(file.read_text()) if file.exists() else {}
+            return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         except json.JSONDecodeError as error:
             raise InputError(
                 f"{file} is not readable JSON ({error}): restore it, or start the run again"
             ) from None
 
     def status(self) -> dict:
-        """`state` (running, done, stopped, failed), `step`, `steps`, `seconds`; empty before the
-        first step.
+        """`state`, `step`, `steps`, `seconds`; empty before the first step.
+
+        The state is running, done, stopped (on request), failed (by an error) or killed (its
+        process ended without a word).
         """
-        return self._json("status.json")
+        status = self.read("status.json")
+        if status.get("state") == "running" and not is_owned(self.path):
+            status["state"] = "killed"
+        return status
+
+    @property
+    def state(self) -> str:
+        """The state of `status`, or new."""
+        return self.status().get("state", "new")
 
     def baselines(self) -> dict[str, dict[str, float]]:
-        """What each validation term must beat, by which baseline (hidden or visible features;
-        mean, lookup).
+        """What each validation term must beat, by which baseline.
+
+        Baselines are of hidden or visible features; mean or lookup.
         """
-        return self._json("baselines.json")
+        return self.read("baselines.json")
 
     def unseen(self) -> tuple[str, ...]:
-        """Features that no training molecule had, by name; they contribute nothing. Empty where
-        no list was kept.
-        """
-        return tuple(self._json("unseen.json").get("unseen", ()))
+        """Features that no training molecule had, by name; they contribute nothing."""
+        return tuple(self.load_model().encoder.unseen_features())
 
     def metrics(self, part: str | None = None, features: str | None = None) -> list[dict]:
-        """Logged rows: `step`, `part` (train or val), `features` (mixed, hidden, visible), then
-        the terms.
+        """Logged rows: `step`, `part` (train or val), `features`, then the terms.
+
+        Features are mixed, hidden or visible.
         """
         rows = _read_lines(self.path / "metrics.jsonl")
-        wanted = {k: v for k, v in (("part", part), ("features", features)) if v is not None}
-        return [r for r in rows if all(r[k] == v for k, v in wanted.items())]
+        wanted = {"part": part, "features": features}
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        return [row for row in rows if wanted.items() <= row.items()]
 
     def timings(self) -> list[dict]:
         """`step` and `seconds` since the run (or its last resumption) began."""
@@ -96,23 +121,42 @@ class Run:
         return rows[-1] if rows else {}
 
     def write_status(self, **values) -> None:
-        values = self.status() | values | {"pid": os.getpid(), "updated": round(time.time(), 1)}
-        write_json(values, self.path / "status.json")
+        """Note more of the status; only the process that owns the run does."""
+        updated = {"pid": os.getpid(), "updated": round(time.time(), 1)}
+        write_json(self.read("status.json") | values | updated, self.path / "status.json")
+
+    def log(self, rows: list[dict], seconds: float) -> None:
+        """Add rows of one step to the metrics, and its time to the timings."""
+        if not rows:
+            return
+        timing = {"step": rows[0]["step"], "seconds": round(seconds, 3)}
+        for name, lines in zip(LOGS, (rows, [timing])):
+            with (self.path / name).open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(line) + "\n" for line in lines)
+
+    def forget_after(self, step: int) -> None:
+        """Take back what was logged after a step, so that a resumed run logs each step once."""
+        for name in LOGS:
+            rows = [row for row in _read_lines(self.path / name) if row["step"] <= step]
+            with writing(self.path / name) as partial:
+                partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def weights_file(self) -> Path:
         """The file of the trained weights; raises InputError if the run has none yet."""
         file = self.path / "weights.safetensors"
         if not file.exists():
-            state = self.status().get("state", "new")
             raise InputError(
-                f"{self.path} has no weights yet (it is {state}): train it, or choose another run"
+                f"{self.path} has no weights yet (it is {self.state}): train it, or choose another "
+                "run"
             )
         return file
 
     def load_model(self) -> Model:
         """The trained model on the CPU, in evaluation mode."""
+        file = self.weights_file()
         model = make_model(self.config)
-        load_weights(model, self.weights_file())
+        load_weights(model, file)
+        model.encoder.forget_unseen()
         return model.eval()
 
 
@@ -120,105 +164,137 @@ def make_model(config: RunConfig) -> Model:
     """The untrained model of a configuration; its initial weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return Model(TwoTrack(config.model), config.objective)
+        encoder, masking_heads = build_encoder(config.model)
+        return Model(encoder, config.objective.make_heads(encoder, masking_heads))
 
 
 def start_run(config: RunConfig, out: str | Path | None = None) -> Run:
-    """The folder of a run, made if it is not there: the same configuration and folder go on where
-    they stopped.
+    """The folder of a run, made if it is not there; one of the same configuration is gone on with.
 
     Without `out` the folder is ``MOLNB_HOME/runs/<date>_<name>_<id>``, with a number if that
-    exists.
+    exists. Raises InputError for a folder whose run has another configuration.
     """
-    path = Path(out) if out is not None else _fresh_folder(config)
-    stored = json.loads(json.dumps(config.to_dict()))
-    if (path / "config.json").exists():
-        run = Run(path)
-        there = RunConfig.from_dict(
-            run._json("config.json")
-        ).to_dict()  # an older one lacks newer settings
-        there = json.loads(json.dumps(there))
-        if there != stored:
-            keys = [k for k in stored if stored[k] != there.get(k)]
+    stored = _as_json(config)
+    if out is not None and (Path(out) / "config.json").exists():
+        run = Run(out)
+        before = _as_json(run.config)
+        differing = [key for key in stored if stored[key] != before.get(key)]
+        if differing:
             raise InputError(
-                f"{path} holds a run that differs in {', '.join(keys)}: choose another folder, or delete it"
+                f"{out} holds a run that differs in {', '.join(differing)}: choose another folder, "
+                "or delete it"
             )
         return run
+    path = _new_folder(config) if out is None else Path(out)
     (path / "checkpoints").mkdir(parents=True, exist_ok=True)
     write_json(describe_machine(), path / "machine.json")
     write_json(stored, path / "config.json")
     return Run(path)
 
 
-def _fresh_folder(config: RunConfig) -> Path:
+def _as_json(config: RunConfig) -> dict:
+    """A configuration as it is read back: tuples as lists, settings newer than a run filled in."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def _new_folder(config: RunConfig) -> Path:
+    """A folder below ``MOLNB_HOME/runs`` that no other process gets too."""
     stem = f"{datetime.date.today().isoformat()}_{config.name}_{config.id}"
-    for number in range(1, 1000):
+    for number in range(1, MAX_SAME_NAME + 1):
         path = home() / "runs" / (stem if number == 1 else f"{stem}-{number}")
-        if not path.exists():
-            return path
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
     raise InputError(
-        f"{home() / 'runs'} holds 999 runs named {stem}: delete some, or name the folder yourself"
+        f"{home() / 'runs'} holds {MAX_SAME_NAME} runs named {stem}: delete some, or name the folder "
+        "yourself"
     )
 
 
 def find_run(name: str | Path) -> Run:
     """A run by its folder, or by its name below ``MOLNB_HOME/runs``."""
-    folder = Path(name)
-    below = home() / "runs" / folder
-    return Run(below if not folder.exists() and below.exists() else folder)
+    return Run(find_run_folder(name))
 
 
 def check_start(config: RunConfig) -> None:
-    """Refuse a run that cannot be started from: not there, without weights, or of another
-    architecture.
+    """Refuse a run that cannot be started from.
+
+    It is not there, has no weights, or is of another architecture.
     """
     run = find_run(config.start_from)
     run.weights_file()
-    theirs, ours = run.config.model.to_dict(), config.model.to_dict()
-    differ = [k for k, v in ours.items() if theirs[k] != v]
-    if differ:
+    stored = run.config.model.to_dict()
+    wanted = config.model.to_dict()
+    if stored["family"] != wanted["family"]:
+        differing = ["family"]
+    else:
+        differing = [name for name, value in wanted.items() if stored[name] != value]
+    if differing:
         raise InputError(
-            f"{run.path} was trained with another architecture ({', '.join(differ)} differ): use its model"
+            f"{run.path} was trained with another architecture ({', '.join(differing)} differ): use "
+            "its model"
         )
 
 
 def describe_machine() -> dict:
     """Hardware and versions, for the record; nothing is computed from it."""
-    cuda = torch.cuda.is_available()
+    gpu = None
+    memory = None
+    if torch.cuda.is_available():
+        gpu = torch.cuda.get_device_name()
+        memory = round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1)
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "torch": torch.__version__,
         "torch_threads": torch.get_num_threads(),
         "cpu_count": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if cuda else None,
-        "gpu_memory_gib": round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1)
-        if cuda
-        else None,
+        "gpu": gpu,
+        "gpu_memory_gib": memory,
     }
 
 
 def load_runs(folder: str | Path | None = None) -> list[Run]:
     """All runs below a folder (default ``MOLNB_HOME/runs``), oldest first."""
     root = Path(folder) if folder is not None else home() / "runs"
-    return [
-        Run(p.parent) for p in sorted(root.rglob("config.json"), key=lambda p: p.stat().st_mtime)
-    ]
+    files = sorted(root.rglob("config.json"), key=lambda file: file.stat().st_mtime)
+    return [Run(file.parent) for file in files]
 
 
-def runs_table(folder: str | Path | None = None) -> list[dict]:
-    """One row a run: name, state, progress and its last validation terms."""
-    rows = []
-    for run in load_runs(folder):
-        status, last = run.status(), run.last()
-        found = {
-            "run": run.path.name,
-            "state": status.get("state", "new"),
-            "step": status.get("step", 0),
-        }
-        found |= {"steps": status.get("steps"), "seconds": status.get("seconds")}
-        rows.append(found | {k: v for k, v in last.items() if k not in ("step", "part")})
-    return rows
+def runs_table(folder: str | Path | None = None) -> pd.DataFrame:
+    """One row a run, oldest first: what it is, how far it is, and its last validation terms.
+
+    `N` counts parameters as `molnb presets` does, `molecules` those seen so far. Runs of an older
+    molnb, or of a family that is not registered, are listed without what their configuration says.
+    """
+    import pandas as pd
+
+    return pd.DataFrame([_table_row(run) for run in load_runs(folder)])
+
+
+def _table_row(run: Run) -> dict:
+    status = run.status()
+    stored = run.read("config.json")
+    row = {
+        "run": run.path.name,
+        "state": status.get("state", "new"),
+        "family": stored["model"].get("family"),
+    }
+    try:
+        row["N"] = count_parameters(run.config.model).n
+    except InputError:
+        row["N"] = None
+    row |= {
+        "seed": stored["seed"],
+        "step": status.get("step", 0),
+        "steps": status.get("steps"),
+        "molecules": status.get("step", 0) * stored["global_batch"],
+        "seconds": status.get("seconds"),
+    }
+    last = run.last()
+    return row | {name: value for name, value in last.items() if name not in ("step", "part")}
 
 
 def _read_lines(file: Path) -> list[dict]:
@@ -226,27 +302,9 @@ def _read_lines(file: Path) -> list[dict]:
     if not file.exists():
         return []
     rows = []
-    for line in file.read_text().splitlines():
+    for line in file.read_text(encoding="utf-8").splitlines():
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
             break
     return rows
-
-
-def rewind_logs(run: Run, step: int) -> None:
-    """Forget logged rows after a step, so that a resumed run logs each step once."""
-    for name in ("metrics.jsonl", "timings.jsonl"):
-        rows = [r for r in _read_lines(run.path / name) if r["step"] <= step] if step >= 0 else []
-        with writing(run.path / name) as partial:
-            partial.write_text("".join(json.dumps(r) + "\n" for r in rows))
-
-
-def find_data(name: str) -> Path:
-    """Folder of a dataset: the path itself, or the name below ``MOLNB_HOME/data``."""
-    for path in (Path(name), home() / "data" / name):
-        if (path / "manifest.json").is_file():
-            return path
-    raise InputError(
-        f"no curated dataset at {name!r} or {home() / 'data' / name}: curate it first (`molnb curate NAME`)"
-    )

@@ -1,6 +1,4 @@
-"""Conformers are the same every time, compared over symmetry, ordered by energy, and shown
-without a network.
-"""
+"""Conformers are the same every time, compared over symmetry, and shown without a network."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ from molnb.chemistry.ensembles import (
     with_coords,
 )
 from molnb.errors import InputError
-from molnb.figures import threedmol as viewer_assets
+from molnb.figures import threedmol
 
 DOPAMINE = "NCCc1ccc(O)c(O)c1"
 
@@ -53,8 +51,8 @@ def test_energies_ascend_from_zero_and_the_first_draw_is_what_curation_stores(nc
     ][:5]:
         ensemble = make_ensemble(table[i]["smiles"], 3)
         assert ensemble.energies[0] == 0 and (np.diff(ensemble.energies) >= 0).all()
-        kept = stored_geometry(nci, i).GetConformer().GetPositions()
-        assert np.abs(ensemble.coords(ensemble.stored) - kept).max() < 1e-4
+        stored = stored_geometry(nci, i).GetConformer().GetPositions()
+        assert np.abs(ensemble.coords(ensemble.stored) - stored).max() < 1e-4
 
 
 def test_butane_is_anti_or_gauche() -> None:
@@ -102,12 +100,12 @@ def test_an_ensemble_is_of_one_isomer_where_the_drawing_leaves_it_open() -> None
         "@" in ensemble.smiles
         and Chem.MolToSmiles(Chem.MolFromSmiles(ensemble.smiles)) == ensemble.smiles
     )
-    found = set()
+    isomers = set()
     for i in range(len(ensemble)):
         mol = with_coords(ensemble.mol, [ensemble.coords(i)])
         Chem.AssignStereochemistryFrom3D(mol)
-        found.add(Chem.MolToSmiles(Chem.RemoveHs(mol)))
-    assert found == {ensemble.smiles}
+        isomers.add(Chem.MolToSmiles(Chem.RemoveHs(mol)))
+    assert isomers == {ensemble.smiles}
 
 
 def test_relaxing_lowers_the_energy_of_the_same_draw() -> None:
@@ -131,7 +129,7 @@ def test_representatives_are_the_lowest_of_their_group_and_discovery_only_grows(
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (lambda: make_ensemble("not a molecule", 2), "RDKit cannot read the SMILES"),
         (lambda: make_ensemble("CCO", 0), "at least 1"),
@@ -142,12 +140,12 @@ def test_representatives_are_the_lowest_of_their_group_and_discovery_only_grows(
         ),
     ],
 )
-def test_bad_input_is_refused_with_the_next_action(call: Any, said: str) -> None:
-    with pytest.raises(InputError, match=re.escape(said)):
+def test_bad_input_is_refused_with_the_next_action(call: Any, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
         call()
 
 
-# ------------------------------------------------------------------------------------------------- pictures
+# ---------------------------------------------------------------------------------------- pictures
 
 
 def test_a_scene_is_a_drawing_with_what_a_browser_needs_to_turn_it(dopamine: Ensemble) -> None:
@@ -180,10 +178,10 @@ def test_turning_a_scene_to_the_reader_keeps_handedness() -> None:
 def test_without_3dmol_a_drawing_says_what_to_run(
     dopamine: Ensemble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from molnb.figures import view3d as scenes
+    from molnb.figures import view3d
 
-    monkeypatch.setattr(scenes, "find_viewer", lambda: None)
-    page = scenes.show_molecule(dopamine.mol, dopamine.coords(0)).to_html()
+    monkeypatch.setattr(view3d, "find_viewer", lambda: None)
+    page = view3d.show_molecule(dopamine.mol, dopamine.coords(0)).to_html()
     assert "<svg" in page and "python -m molnb setup-viewer" in page
 
 
@@ -216,6 +214,7 @@ def test_a_prediction_is_laid_over_the_truth_before_it_is_compared(dopamine: Ens
     moved = true @ np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]) + 5
     scene = compare_geometries(dopamine.mol, true, moved)
     assert "mean 0.00 Å, largest 0.00 Å" in scene.captions[0] and "heavy atoms only" in scene.note
+    assert scene.to_html().count("<svg") == 1, "a ring without its hydrogens can be drawn"
     mirrored = compare_geometries(dopamine.mol, true, true * [1, 1, -1])
     assert "mean 0.00" not in mirrored.captions[0], "a mirror image is no good prediction"
 
@@ -232,9 +231,8 @@ def test_explore_leaves_the_view_with_its_own_slider_headlessly(
     monkeypatch.setenv("MOLNB_HEADLESS", "1")
     monkeypatch.setattr(IPython.display, "display", shown.append)
     explore_conformers(dopamine)
-    assert [type(one).__name__ for one in shown] == ["Scene"] and '"slider":true' in shown[
-        0
-    ].to_html()
+    assert [type(scene).__name__ for scene in shown] == ["Scene"]
+    assert '"slider":true' in shown[0].to_html()
 
 
 def test_what_is_displayed_in_jupyterlab_also_holds_the_page(
@@ -268,33 +266,33 @@ def test_denoising_is_asked_the_same_question_at_every_noise(nci: Any, tmp_path:
     assert np.allclose(
         (large[0].noisy - large[0].true), 2 * (small[0].noisy - small[0].true), atol=0.05
     )
-    left, given = mean_left(denoise(model, nci, [0, 3], 0.0))
-    assert given < 1e-5 and left < 0.5
+    left, displaced = mean_left(denoise(model, nci, [0, 3], 0.0))
+    assert displaced < 1e-5 and left < 0.5
 
 
-# ---------------------------------------------------------------------------------------- 3Dmol.js at set-up
+# ------------------------------------------------------------------------------ 3Dmol.js at set-up
 
 
 def test_3dmol_is_installed_once_with_its_licence_and_the_extension(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = {viewer_assets.SCRIPT: b"code", "LICENSE": b"terms"}
-    asked = []
+    files = {threedmol.SCRIPT: b"code", "LICENSE": b"terms"}
+    fetches = []
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "user"))
     monkeypatch.setattr(
-        viewer_assets, "_from_npm", lambda: (_ for _ in ()).throw(OSError("not installed"))
+        threedmol, "_from_npm", lambda: (_ for _ in ()).throw(OSError("not installed"))
     )
-    monkeypatch.setattr(viewer_assets, "_from_registry", lambda: asked.append(1) or files)
+    monkeypatch.setattr(threedmol, "_from_registry", lambda: fetches.append(1) or files)
     monkeypatch.setattr(
-        viewer_assets, "_from_public", lambda: (_ for _ in ()).throw(OSError("no network"))
+        threedmol, "_from_public", lambda: (_ for _ in ()).throw(OSError("no network"))
     )
     with pytest.raises(InputError, match="expected.*setup-viewer"):
-        viewer_assets.install_viewer()
-    assert viewer_assets.find_viewer() is None, "what fails the check is not kept"
+        threedmol.install_viewer()
+    assert threedmol.find_viewer() is None, "what fails the check is not kept"
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    monkeypatch.setattr(viewer_assets, "SHA256", digests)
-    script = viewer_assets.install_viewer()
+    monkeypatch.setattr(threedmol, "SHA256", digests)
+    script = threedmol.install_viewer()
     assert script == tmp_path / "share/jupyter/labextensions/molnb-3dmol/static/3Dmol-min.js"
     names = {
         str(file.relative_to(script.parent.parent))
@@ -307,4 +305,4 @@ def test_3dmol_is_installed_once_with_its_licence_and_the_extension(
         "static/3Dmol-min.js",
         "static/LICENSE",
     }
-    assert viewer_assets.install_viewer() == script and len(asked) == 2, "what is there is kept"
+    assert threedmol.install_viewer() == script and len(fetches) == 2, "what is there is kept"

@@ -1,6 +1,4 @@
-"""Figures say what they show: units on axes, each loss beside its own baseline, counts that add
-up.
-"""
+"""Figures say what they show: units on axes, each loss beside its baseline, counts that add up."""
 
 from __future__ import annotations
 
@@ -15,9 +13,9 @@ import pytest
 pytest.importorskip("plotly")
 
 from molnb.errors import InputError
-from molnb.figures.curves import averaged, plot_gains, plot_losses
+from molnb.figures.curves import averaged, plot_losses
 from molnb.figures.distributions import plot_drops, plot_histograms, plot_label_histograms
-from molnb.figures.style import term_label
+from molnb.figures.style import panels, term_label, with_unit
 
 TERMS = ("token_ce_nats", "coord_l1_angstrom")
 BARS = {"token_ce_nats": 1.2, "token_accuracy": 0.7, "coord_l1_angstrom": 0.16}
@@ -37,9 +35,6 @@ class FakeRun:
             for s in steps
         ]
 
-    def last(self, features: str) -> dict[str, Any]:
-        return self.metrics("val", features)[-1]
-
     def timings(self) -> list[dict[str, float]]:
         return [{"step": step, "seconds": 0.1 * step} for step in range(self.steps + 1)]
 
@@ -50,6 +45,19 @@ class FakeRun:
 def test_term_names_become_axis_labels_with_their_unit() -> None:
     assert term_label("token_ce_nats") == "masked atoms: cross entropy (nats)"
     assert term_label("energy_residual_mae_eV") == "energy residual: mean absolute error (eV)"
+
+
+def test_quantities_carry_their_unit_unless_they_have_none() -> None:
+    assert with_unit("gap", "eV") == "gap (eV)"
+    assert with_unit("wiberg", "1") == with_unit("wiberg", "") == "wiberg"
+
+
+def test_panels_are_filled_row_by_row() -> None:
+    figure, positions = panels(["a", "b", "c"], columns=2, height=200)
+    assert positions == [{"row": 1, "col": 1}, {"row": 1, "col": 2}, {"row": 2, "col": 1}]
+    assert [note.text for note in figure.layout.annotations] == ["a", "b", "c"]
+    with pytest.raises(InputError, match="nothing to plot"):
+        panels([], columns=2, height=200)
 
 
 def test_every_loss_stands_beside_its_own_baseline() -> None:
@@ -95,12 +103,6 @@ def test_long_curves_are_averaged_without_losing_their_ends() -> None:
         assert len(x) <= 300 and np.allclose(y, 2 * x)
         assert x[0] < 200 and x[-1] > 96_000
     assert len(plot_losses([FakeRun(s, 20_000) for s in range(3)]).to_json()) < 60_000
-
-
-def test_gains_are_per_cent_below_the_baseline() -> None:
-    figure = plot_gains([FakeRun(0)])
-    assert figure.data[0].x == pytest.approx([49.85, 49.85], abs=0.01)
-    assert "%" in figure.layout.xaxis.title.text
 
 
 def test_histograms_count_every_known_value_once() -> None:

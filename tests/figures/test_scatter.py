@@ -7,17 +7,17 @@ import pytest
 
 pytest.importorskip("plotly")
 
+from molnb.figures.elements import element_colour, element_symbol, text_colour
 from molnb.figures.scatter import plot_displaced, plot_parity, plot_ratios, plot_repeats
 
 
 def test_parity_shows_guess_against_truth() -> None:
     figure = plot_parity([1.0, 2.0, 3.0], [1.1, 2.0, 2.5], "measured (eV)", "predicted (eV)")
-    assert np.allclose(figure.data[1].x, [1.1, 2.0, 2.5]) and np.allclose(
-        figure.data[1].y, [1, 2, 3]
-    )
-    assert figure.layout.xaxis.title.text == "predicted (eV)" and list(figure.data[0].x) == list(
-        figure.data[0].y
-    )
+    diagonal, points = figure.data
+    assert np.allclose(points.x, [1.1, 2.0, 2.5])
+    assert np.allclose(points.y, [1, 2, 3])
+    assert figure.layout.xaxis.title.text == "predicted (eV)"
+    assert list(diagonal.x) == list(diagonal.y)
 
 
 def test_repeated_values_are_counted_exactly() -> None:
@@ -37,7 +37,26 @@ def test_ratios_have_a_line_at_one_and_a_row_a_group() -> None:
 def test_displaced_atoms_keep_their_distances_in_the_plane() -> None:
     flat = np.array([[0.0, 0, 0], [1.4, 0, 0], [2.1, 1.2, 0]])
     figure = plot_displaced(flat, flat + 0.1, np.array([[0, 1], [1, 2]]), np.array([6, 6, 8]))
-    atoms = np.stack([figure.data[2].x, figure.data[2].y], 1)
-    assert np.linalg.norm(atoms[0] - atoms[1]) == pytest.approx(1.4) and list(
-        figure.data[2].text
-    ) == ["C", "C", "O"]
+    bonds, _, atoms = figure.data
+    points = np.stack([atoms.x, atoms.y], 1)
+    assert np.linalg.norm(points[0] - points[1]) == pytest.approx(1.4)
+    assert list(atoms.text) == ["C", "C", "O"]
+    assert np.isnan(bonds.x[2::3]).all(), "bonds are not joined to each other"
+
+
+def test_elements_are_coloured_alike_in_plots_and_in_3d() -> None:
+    pytest.importorskip("rdkit")
+    from rdkit import Chem
+
+    from molnb.figures.svg3d import Layer
+
+    coords = np.array([[0.0, 0, 0], [1.4, 0, 0], [2.1, 1.2, 0]])
+    figure = plot_displaced(coords, coords, np.array([[0, 1], [1, 2]]), np.array([6, 6, 8]))
+    layer = Layer(Chem.MolFromSmiles("CCO"), (coords,))
+    assert list(figure.data[2].marker.color) == layer.atom_colours()
+
+
+def test_elements_outside_the_palette_are_named_by_number() -> None:
+    assert (element_symbol(17), element_symbol(26)) == ("Cl", "26")
+    assert element_colour(26) not in {element_colour(number) for number in (1, 6, 7, 8)}
+    assert (text_colour("#ffffff"), text_colour("#59626c")) == ("#000", "#fff")

@@ -1,6 +1,4 @@
-"""Pictures of the tracks show the numbers they were given: in cells, on the molecule, as arrows,
-as parts.
-"""
+"""Pictures of the tracks show their numbers: in cells, on the molecule, as arrows, as parts."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def test_what_has_no_3d_coordinates_is_an_error_in_its_row(model):
     rdDepictor.Compute2DCoords(flat)
     clash.GetConformer().SetPositions(np.zeros((9, 3)))
     given = [flat, none, "CCO", clash, in_3d("CCO"), None, 3.5]
-    errors = [a.error for a in model.answers(given, "molecule", conformer="given")]
+    errors = [a.error for a in model.embedding_rows(given, "molecule", conformer="given")]
     assert errors[4] is None and all("no 3D coordinates" in e for e in errors[:4])
     assert "two dimensions" in errors[0] and "two atoms coincide" in errors[3]
     assert "empty" in errors[5] and "neither a SMILES nor an RDKit molecule: 3.5" in errors[6]
@@ -179,7 +179,7 @@ def test_a_model_that_sees_hydrogens_needs_theirs_and_answers_for_heavy_atoms(nc
     )
     model = load_run(train(config, tmp_path).path)
     whole, bare = in_3d("CCO"), in_3d("CCO", hydrogens=False)
-    first, second = model.answers([whole, bare], "pair", conformer="given")
+    first, second = model.embedding_rows([whole, bare], "pair", conformer="given")
     assert first.values["embedding"].shape == (3, 3, 16)
     assert second.error.endswith("(this model sees hydrogens: add those of the parent in 3D)")
     assert np.abs(model.embed("CCO", "pair")[0] - first.values["embedding"]).max() < 1e-4
@@ -199,7 +199,6 @@ def test_curated_molecules_are_embedded_from_disk_in_their_order(model, nci):
         stored, fresh = model.embed(nci, level), model.embed(few, level)
         assert len(stored) == nci.n
         assert all(np.abs(a - b).max() < 1e-4 for a, b in zip(stored, fresh)), level
-    assert np.array_equal(model.embed_shards(nci), model.embed(nci))
 
 
 def test_curated_molecules_are_written_by_folder_or_name(run, model, nci, tmp_path, home):
@@ -255,7 +254,7 @@ def test_memory_is_bounded_by_numbers_and_not_by_rows(run, model, nci, tmp_path,
 
 
 def test_unseen_features_are_named_and_contribute_nothing(run, model, tmp_path, capsys):
-    known, selenium = model.answers(["CCOC", "CC[Se]C"], "molecule")
+    known, selenium = model.embedding_rows(["CCOC", "CC[Se]C"], "molecule")
     assert known.unseen == () and selenium.unseen == ("element: Se",)
     assert not model.model.encoder.tokens.weight[34].any()
     out = tmp_path / "e.parquet"
@@ -281,13 +280,14 @@ def test_unseen_features_are_named_and_contribute_nothing(run, model, tmp_path, 
 
 
 def test_predictions_are_in_units_and_bad_rows_are_nan(model):
-    found = model.predict(["CCO", *BAD, "c1ccccc1"])
-    assert {"homo_eV", "lumo_eV", "gap_eV", "charge_mulliken_e", "wiberg", "wiberg_pair"} == set(
-        found
-    )
-    assert np.isfinite(found["gap_eV"][[0, -1]]).all() and np.isnan(found["gap_eV"][1:-1]).all()
-    assert -15 < found["homo_eV"][0] < -7  # eV, and not in units of the standard deviation
-    assert len(found["wiberg"][0]) == 2 and len(found["wiberg_pair"][0]) == 3
+    table = model.predict(["CCO", *BAD, "c1ccccc1"])
+    labels = ["homo_eV", "lumo_eV", "gap_eV", "charge_mulliken_e", "wiberg", "wiberg_pair"]
+    assert list(table) == ["smiles", *labels, "error"]
+    gap = table["gap_eV"].to_numpy()
+    assert np.isfinite(gap[[0, -1]]).all() and np.isnan(gap[1:-1]).all()
+    assert table["error"].isna().tolist() == [True, *[False] * len(BAD), True]
+    assert -15 < table["homo_eV"][0] < -7  # eV, and not in units of the standard deviation
+    assert len(table["wiberg"][0]) == 2 and len(table["wiberg_pair"][0]) == 3
 
 
 def test_company_does_not_change_a_prediction(model):
@@ -305,7 +305,7 @@ def test_what_is_stored_is_what_was_trained(run, model, nci):
     corpus = Corpus([nci])
     labelled = corpus.labelled(["nci_orbitals"])[:5]
     batch = corpus.batch(labelled, run.config.objective.tasks)
-    question = run.config.objective.ask(batch, 0, 0, 0.0)
+    question = run.config.objective.corrupt(batch, 0, 0, 0.0)
     errors = score(run.load_model(), run.config.objective, [question], torch.device("cpu"))
     smiles = [nci.smiles()[i] for i in labelled]
     truth = batch.labels["nci_orbitals"].values[:, 2].numpy()
@@ -376,7 +376,7 @@ def test_a_run_without_labels_predicts_nothing(nci, tmp_path):
 
 
 def test_errors_say_what_was_wrong(model):
-    errors = [a.error for a in model.answers(BAD, "molecule")]
+    errors = [a.error for a in model.embedding_rows(BAD, "molecule")]
     expected = [
         "parse",
         "no heavy atoms",

@@ -1,6 +1,4 @@
-"""A notebook becomes a page: with shared scripts beside it, or in one file that holds
-everything.
-"""
+"""A notebook becomes a page: with shared scripts beside it, or in one file with everything."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ import pytest
 from molnb.cli import main
 from molnb.errors import InputError
 from molnb.figures.view3d import show_molecule
-from molnb.notebooks import pages as site
+from molnb.notebooks import pages
 from molnb.notebooks.execution import export
 
 nbformat = pytest.importorskip("nbformat")
@@ -23,20 +21,18 @@ WIDGET = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}}
 
 @pytest.fixture
 def notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An executed notebook with a scene, a plain py3Dmol view, and a widget that is saved with
-    its page.
-    """
+    """An executed notebook with a scene, a plain py3Dmol view, and a widget saved with its page."""
     from molnb.chemistry.ensembles import make_ensemble
 
     script = tmp_path / "share" / "3Dmol-min.js"
     script.parent.mkdir()
     script.write_text("/* the viewer </script> */")
     script.with_name("LICENSE").write_text("terms -- of the viewer")
-    monkeypatch.setattr(site, "find_viewer", lambda: script)
-    viewer = site.Asset(
-        "3Dmol-min.js", site.VIEWER, lambda: script, "window.$3Dmolpromise = 1;", "LICENSE"
+    monkeypatch.setattr(pages, "find_viewer", lambda: script)
+    viewer = pages.Asset(
+        "3Dmol-min.js", pages.VIEWER, lambda: script, "window.$3Dmolpromise = 1;", "LICENSE"
     )
-    monkeypatch.setattr(site, "ASSETS", (site.ASSETS[0], viewer))
+    monkeypatch.setattr(pages, "ASSETS", (pages.ASSETS[0], viewer))
     scene = show_molecule(make_ensemble("CCO", 1).mol)._repr_mimebundle_()
     plain = {"text/html": "<div id=plain></div><script>$3Dmolpromise.then(1)</script>"}
     outputs = [
@@ -75,8 +71,8 @@ def test_a_single_file_needs_nothing_beside_it(notebook: Path, tmp_path: Path) -
 def test_without_3dmol_pages_do_not_look_for_it_in_the_network(
     notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(site, "find_viewer", lambda: None)
-    monkeypatch.setattr(site, "ASSETS", (site.Asset("3Dmol-min.js", site.VIEWER, lambda: None),))
+    monkeypatch.setattr(pages, "find_viewer", lambda: None)
+    monkeypatch.setattr(pages, "ASSETS", (pages.Asset("3Dmol-min.js", pages.VIEWER, lambda: None),))
     text = export(notebook, tmp_path / "page.html").read_text()
     assert "id=plain" not in text and "setup-viewer" in text and "<svg" in text
 

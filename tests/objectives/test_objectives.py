@@ -10,7 +10,7 @@ from molnb.data.dataset import Corpus
 from molnb.errors import InputError
 from molnb.models.model import Model
 from molnb.models.unimol2.config import TwoTrackConfig
-from molnb.models.unimol2.encoder import TwoTrack
+from molnb.models.unimol2.encoder import make_two_track
 from molnb.objectives.geometry import align, centred
 from molnb.objectives.pretraining import Pretrain, token_scores
 from molnb.objectives.stored import describe, make_objective
@@ -30,17 +30,19 @@ def corpus(nci):
 
 def test_what_is_hidden_depends_on_the_sample_and_not_on_its_company(corpus):
     objective = Pretrain()
-    crowd, alone = (objective.ask(corpus.batch(np.array(ids)), 3, 11) for ids in ([4, 8, 15], [8]))
+    crowd, alone = (
+        objective.corrupt(corpus.batch(np.array(ids)), 3, 11) for ids in ([4, 8, 15], [8])
+    )
     mine = crowd.batch.mol_of_atom() == 1
     assert torch.equal(crowd.hidden[mine], alone.hidden)
     assert torch.allclose(crowd.noisy[mine], alone.noisy, atol=1e-6)
     assert crowd.visible[1] == alone.visible[0]
-    assert not torch.equal(alone.noisy, objective.ask(alone.batch, 3, 12).noisy)
+    assert not torch.equal(alone.noisy, objective.corrupt(alone.batch, 3, 12).noisy)
 
 
 def test_shares_and_noise_are_those_asked_for(corpus):
     batch = corpus.batch(np.arange(corpus.n))
-    questions = [Pretrain(noise_angstrom=0.2).ask(batch, 0, step) for step in range(20)]
+    questions = [Pretrain(noise_angstrom=0.2).corrupt(batch, 0, step) for step in range(20)]
     hidden = np.mean([q.hidden.float().mean().item() for q in questions])
     assert hidden == pytest.approx(0.15, abs=0.005)
     assert np.mean([q.visible.float().mean().item() for q in questions]) == pytest.approx(
@@ -63,8 +65,8 @@ def test_alignment_undoes_a_rigid_motion_and_never_mirrors():
 def test_nothing_masked_is_no_nan(corpus):
     ids = np.array([int(np.argmin(corpus.n_atoms))])
     objective = Pretrain(mask_share=0.0)
-    question = objective.ask(corpus.batch(ids), 0, 0)
-    terms = objective.terms(Model(TwoTrack(SMALL), objective), question)
+    question = objective.corrupt(corpus.batch(ids), 0, 0)
+    terms = objective.loss_terms(Model(*make_two_track(SMALL)), question)
     assert terms["token_ce_nats"].count == 0 and float(terms["token_ce_nats"].total) == 0.0
     assert (
         token_scores(torch.zeros(0, 128), torch.zeros(0, dtype=torch.long))["token_accuracy"] == 0
@@ -74,14 +76,14 @@ def test_nothing_masked_is_no_nan(corpus):
 def test_the_loss_does_not_depend_on_the_grouping(corpus):
     torch.manual_seed(0)
     objective = Pretrain()
-    model = Model(TwoTrack(SMALL), objective).eval()
+    model = Model(*make_two_track(SMALL)).eval()
     ids = np.arange(12)
 
     def scored(groups):
         sums: dict[str, float] = {}
         for group in groups:
-            for name, term in objective.terms(
-                model, objective.ask(corpus.batch(group), 1, 2)
+            for name, term in objective.loss_terms(
+                model, objective.corrupt(corpus.batch(group), 1, 2)
             ).items():
                 sums[name] = sums.get(name, 0.0) + float(term.total)
         return sums
@@ -92,7 +94,7 @@ def test_the_loss_does_not_depend_on_the_grouping(corpus):
 
 def test_identity_baseline_is_the_untouched_noise(corpus):
     objective = Pretrain()
-    questions = [objective.ask(corpus.batch(corpus.ids("val")), 0, -1)]
+    questions = [objective.corrupt(corpus.batch(corpus.ids("val")), 0, -1)]
     found = pretrain_baselines(corpus, corpus.ids("train"), questions)
     batch, noisy = questions[0].batch, questions[0].noisy
     by_hand = []
@@ -107,7 +109,9 @@ def test_identity_baseline_is_the_untouched_noise(corpus):
 
 def test_the_element_table_counts_what_it_saw():
     numbers, keys = np.array([6, 6, 8, 7]), np.array([1, 1, 1, 2])
-    table = ElementTable(numbers, keys)
+    table = ElementTable()
+    table.add(numbers[:2], keys[:2])
+    table.add(numbers[2:], keys[2:])
     assert table.by_frequency(np.array([6, 8]))[1] == 1
     assert table.by_features(np.array([7]), np.array([2]))[1] == 1
     assert (
@@ -119,7 +123,7 @@ def test_visible_keys_do_not_hold_the_element(corpus):
     batch = corpus.batch(np.arange(5))
     other = batch.numbers.clone().fill_(9)
     assert np.array_equal(
-        atom_keys(batch), atom_keys(batch.__class__(**{**vars(batch), "numbers": other}))
+        atom_keys(batch), atom_keys(batch.with_arrays("atom", {"numbers": other}))
     )
 
 

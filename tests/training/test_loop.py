@@ -16,17 +16,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from rdkit import Chem
 
+from molnb import curate
+from molnb.data.dataset import Corpus
 from molnb.errors import InputError
+from molnb.models.families import count_parameters
 from molnb.models.unimol2.config import TwoTrackConfig
 from molnb.objectives.pretraining import Pretrain
 from molnb.objectives.supervised import Supervised
+from molnb.recipes.sources import recipe_for_file
 from molnb.training.checkpoints import last_checkpoint
 from molnb.training.config import RunConfig
 from molnb.training.device import choose_device
-from molnb.training.loop import fit, train
+from molnb.training.loop import Session, fit, train, training_steps
 from molnb.training.optimizer import learning_rate, rate_share
-from molnb.training.runs import Run, load_runs, runs_table, start_run
+from molnb.training.rows import training_rows
+from molnb.training.runs import Run, load_runs, make_model, runs_table, start_run
 
 SMALL = TwoTrackConfig(2, 32, 4, 32, 16, 4, n_kernel=16, dropout=0.1)
 
@@ -167,25 +173,89 @@ def test_the_learning_rate_rises_and_falls(nci):
     assert rates.index(max(rates)) == 9
 
 
-def test_a_run_starts_from_another_one(nci, tmp_path):
+def changed(before: Run, after: Run) -> set[str]:
+    """Names of the encoder's tensors that two runs do not share."""
+    first, second = (run.load_model().encoder.state_dict() for run in (before, after))
+    return {name for name in first if not torch.equal(first[name], second[name])}
+
+
+def test_of_a_frozen_encoder_nothing_learns_but_the_head(nci, tmp_path):
+    """At a rate at which every parameter that may learn does."""
     first = train(config(nci, steps=4), tmp_path / "first")
-    asked = config(
-        nci,
-        steps=1,
-        objective=Supervised(("nci_dipole",)),
-        start_from=str(first.path),
-        frozen_layers=2,
-        learning_rate=1e-12,
+    labels = dict(objective=Supervised(("nci_dipole",)), start_from=str(first.path), steps=3)
+    frozen = train(config(nci, **labels, frozen_layers=2), tmp_path / "frozen")
+    assert changed(first, frozen) == set()
+    head = frozen.load_model().heads["nci_dipole"]
+    assert head.out.weight.abs().max() > 0, "the head starts at zero and has learnt"
+    half = changed(first, train(config(nci, **labels, frozen_layers=1), tmp_path / "half"))
+    assert half and all(name.startswith("blocks.1.") for name in half)
+    free = changed(first, train(config(nci, **labels), tmp_path / "free"))
+    assert {"tokens.weight", "features.weight", "norm.weight"} < free
+
+
+def test_pretraining_goes_on_with_the_masking_heads_of_the_run_it_starts_from(nci, tmp_path):
+    first = train(config(nci, steps=4), tmp_path / "first")
+    again = config(nci, steps=1, start_from=str(first.path), learning_rate=1e-12, weight_decay=0.0)
+    heads, taken_over = (
+        run.load_model().heads.state_dict() for run in (first, train(again, tmp_path / "again"))
     )
-    second = train(asked, tmp_path / "second")
-    before, after = (
-        first.load_model().encoder.state_dict(),
-        second.load_model().encoder.state_dict(),
-    )
-    assert all(torch.allclose(before[k], after[k], atol=1e-6) for k in before)
-    other = replace(asked, model=replace(SMALL, d_pair=32))
+    assert heads.keys() == taken_over.keys()
+    assert all(torch.allclose(heads[name], taken_over[name], atol=1e-6) for name in heads)
+
+
+def test_a_run_of_another_architecture_cannot_be_started_from(nci, tmp_path):
+    first = train(config(nci, steps=1), tmp_path / "first")
+    other = config(nci, start_from=str(first.path), model=replace(SMALL, d_pair=32))
     with pytest.raises(InputError, match=r"another architecture \(d_pair differ"):
         train(other, tmp_path / "third")
+
+
+# ------------------------------------------------------------------------------------------ owners
+
+
+def test_a_run_has_one_owner_and_a_second_training_is_refused(nci, tmp_path):
+    run = start_run(config(nci), tmp_path / "r")
+    steps = training_steps(run)
+    next(steps)
+    assert run.state == "running"
+    with pytest.raises(InputError, match=f"is being trained by process {os.getpid()} on "):
+        train(run)
+    steps.close()
+    assert run.state == "stopped"
+    assert train(run).state == "done"
+
+
+def test_a_killed_run_is_not_running_for_ever(nci, tmp_path):
+    run = start_run(config(nci, steps=4000), tmp_path / "r")
+    child = subprocess.Popen(training_command(run.path), env=TWO_THREADS)
+    while child.poll() is None and run.read("status.json").get("state") != "running":
+        time.sleep(0.05)
+    assert run.state == "running"
+    with pytest.raises(InputError, match=f"trained by process {child.pid} on"):
+        train(run)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert run.state == "killed"
+
+
+def test_building_a_session_changes_nothing_on_disk_and_training_no_global_state(nci, tmp_path):
+    run = train(config(nci), tmp_path / "r", watch=lambda report: report.step < 5)
+    before = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
+    numbers, environment = torch.random.get_rng_state(), dict(os.environ)
+    Session(run, "cpu")
+    assert {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()} == before
+    train(run)
+    assert torch.equal(torch.random.get_rng_state(), numbers) and os.environ == environment
+
+
+def test_a_run_from_before_families_is_refused_in_one_message(nci, tmp_path):
+    run = start_run(config(nci), tmp_path / "r")
+    stored = run.read("config.json")
+    del stored["model"]["family"]
+    (run.path / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(InputError, match="was made by an older molnb .* train it again"):
+        train(run)
+    assert runs_table(tmp_path)["family"].isna().all(), "and still listed"
 
 
 # ------------------------------------------------------------------------------------------------ refusals
@@ -197,7 +267,8 @@ def test_a_checkpoint_of_another_model_is_refused(nci, tmp_path):
     for file in (small.path / "checkpoints").iterdir():
         (wide.path / "checkpoints" / file.name).write_bytes(file.read_bytes())
     with pytest.raises(
-        InputError, match=r"belongs to another model: \S+ is \(.*32.*\) there and \(.*64.*\) here"
+        InputError,
+        match=r"belongs to another model: \S+ is \(.*32.*\) there and \(.*64.*\) in this one",
     ):
         train(wide)
 
@@ -206,7 +277,7 @@ def test_a_damaged_checkpoint_is_passed_over(nci, tmp_path):
     run = train(config(nci), tmp_path / "r")
     newest = sorted((run.path / "checkpoints").iterdir())[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
-    assert last_checkpoint(run)[0] == 8
+    assert last_checkpoint(run.path / "checkpoints").step == 8
 
 
 def test_damaged_weights_are_refused(nci, tmp_path):
@@ -309,8 +380,14 @@ def test_runs_are_listed(nci, home):
     run = train(config(nci, steps=2))
     assert run.path.parent == home / "runs" and run.path.name.endswith(f"_t_{run.config.id}")
     assert [r.path for r in load_runs()] == [run.path]
-    (row,) = runs_table()
-    assert row["state"] == "done" and row["step"] == 2 and "token_ce_nats" in row
+    (row,) = runs_table().to_dict("records")
+    assert (row["state"], row["family"], row["step"], row["molecules"]) == (
+        "done",
+        "unimol2",
+        2,
+        16,
+    )
+    assert "token_ce_nats" in row and row["N"] == count_parameters(SMALL).n
     again = train(config(nci, steps=2))
     assert again.path.name == f"{run.path.name}-2"
     assert RunConfig.from_dict(json.loads((run.path / "config.json").read_text())) == run.config
@@ -336,28 +413,43 @@ def test_early_stopping_keeps_the_best_weights(nci, tmp_path):
     best = losses.index(min(losses))
     assert run.status()["step"] < 60 and len(losses) == best + 3
     assert run.status()["state"] == "done"
-    from molnb.training.loop import Session, validate, validation_questions
+    from molnb.training.loop import Session, validate, validation_batches
 
     session = Session(run, "cpu")
     session.model.load_state_dict(run.load_model().state_dict())
-    (row,) = validate(session, validation_questions(session))
+    (row,) = validate(session, validation_batches(session))
     assert row["loss"] == pytest.approx(min(losses), rel=1e-6)
 
 
 def test_lower_layers_and_heads_have_their_own_rates(nci):
-    asked = config(nci, layer_decay=0.5, learning_rate=1e-3, head_learning_rate=1e-2)
-    assert rate_share(asked, "encoder.blocks.1.ffn.expand.weight") == 1.0
-    assert rate_share(asked, "encoder.blocks.0.ffn.expand.weight") == 0.5
-    assert rate_share(asked, "encoder.tokens.weight") == 0.25
-    assert rate_share(asked, "heads.t.out.weight") == pytest.approx(10.0)
+    rates = config(nci, layer_decay=0.5, learning_rate=1e-3, head_learning_rate=1e-2)
+    encoder = make_model(rates).encoder
+
+    def share(name):
+        return rate_share(rates, name, encoder.depth_of, encoder.n_block)
+
+    assert share("encoder.blocks.1.ffn.expand.weight") == 1.0
+    assert share("encoder.blocks.0.ffn.expand.weight") == 0.5
+    assert share("encoder.tokens.weight") == share("encoder.norm.weight") == 0.25
+    assert share("heads.t.out.weight") == pytest.approx(10.0)
 
 
 def test_rows_can_be_given_and_molecules_of_another_dataset_left_out(nci, tmp_path):
-    from molnb.data.dataset import Corpus
-    from molnb.training.rows import training_rows
-
     corpus = Corpus([nci])
     train_ids, val_ids = training_rows(corpus, config(nci, train_ids=(3, 1, 2), val_ids=(5,)))
     assert sorted(train_ids) == [1, 2, 3] and list(val_ids) == [5]
     with pytest.raises(InputError, match="no training molecules"):
         training_rows(corpus, config(nci, exclude=(str(nci.path),)))
+
+
+def test_only_molecules_that_another_dataset_has_are_left_out(nci, tmp_path):
+    """A salt and a respelling of two molecules are they by the loose keys, a stranger is not."""
+    first, second = nci.smiles()[:2]
+    respelt = Chem.MolToRandomSmilesVect(Chem.MolFromSmiles(second), 1, randomSeed=1)[0]
+    (tmp_path / "other.smi").write_text(f"{first}.Cl\n{respelt}\nFC(F)(F)C#CC1CCC1\n")
+    recipe = recipe_for_file(tmp_path / "other.smi")
+    other = curate(recipe, workers=0, home=tmp_path, progress=False)
+    everything = tuple(range(nci.n))
+    rows = config(nci, train_ids=everything, val_ids=(), exclude=(str(other.path),))
+    kept = training_rows(Corpus([nci]), rows).train
+    assert sorted(set(everything) - set(kept.tolist())) == [0, 1]

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from molnb.training.unseen import ATOM_VALUES, BOND_VALUES, TABLES, Unseen, find_seen, row_names
 
 from molnb.data.batch import pad
 from molnb.data.dataset import Corpus
@@ -19,7 +20,6 @@ from molnb.objectives.pretraining import Pretrain
 from molnb.objectives.supervised import Supervised
 from molnb.training.config import RunConfig
 from molnb.training.loop import train
-from molnb.training.unseen import ATOM_VALUES, BOND_VALUES, TABLES, Unseen, find_seen, row_names
 
 SMALL = TwoTrackConfig(1, 16, 2, 16, 8, 4, n_kernel=8)
 
@@ -142,7 +142,9 @@ def test_the_reference_convention_and_older_runs_keep_their_rows(run, nci, tmp_p
 def test_a_molecule_with_unseen_features_says_so(run) -> None:
     prepared = pytest.importorskip("molnb.inference.featurizer")
     unseen = Unseen.named(run.unseen())
-    batch = prepared.flat_batch([prepared.featurize(s) for s in ("CCO", "CC[Se]C", "C" * 40)], False)
+    batch = prepared.flat_batch(
+        [prepared.featurize(s) for s in ("CCO", "CC[Se]C", "C" * 40)], False
+    )
     plain, selenium, chain = unseen.notes(batch)
     assert plain == () and selenium == ("element: Se",)
     assert chain == (f"path: over {unseen.longest_path} bonds",)

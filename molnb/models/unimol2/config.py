@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from ...errors import InputError
+from ..interface import EncoderConfig
 
 
 @dataclass(frozen=True)
 class Conventions:
-    """Where the paper, its code and good sense disagree: which side a set of weights was trained
-    on.
-    """
+    """Where the paper, its code and good sense disagree: which side weights were trained on."""
 
     name: str
     length_norm: str  # "molecule": own number of nodes; "padded": length of the padded batch
@@ -29,8 +29,10 @@ REFERENCE = Conventions(
 
 
 @dataclass(frozen=True)
-class TwoTrackConfig:
+class TwoTrackConfig(EncoderConfig):
     """Widths, depth and conventions of a two-track encoder."""
+
+    family: ClassVar[str] = "unimol2"
 
     n_layer: int
     d_atom: int
@@ -42,7 +44,6 @@ class TwoTrackConfig:
     dropout: float = 0.1
     attention_dropout: float = 0.1
     pair_dropout: float = 0.25
-    hydrogens: bool = False
     conventions: Conventions = MOLNB
 
     def __post_init__(self):
@@ -51,9 +52,10 @@ class TwoTrackConfig:
                 f"d_atom {self.d_atom} is not a multiple of n_head {self.n_head}: change one of them"
             )
 
-    def to_dict(self) -> dict:
-        return asdict(self)
-
     @classmethod
-    def from_dict(cls, stored: dict) -> TwoTrackConfig:
-        return cls(**{**stored, "conventions": Conventions(**stored["conventions"])})
+    def from_dict(cls, stored: dict[str, Any]) -> TwoTrackConfig:
+        conventions = Conventions(**stored["conventions"])
+        return super().from_dict({**stored, "conventions": conventions})
+
+    def starting_nowhere_at_zero(self) -> TwoTrackConfig:
+        return replace(self, conventions=replace(self.conventions, init="normal"))

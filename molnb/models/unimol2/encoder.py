@@ -39,37 +39,48 @@ Under both:
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...data.batch import LEVELS, MolBatch
+from ...data.masked import MaskedBatch
 from ...shapes import Bool, Float, Int
-from .config import Conventions, TwoTrackConfig
+from ..heads import N_TOKEN, TokenHead
+from ..interface import Counts, Encoder
+from .config import REFERENCE, Conventions, TwoTrackConfig
+from .flops import count_multiplications
 from .inputs import (
     N_BOND_VALUE,
     N_DEGREE,
     N_FEATURE,
     N_HOP,
     N_PAIR_TYPE,
-    N_TOKEN,
     EncoderInputs,
     bond_kinds,
+    make_inputs,
+    mark_shapes,
 )
-from .layers import Block, DistanceKernel, MovementHead
+from .layers import Block, DistanceKernel
+from .movement import MovementHead
 from .packing import Layout, packed_layout, padded_layout
+from .vocabulary import SeenRows, names_of, unseen_in
 
-# what one run more costs on a CPU, in numbers of the pair track (flat from 4,000 to 64,000)
+# What one group more costs on a CPU, in numbers of the pair track (flat from 4,000 to 64,000).
 RUN_COST = 16_000
+MAX_GRAPHS = 64  # compiled lengths go up in eights; dropout on and off are apart
+_WITHOUT_TABLES = ("blocks", "norm", "pair_norm")  # what N counts
 
 
 class TwoTrackEncoding(NamedTuple):
-    """The encoder's answer. Both tracks are flat, without padding; `coords` are the denoised ones,
-    padded, in Å.
+    """The encoder's output. Both tracks are flat, without padding.
 
-    `atoms`, `pairs` and `molecule` are views for reading: one row a molecule, in the order of the
-    batch, the virtual node first.
+    `coords` are the coordinates the encoder was given, padded, in Å. `atoms`, `pairs` and
+    `molecule` are views for reading: one row a molecule, in the order of the batch, the virtual
+    node first.
     """
 
     nodes: Float[Tensor, "node d_atom"]
@@ -77,6 +88,8 @@ class TwoTrackEncoding(NamedTuple):
     coords: Float[Tensor, "mol n xyz"]
     real: Bool[Tensor, "mol n"]
     layout: Layout
+    batch: MolBatch | None
+    layers: Sequence[TwoTrackEncoding] = ()
 
     @property
     def molecule(self) -> Float[Tensor, "mol d_atom"]:
@@ -93,11 +106,23 @@ class TwoTrackEncoding(NamedTuple):
         """The pair track, padded; padding holds no meaning."""
         return self.layout.spread_pairs(self.pair_rows)
 
-    def atoms_at(self, mol: Int[Tensor, " k"], i: Int[Tensor, " k"]) -> Float[Tensor, "k d_atom"]:
-        """Rows of atoms, given as molecule and number of the atom in it."""
-        return self.nodes[self.layout.first_node[mol] + 1 + i]
+    def rows(self, level: str, index: Int[Tensor, " k *pair"]) -> Float[Tensor, "k d"]:
+        """Vectors at an index: molecules and atoms of the atom track, bonds and pairs of the other.
 
-    def pairs_at(
+        A bond is the mean of both directions of its pair.
+        """
+        if level == "molecule":
+            return self.molecule[index]
+        if level == "pair":
+            return self._pairs_at(*index.unbind(-1))
+        if level == "atom":
+            mol = self.batch.mol_of_atom()[index]
+            return self.nodes[self.layout.first_node[mol] + 1 + self.batch.position()[index]]
+        mol = self.batch.mol_of_bond()[index]
+        first, second = self.batch.bonds[index].unbind(-1)
+        return 0.5 * (self._pairs_at(mol, first, second) + self._pairs_at(mol, second, first))
+
+    def _pairs_at(
         self, mol: Int[Tensor, " k"], i: Int[Tensor, " k"], j: Int[Tensor, " k"]
     ) -> Float[Tensor, "k d_pair"]:
         """Rows of pairs of atoms, given as molecule and the numbers of both atoms in it."""
@@ -105,12 +130,26 @@ class TwoTrackEncoding(NamedTuple):
         return self.pair_rows[row]
 
 
-class TwoTrack(nn.Module):
-    """The encoder with its two pretraining heads: masked tokens and movement of atoms."""
+class Tracks(NamedTuple):
+    """Both tracks after a block, flat, and where each molecule lies in them."""
+
+    nodes: Float[Tensor, "node d_atom"]
+    pairs: Float[Tensor, "pair d_pair"]
+    layout: Layout
+
+
+class TwoTrack(Encoder):
+    """The transformer over atoms and pairs.
+
+    Rows of the embedding tables that no training molecule asked for contribute nothing
+    (`vocabulary`), except under the conventions of the reference, which knows no such rule.
+    """
 
     def __init__(self, config: TwoTrackConfig):
         super().__init__()
-        self.config = c = config
+        c = config
+        self.config = config
+        self.n_block = c.n_layer
         self.tokens = nn.Embedding(N_TOKEN, c.d_atom, padding_idx=0)
         self.features = nn.Embedding(N_FEATURE, c.d_atom, padding_idx=0)
         self.degrees = nn.Embedding(N_DEGREE, c.d_atom, padding_idx=0)
@@ -122,140 +161,230 @@ class TwoTrack(nn.Module):
         self.norm = nn.LayerNorm(c.d_atom)
         self.pair_norm = nn.LayerNorm(c.d_pair)
         self.blocks = nn.ModuleList(Block(c) for _ in range(c.n_layer))
-        self.token_head = TokenHead(c.d_atom)
-        self.movement_head = MovementHead(c.d_atom, c.d_pair, c.n_head)
         self.register_buffer("bond_rows", bond_kinds(), persistent=False)
-        initialize(self, c.conventions)
+        self.seen = None if c.conventions.name == REFERENCE.name else SeenRows()
+        self._fused = None
+
+    def width(self, level: str) -> int:
+        return self.config.d_pair if level in ("bond", "pair") else self.config.d_atom
+
+    def count_parameters(self) -> Counts:
+        """N leaves out what does not grow with the work: tables and the distance kernel."""
+        sizes = [(name.partition(".")[0], p.numel()) for name, p in self.named_parameters()]
+        n = sum(size for part, size in sizes if part in _WITHOUT_TABLES)
+        return Counts(n, sum(size for _, size in sizes))
+
+    def count_flops(self, n_atom: int, n_bond: int = 0) -> int:
+        """Two for each multiplication of `flops.count_multiplications`; bonds cost nothing."""
+        return 2 * sum(count_multiplications(self.config, n_atom).values())
 
     @property
-    def compiled(self) -> bool:
-        """True after `compile()`."""
-        return self._compiled_call_impl is not None
+    def fused(self) -> bool:
+        """True after `fuse()`."""
+        return self._fused is not None
+
+    def fuse(self, **options) -> None:
+        """Compile `encode`: one graph for each padded length, any number of molecules."""
+        options = {"fullgraph": True, "dynamic": None} | options
+        self._fused = torch.compile(self.encode, **options)
 
     def padded_length(self, longest: int, device: torch.device) -> int:
-        """Atoms that a batch is padded to: on a CPU its longest molecule, else up to full eights of
+        """Atoms that a batch is padded to: on a CPU its longest molecule, else full eights of
         nodes.
 
-        Compiled code is made for each length, and a GPU's attention wants a bias whose rows are
-        aligned.
+        Compiled code is made for each length, and a GPU's attention wants a bias with aligned rows.
         """
-        if device.type == "cpu" and not self.compiled:
+        if device.type == "cpu" and not self.fused:
             return longest
         return -(-(longest + 1) // 8) * 8 - 1
 
-    def make_layout(self, codes: EncoderInputs) -> Layout:
-        """Packed runs on the CPU, where all work saved counts; one padded run elsewhere, so that
-        shapes are few.
+    def make_layout(self, inputs: EncoderInputs) -> Layout:
+        """Packed groups on the CPU, where all work saved counts; one padded group elsewhere.
+
+        On a GPU shapes should be few.
         """
-        real = torch.cat([torch.ones_like(codes.real[:, :1]), codes.real], 1)  # mol n_node
+        real = torch.cat([torch.ones_like(inputs.real[:, :1]), inputs.real], 1)  # mol n_node
         padded_norm = self.config.conventions.length_norm == "padded"
         if real.device.type == "cpu" and not torch.compiler.is_compiling():
             return packed_layout(real, padded_norm, slack=RUN_COST // self.config.d_pair)
         return padded_layout(real, padded_norm)
 
+    def _embed(self, table: str, rows: Tensor) -> Tensor:
+        """Rows of a table; those never asked for in training are zero."""
+        embedding = getattr(self, table)
+        if self.training or self.seen is None:
+            return embedding(rows)
+        return F.embedding(rows, embedding.weight * self.seen.mask(table))
+
     def embed_atoms(
-        self, codes: EncoderInputs, layout: Layout | None = None
+        self, inputs: EncoderInputs, layout: Layout | None = None
     ) -> Float[Tensor, "node d_atom"]:
         """Sum of the embeddings of token, features and degree; the virtual node first."""
-        layout = layout or self.make_layout(codes)
+        layout = layout or self.make_layout(inputs)
         tokens, feats, degree = (
-            layout.take_nodes(_after_virtual(c)) for c in (codes.tokens, codes.feats, codes.degree)
+            layout.take_nodes(_after_virtual(rows))
+            for rows in (inputs.tokens, inputs.feats, inputs.degree)
         )
-        x = self.features(feats).sum(-2) + self.degrees(degree) + self.tokens(tokens)
-        virtual = layout.take_nodes(_is_virtual(codes.real))[:, None]
+        x = self._embed("features", feats).sum(-2)
+        x = x + self._embed("degrees", degree) + self._embed("tokens", tokens)
+        virtual = layout.take_nodes(_is_virtual(inputs.real))[:, None]
         return torch.where(virtual, self.virtual_atom.weight, x)
 
     def embed_pairs(
-        self, codes: EncoderInputs, layout: Layout | None = None
+        self, inputs: EncoderInputs, layout: Layout | None = None
     ) -> Float[Tensor, "pair d_pair"]:
-        """Shortest path, bond and distance of each pair; one learned row for pairs with the
-        virtual node.
+        """Shortest path, bond and distance of each pair; one row for pairs with the virtual
+        node.
         """
-        layout = layout or self.make_layout(codes)
-        distance = torch.linalg.vector_norm(
-            codes.coords[:, None] - codes.coords[:, :, None], dim=-1
+        layout = layout or self.make_layout(inputs)
+        displacement = inputs.coords[:, None] - inputs.coords[:, :, None]
+        distance = torch.linalg.vector_norm(displacement, dim=-1)
+        stretched = self.kernel.stretch(distance, inputs.pair_left, inputs.pair_right)
+        hops, bond_kind, stretched = (
+            layout.take_pairs(_after_virtual(values, 2))
+            for values in (inputs.hops, inputs.bond_kind, stretched)
         )
-        stretched = self.kernel.stretch(distance, codes.pair_left, codes.pair_right)
-        wanted = (codes.hops, codes.bond_kind, stretched)
-        hops, bond_kind, stretched = (layout.take_pairs(_after_virtual(c, 2)) for c in wanted)
-        bond_table = self.bonds(self.bond_rows).mean(-2)  # 63 d_pair
+        bond_table = self._embed("bonds", self.bond_rows).mean(-2)  # 63 d_pair
         # an embedding and not an index: the backward of an index adds in any order, this one always
         # in the same
-        inner = self.hops(hops) + F.embedding(bond_kind, bond_table) + self.kernel(stretched)
-        virtual = _is_virtual(codes.real)
+        x = self._embed("hops", hops) + F.embedding(bond_kind, bond_table) + self.kernel(stretched)
+        virtual = _is_virtual(inputs.real)
         virtual = layout.take_pairs(virtual[:, :, None] | virtual[:, None, :])[:, None]
-        return torch.where(virtual, self.virtual_pair.weight, inner)
+        return torch.where(virtual, self.virtual_pair.weight, x)
 
-    def forward(self, codes: EncoderInputs, molecule_only: bool = False) -> TwoTrackEncoding:
-        """Both tracks and the moved coordinates.
+    def encode(
+        self, inputs: EncoderInputs, last_pairs: bool = True, keep_layers: bool = False
+    ) -> list[Tracks]:
+        """The tracks after the last block, or after each.
 
-        `molecule_only` skips what only pairs and coordinates need: the last pair update and the
-        movement head.
+        Without `last_pairs` the last update of pairs is left out, which only pairs need.
         """
-        layout = self.make_layout(codes)
-        atoms = self.norm(self.embed_atoms(codes, layout))
-        pairs = self.pair_norm(self.embed_pairs(codes, layout))
-        if torch.is_autocast_enabled(
-            pairs.device.type
-        ):  # the kernel of distances is float32, the track is not
+        layout = self.make_layout(inputs)
+        nodes = self.norm(self.embed_atoms(inputs, layout))
+        pairs = self.pair_norm(self.embed_pairs(inputs, layout))
+        if torch.is_autocast_enabled(pairs.device.type):
+            # the kernel of distances is float32, the track is not
             pairs = pairs.to(torch.get_autocast_dtype(pairs.device.type))
-        for depth, block in enumerate(self.blocks):
-            atoms, pairs = block(
-                atoms, pairs, layout, not (molecule_only and depth == len(self.blocks) - 1)
-            )
-        if molecule_only:
-            return TwoTrackEncoding(atoms, pairs, codes.coords, codes.real, layout)
-        return TwoTrackEncoding(
-            atoms, pairs, self.movement_head(atoms, pairs, codes.coords, layout), codes.real, layout
-        )
+        after = []
+        for depth, block in enumerate(self.blocks, 1):
+            nodes, pairs = block(nodes, pairs, layout, last_pairs or depth < self.n_block)
+            after.append(Tracks(nodes, pairs, layout))
+        return after if keep_layers else after[-1:]
+
+    def forward(
+        self,
+        masked: MaskedBatch,
+        levels: Collection[str] = LEVELS,
+        keep_layers: bool = False,
+    ) -> TwoTrackEncoding:
+        batch = masked.batch
+        length = self.padded_length(batch.longest, batch.device)
+        inputs = make_inputs(masked, self.config.conventions, length)
+        if self.training and self.seen is not None and self.tokens.weight.requires_grad:
+            self.seen.mark(inputs, self.bond_rows)
+        last_pairs = not {"bond", "pair"}.isdisjoint(levels)
+        if self.fused:
+            mark_shapes(inputs)
+            with torch._dynamo.config.patch(recompile_limit=MAX_GRAPHS):
+                after = self._fused(inputs, last_pairs, keep_layers)
+        else:
+            after = self.encode(inputs, last_pairs, keep_layers)
+        return self.wrap(inputs, after, batch)
+
+    def wrap(
+        self, inputs: EncoderInputs, after: list[Tracks], batch: MolBatch | None = None
+    ) -> TwoTrackEncoding:
+        """Tracks (those of the last block stand last) as an encoding of the batch they are of."""
+        encodings = [
+            TwoTrackEncoding(t.nodes, t.pairs, inputs.coords, inputs.real, t.layout, batch)
+            for t in after
+        ]
+        layers = tuple(encodings) if len(encodings) > 1 else ()
+        return encodings[-1]._replace(layers=layers)
+
+    def begin_training(self) -> None:
+        if self.seen is not None:
+            self.seen.reset()
+
+    def unseen_features(self) -> list[str]:
+        if self.seen is None:
+            return []
+        return names_of(self.seen.unseen(self._reads_parity), self._reads_parity)
+
+    def unseen_in(self, batch: MolBatch) -> list[tuple[str, ...]]:
+        if self.seen is None:
+            return super().unseen_in(batch)
+        return unseen_in(self.seen.unseen(self._reads_parity), batch, self._reads_parity)
+
+    @property
+    def _reads_parity(self) -> bool:
+        return self.config.conventions.chirality == "parity"
+
+    @torch.no_grad()
+    def forget_unseen(self) -> None:
+        """Set the rows of tables that training never asked for to zero."""
+        if self.seen is not None:
+            for table in self.seen.tables:
+                getattr(self, table).weight *= self.seen.mask(table)
 
 
 def _after_virtual(values: Tensor, axes: int = 1) -> Tensor:
-    """Room for the virtual node in front of the atoms, on the first or the first two axes after
-    the molecules.
+    """Room for the virtual node in front of the atoms, on the first axis after the molecules, or
+    two.
     """
-    kept = values.ndim - 1 - axes
-    return F.pad(values, (0, 0) * kept + (1, 0) * axes)
+    n_last = values.ndim - 1 - axes
+    return F.pad(values, (0, 0) * n_last + (1, 0) * axes)
 
 
 def _is_virtual(real: Bool[Tensor, "mol n"]) -> Bool[Tensor, "mol n_node"]:
     return F.pad(torch.zeros_like(real), (1, 0), value=True)
 
 
-class TokenHead(nn.Module):
-    """Which element hides behind a masked atom: one logit for each of 128 tokens."""
+class MaskingHeads(NamedTuple):
+    """The heads of pretraining: elements of masked atoms, coordinates of moved ones."""
 
-    def __init__(self, d_atom: int):
-        super().__init__()
-        self.norm = nn.LayerNorm(d_atom)
-        self.dense = nn.Linear(d_atom, d_atom)
-        self.out = nn.Linear(d_atom, N_TOKEN)
-
-    def forward(self, atoms: Float[Tensor, "*rows d_atom"]) -> Float[Tensor, "*rows 128"]:
-        return self.out(F.gelu(self.dense(self.norm(atoms))))
+    tokens: TokenHead
+    movement: MovementHead
 
 
-def initialize(model: TwoTrack, conventions: Conventions) -> None:
-    """Fill parameters from torch's global generator, under the conventions' rule."""
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            if conventions.init == "normal":
-                nn.init.normal_(module.weight, std=0.02)
-            else:
-                nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02)
-            if module.padding_idx is not None:
-                nn.init.zeros_(module.weight[module.padding_idx])
+def make_two_track(config: TwoTrackConfig) -> tuple[TwoTrack, dict[str, nn.Module]]:
+    """A new encoder with its masking heads, filled from torch's global generator."""
+    encoder = TwoTrack(config)
+    heads = MaskingHeads(
+        tokens=TokenHead(config.d_atom),
+        movement=MovementHead(config.d_atom, config.d_pair, config.n_head),
+    )
+    initialize(encoder, heads, config.conventions)
+    return encoder, heads._asdict()
+
+
+def initialize(encoder: TwoTrack, heads: MaskingHeads, conventions: Conventions) -> None:
+    """Fill parameters of an encoder and its heads, in this order, under the conventions' rule."""
+    for part in (encoder, *heads):
+        for module in part.modules():
+            _initialize_module(module, conventions.init)
     if conventions.init == "intended":
-        _initialize_as_intended(model)
+        _initialize_as_intended(encoder)
+        nn.init.zeros_(heads.movement.force.weight)
 
 
-def _initialize_as_intended(model: TwoTrack) -> None:
+def _initialize_module(module: nn.Module, rule: str) -> None:
+    if isinstance(module, nn.Linear):
+        if rule == "normal":
+            nn.init.normal_(module.weight, std=0.02)
+        else:
+            nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+        if module.padding_idx is not None:
+            nn.init.zeros_(module.weight[module.padding_idx])
+
+
+def _initialize_as_intended(encoder: TwoTrack) -> None:
     """Residual branches end in zero, gates start open, distances enter the kernel unstretched."""
-    for block in model.blocks:
+    for block in encoder.blocks:
         for final in (
             block.attention.out,
             block.ffn.contract,
@@ -267,7 +396,6 @@ def _initialize_as_intended(model: TwoTrack) -> None:
         for gate in (block.triangle.gate, block.triangle.out_gate):
             nn.init.zeros_(gate.weight)
             nn.init.ones_(gate.bias)
-    nn.init.zeros_(model.movement_head.force.weight)
     # two pair-type codes add up, so a half each stretches a distance by one
-    nn.init.constant_(model.kernel.mul.weight[1:], 0.5)
-    nn.init.zeros_(model.kernel.bias.weight)
+    nn.init.constant_(encoder.kernel.mul.weight[1:], 0.5)
+    nn.init.zeros_(encoder.kernel.bias.weight)

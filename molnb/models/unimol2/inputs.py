@@ -1,4 +1,8 @@
-"""Integer features as rows of the encoder's embedding tables."""
+"""What the two-track encoder embeds: integer features as rows of its embedding tables.
+
+Rows follow the authors' code: 0 is padding everywhere, and a molecule whose features are withheld
+asks for rows of their own.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,33 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...data.batch import Padded
+from ...data.batch import Padded, pad, pad_atoms
+from ...data.masked import MaskedBatch
 from ...shapes import Bool, Float, Int
+from ..heads import N_TOKEN
 from .config import Conventions
 
 MASK_TOKEN = 127
-N_TOKEN, N_FEATURE, N_DEGREE, N_HOP, N_BOND_VALUE, N_PAIR_TYPE = 128, 512, 128, 512, 64, 512
-_HIDDEN_FEATURE, _HIDDEN_HOP, _UNREACHABLE_HOP = 1, 511, 510
-_N_BOND_KIND = (
-    63  # padding, hidden, no bond, and 5 x 6 x 2 combinations of type, stereo and conjugation
-)
+N_FEATURE = 512
+N_DEGREE = 128
+N_HOP = 512
+N_BOND_VALUE = 64
+N_PAIR_TYPE = 512
+
+# Where the values of a feature begin in its table: each column has 16 rows of its own.
+FIRST_ATOM_ROW = 3
+FIRST_BOND_ROW = 4
+ROWS_A_COLUMN = 16
+FIRST_DEGREE_ROW = 2
+FIRST_HOP_ROW = 1
+HIDDEN_ROW = 1  # of features, degrees and bonds
+NO_BOND_ROW = 2
+UNREACHABLE_HOP_ROW = 510
+HIDDEN_HOP_ROW = 511
 
 
 class EncoderInputs(NamedTuple):
-    """What the encoder embeds: table rows for atoms and pairs, and coordinates in Å."""
+    """Table rows for atoms and pairs of a padded batch, and coordinates in Å."""
 
     real: Bool[Tensor, "mol n"]
     tokens: Int[Tensor, "mol n"]
@@ -33,66 +50,82 @@ class EncoderInputs(NamedTuple):
     coords: Float[Tensor, "mol n xyz"]
 
 
+def make_inputs(masked: MaskedBatch, conventions: Conventions, length: int) -> EncoderInputs:
+    """A batch as table rows, padded to `length` atoms, without what it withholds."""
+    batch = masked.batch
+    view = pad(batch, length)._replace(coords=pad_atoms(masked.noisy, batch, length))
+    hidden = pad_atoms(masked.hidden, batch, length)
+    return encode(view, conventions, hidden, masked.visible)
+
+
 def encode(
     view: Padded,
     conventions: Conventions,
     hidden: Bool[Tensor, "mol n"] | None = None,
     visible: Bool[Tensor, " mol"] | None = None,
 ) -> EncoderInputs:
-    """Integer features as rows of the embedding tables.
+    """Integer features of a padded view as rows of the embedding tables.
 
     `hidden` atoms show the mask token instead of their element; molecules that are not `visible`
-    show no atom features, bonds, degrees or shortest paths at all. Table rows follow the reference
-    (0 is padding everywhere).
+    show no atom features, bonds, degrees or shortest paths at all.
     """
     real = view.real
     tokens = view.numbers if hidden is None else torch.where(hidden, MASK_TOKEN, view.numbers)
-    offsets = 3 + 16 * torch.arange(8, device=real.device)
     values = view.feats[..., :8]
     if conventions.chirality == "parity":
         values = torch.cat([view.feats[..., 8:9], values[..., 1:]], -1)
-    feats = values + offsets
-    degree = (view.bond_code > 0).sum(-1) + 2
-    bond_kind = torch.where(view.bond_code > 0, view.bond_code + 2, 2)
-    hops = torch.where(view.hops < 0, _UNREACHABLE_HOP, view.hops.to(torch.int64) + 1)
+    first_rows = FIRST_ATOM_ROW + ROWS_A_COLUMN * torch.arange(8, device=real.device)
+    feats = values + first_rows
+    degree = (view.bond_code > 0).sum(-1) + FIRST_DEGREE_ROW
+    bond_kind = torch.where(view.bond_code > 0, view.bond_code + 2, NO_BOND_ROW)
+    path = view.hops.to(torch.int64)
+    hops = torch.where(path < 0, UNREACHABLE_HOP_ROW, path + FIRST_HOP_ROW)
     if visible is not None:
-        seen = visible[:, None]
-        feats = torch.where(seen[..., None], feats, _HIDDEN_FEATURE)
-        degree = torch.where(seen, degree, _HIDDEN_FEATURE)
-        bond_kind = torch.where(seen[..., None], bond_kind, _HIDDEN_FEATURE)
-        hops = torch.where(seen[..., None], hops, _HIDDEN_HOP)
-    if conventions.pair_types == "elements":
-        left, right = tokens + 1, tokens + 1 + N_TOKEN
-    else:
-        left, right = feats[..., 0] + 1, feats[..., 0] + 129
-    both = real_pairs(real)
+        shown = visible[:, None]
+        feats = torch.where(shown[..., None], feats, HIDDEN_ROW)
+        degree = torch.where(shown, degree, HIDDEN_ROW)
+        bond_kind = torch.where(shown[..., None], bond_kind, HIDDEN_ROW)
+        hops = torch.where(shown[..., None], hops, HIDDEN_HOP_ROW)
+    # two codes a pair, one for each atom, in halves of a table of their own
+    of_atom = tokens if conventions.pair_types == "elements" else feats[..., 0]
+    real_pair = real_pairs(real)
     return EncoderInputs(
         real=real,
         tokens=tokens * real,
         feats=feats * real[..., None],
         degree=degree * real,
-        bond_kind=bond_kind * both,
-        hops=hops * both,
-        pair_left=left * real,
-        pair_right=right * real,
+        bond_kind=bond_kind * real_pair,
+        hops=hops * real_pair,
+        pair_left=(of_atom + 1) * real,
+        pair_right=(of_atom + 1 + N_TOKEN) * real,
         coords=view.coords,
     )
 
 
 def bond_kinds() -> Int[Tensor, "63 3"]:
-    """The three table rows (type, stereo, conjugation) that each kind of bond averages."""
-    kinds = [(0, 0, 0), (1, 1, 1), (2, 2, 2)]
-    kinds += [(4 + t, 20 + s, 36 + c) for t in range(5) for s in range(6) for c in range(2)]
+    """The three table rows (type, stereo, conjugation) that each kind of bond averages.
+
+    Kinds are padding, hidden, no bond, and 5 x 6 x 2 combinations.
+    """
+    kinds = [(0, 0, 0), (HIDDEN_ROW,) * 3, (NO_BOND_ROW,) * 3]
+    type_row, stereo_row, conjugation_row = (
+        FIRST_BOND_ROW + ROWS_A_COLUMN * column for column in range(3)
+    )
+    for kind in range(5):
+        for stereo in range(6):
+            for conjugated in range(2):
+                kinds.append((type_row + kind, stereo_row + stereo, conjugation_row + conjugated))
     return torch.tensor(kinds)
 
 
-def mark_shapes(codes: EncoderInputs) -> None:
-    """Tell torch.compile that the number of molecules varies and that each padded length is
-    worth code of its own.
+def mark_shapes(inputs: EncoderInputs) -> None:
+    """Tell torch.compile that the number of molecules varies, and a padded length does not.
+
+    Each length is worth code of its own.
     """
-    for part in codes:
-        torch._dynamo.maybe_mark_dynamic(part, 0)
-        torch._dynamo.mark_static(part, list(range(1, part.ndim)))
+    for array in inputs:
+        torch._dynamo.maybe_mark_dynamic(array, 0)
+        torch._dynamo.mark_static(array, list(range(1, array.ndim)))
 
 
 def real_pairs(real: Bool[Tensor, "mol n"]) -> Bool[Tensor, "mol n n"]:

@@ -8,36 +8,7 @@ distance kernel and the heads. The total counts them, as the authors do.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import torch
-
 from .config import TwoTrackConfig
-from .encoder import TwoTrack
-
-_COUNTED = ("blocks", "norm", "pair_norm")
-
-
-class Counts(NamedTuple):
-    """Parameters of an encoder: `n` without tables, distance kernel and heads; `total` with
-    them.
-    """
-
-    n: int
-    total: int
-
-
-def count_parameters(config: TwoTrackConfig) -> Counts:
-    """Parameters of a configuration, without allocating any; `total` has the two pretraining
-    heads, no label heads.
-    """
-    with torch.device("meta"):
-        sizes = [
-            (name.partition(".")[0], p.numel()) for name, p in TwoTrack(config).named_parameters()
-        ]
-    return Counts(
-        sum(size for part, size in sizes if part in _COUNTED), sum(size for _, size in sizes)
-    )
 
 
 def _paper(n_layer: int, d_atom: int) -> TwoTrackConfig:

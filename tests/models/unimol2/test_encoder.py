@@ -8,34 +8,38 @@ import pytest
 import torch
 from laws import MOLECULES, Laws
 
-from molnb.data.batch import pad
+from molnb.data.batch import pad, square_index
+from molnb.data.masked import unmasked
 from molnb.errors import InputError
 from molnb.inference.featurizer import featurize, flat_batch
+from molnb.models.model import Model
 from molnb.models.unimol2.config import MOLNB, REFERENCE, TwoTrackConfig
-from molnb.models.unimol2.encoder import TwoTrack
+from molnb.models.unimol2.encoder import make_two_track
 from molnb.models.unimol2.inputs import MASK_TOKEN, bond_kinds, encode
 
 SMALL = TwoTrackConfig(n_layer=2, d_atom=32, n_head=4, d_ffn=32, d_pair=16, d_hidden=8, n_kernel=32)
 
 
-def shaken(config: TwoTrackConfig = SMALL, seed: int = 0) -> TwoTrack:
-    """An encoder with no parameter at a special value, so that no branch is silent."""
+def shaken(config: TwoTrackConfig = SMALL, seed: int = 0) -> Model:
+    """A model with no parameter at a special value, so that no branch is silent."""
     torch.manual_seed(seed)
-    model = TwoTrack(config).eval()
+    model = Model(*make_two_track(config)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
     return model
 
 
-def run(model: TwoTrack, molecules, length=None):
+def run(model: Model, molecules, length=None):
+    """Molecule vector, atom vectors and moved coordinates of each molecule."""
     batch = flat_batch(molecules, hydrogens=False)
+    inputs = encode(pad(batch, length), model.encoder.config.conventions)
     with torch.no_grad():
-        tracks = model(encode(pad(batch, length), model.config.conventions))
-    sizes = batch.n_atoms.tolist()
+        encoding = model.encoder.wrap(inputs, model.encoder.encode(inputs), batch)
+        coords = model.heads["movement"].move(encoding)
     return [
-        (tracks.molecule[i], tracks.atoms[i, 1 : 1 + n], tracks.coords[i, :n])
-        for i, n in enumerate(sizes)
+        (encoding.molecule[i], encoding.atoms[i, 1 : 1 + n], coords[i, :n])
+        for i, n in enumerate(batch.n_atoms.tolist())
     ]
 
 
@@ -85,28 +89,55 @@ def test_hiding_features_leaves_elements_and_geometry():
     )
 
 
-def test_molecule_only_gives_the_same_molecule():
-    model = shaken()
-    codes = encode(pad(flat_batch([featurize(s) for s in MOLECULES], False)), MOLNB)
+def test_leaving_pairs_out_gives_the_same_molecules_and_atoms():
+    encoder = shaken().encoder
+    masked = unmasked(flat_batch([featurize(s) for s in MOLECULES], False))
     with torch.no_grad():
-        assert torch.allclose(
-            model(codes).molecule, model(codes, molecule_only=True).molecule, atol=1e-6
-        )
+        whole = encoder(masked)
+        part = encoder(masked, ("molecule", "atom"))
+    assert torch.allclose(whole.nodes, part.nodes, atol=1e-6)
+    assert not torch.allclose(whole.pair_rows, part.pair_rows, atol=1e-3)
+
+
+def test_hidden_layers_are_handed_out_and_the_last_is_the_output():
+    encoder = shaken().encoder
+    masked = unmasked(flat_batch([featurize(s) for s in MOLECULES], False))
+    with torch.no_grad():
+        encoding = encoder(masked, keep_layers=True)
+    assert len(encoding.layers) == SMALL.n_layer
+    molecules = torch.arange(len(MOLECULES))
+    first, last = (layer.rows("molecule", molecules) for layer in encoding.layers)
+    assert torch.equal(last, encoding.rows("molecule", molecules)) and not torch.equal(first, last)
+
+
+def test_rows_at_an_index_are_those_of_the_padded_tracks():
+    encoder = shaken().encoder
+    batch = flat_batch([featurize(s) for s in MOLECULES], False)
+    with torch.no_grad():
+        encoding = encoder(unmasked(batch))
+    mol = batch.mol_of_atom()
+    atoms = encoding.rows("atom", torch.arange(len(batch.numbers)))
+    assert torch.equal(atoms, encoding.atoms[mol, 1 + batch.position()])
+    pairs = square_index(batch)
+    at_pairs = encoding.pairs[pairs[:, 0], 1 + pairs[:, 1], 1 + pairs[:, 2]]
+    assert torch.equal(encoding.rows("pair", pairs), at_pairs)
+    ends = torch.cat([batch.mol_of_bond()[:, None], batch.bonds], 1)
+    both = encoding.rows("pair", ends) + encoding.rows("pair", ends[:, [0, 2, 1]])
+    assert torch.allclose(encoding.rows("bond", torch.arange(len(ends))), both / 2)
 
 
 def test_every_parameter_of_the_encoder_is_used():
     model = shaken()
-    codes = encode(pad(flat_batch([featurize(s) for s in MOLECULES], False)), MOLNB)
-    tracks = model(codes)
-    (tracks.coords.square().sum() + model.token_head(tracks.atoms).square().sum()).backward()
+    batch = flat_batch([featurize(s) for s in MOLECULES], False)
+    masked = unmasked(batch)._replace(hidden=torch.ones(len(batch.numbers), dtype=torch.bool))
+    outputs = model(masked).outputs
+    (outputs["movement"].square().sum() + outputs["tokens"].square().sum()).backward()
     unused = [
         n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0
     ]
     # the last pair update feeds the movement head; what shifts all logits of a softmax alike is
     # dead in any model
-    assert unused and all(
-        n.endswith(("attention.bias.bias", "movement_head.bias.bias")) for n in unused
-    )
+    assert unused and all(n.endswith(("attention.bias.bias", "movement.bias.bias")) for n in unused)
 
 
 def test_bond_kinds_average_the_rows_of_the_reference():
@@ -122,17 +153,16 @@ def test_a_width_that_heads_do_not_divide_is_refused():
 
 
 def test_in_bfloat16_the_pair_track_is_narrow_and_the_geometry_is_not():
-    model = shaken().train()
-    codes = encode(pad(flat_batch([featurize(s) for s in MOLECULES], False)), MOLNB)
-    exact = model.eval()(codes)
+    model = shaken()
+    batch = flat_batch([featurize(s) for s in MOLECULES], False)
+    exact = model(batch).outputs["movement"]
     with torch.autocast("cpu", torch.bfloat16):
-        rough = model(codes)
-    assert rough.pair_rows.dtype == torch.bfloat16 and rough.coords.dtype == torch.float32
-    (rough.coords.square().sum() + rough.molecule.float().square().sum()).backward()
+        encoding, outputs = model(batch)
+    rough = outputs["movement"]
+    assert encoding.pair_rows.dtype == torch.bfloat16 and rough.dtype == torch.float32
+    (rough.square().sum() + encoding.molecule.float().square().sum()).backward()
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
     assert all(p.grad is None or p.grad.dtype == torch.float32 for p in model.parameters())
-    moved = (exact.coords - codes.coords)[codes.real].detach()
-    assert (
-        float(((rough.coords - codes.coords)[codes.real] - moved).detach().norm() / moved.norm())
-        < 0.1
-    )
+    moved = (exact - batch.coords).detach()
+    error = (rough - exact).detach()
+    assert float(error.norm() / moved.norm()) < 0.1

@@ -85,7 +85,7 @@ def where_real(real: torch.Tensor, mode: str) -> dict:
 def test_outputs_are_the_authors(name, mode):
     tensors, _ = stored(name)
     batch = make_reference_batch(below(tensors, f"{mode}.batch."))
-    select = where_real(batch.codes.real, mode)
+    select = where_real(batch.inputs.real, mode)
     with torch.no_grad():
         found = reference_outputs(loaded(name), batch)
     assert set(found) == set(below(tensors, f"{mode}.out."))
@@ -156,14 +156,20 @@ def drawn(smiles: str) -> MolBatch:
     arrays = molecule_arrays(smiles)
     n, b = arrays["n_heavy"], arrays["n_heavy_bonds"]
     return MolBatch(
-        ids=torch.arange(1),
-        n_atoms=torch.tensor([n]),
-        n_bonds=torch.tensor([b]),
-        numbers=torch.from_numpy(arrays["numbers"][:n]),
-        feats=torch.from_numpy(arrays["atom_feats"][:n]),
-        coords=torch.zeros(n, 3),
-        bonds=torch.from_numpy(arrays["bonds"][:b].astype(np.int64)),
-        bond_feats=torch.from_numpy(arrays["bond_feats"][:b]),
+        molecule={
+            "ids": torch.arange(1),
+            "n_atoms": torch.tensor([n]),
+            "n_bonds": torch.tensor([b]),
+        },
+        atom={
+            "numbers": torch.from_numpy(arrays["numbers"][:n]),
+            "atom_feats": torch.from_numpy(arrays["atom_feats"][:n]),
+            "coords": torch.zeros(n, 3),
+        },
+        bond={
+            "bonds": torch.from_numpy(arrays["bonds"][:b].astype(np.int64)),
+            "bond_feats": torch.from_numpy(arrays["bond_feats"][:b]),
+        },
         labels={},
         longest=n,
     )
@@ -188,7 +194,7 @@ def test_features_are_the_authors():
                 key, size = f"{part}.{name}", int(np.prod(shape))
                 arrays[name] = tensors[key][at[key] : at[key] + size].view(shape)
                 at[key] += size
-            theirs = make_reference_batch(arrays).codes
+            theirs = make_reference_batch(arrays).inputs
             ours = encode(pad(batch), REFERENCE, None, torch.tensor([part == "on"]))
             for field, mine, given in zip(theirs._fields, ours, theirs):
                 assert torch.equal(mine, given.to(mine.dtype)), (smiles, part, field)

@@ -1,0 +1,135 @@
+"""What every family of encoders offers, and all that heads, objectives and the loop know of one.
+
+An encoder takes a batch with something withheld and returns an encoding, which answers for
+molecules, atoms, bonds and pairs of atoms at an index. How it lays a batch out meanwhile (padded,
+packed, as a graph) is its own business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from ..data.batch import LEVELS, MolBatch
+from ..data.masked import MaskedBatch
+from ..shapes import Float, Int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """What decides an encoder: a frozen dataclass of plain values, which a run stores.
+
+    A family inherits it, names itself in `family` and adds its fields. `hydrogens` says whether the
+    encoder sees them; `arrays` names further arrays of a dataset that it reads.
+    """
+
+    family: ClassVar[str]
+    hydrogens: bool = False
+    arrays: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as plain data for JSON, with the name of its family."""
+        return {"family": self.family, **asdict(self)}
+
+    def starting_nowhere_at_zero(self) -> EncoderConfig:
+        """The configuration whose new encoder has no branch that starts at zero; here itself.
+
+        Such an encoder is a control: one that starts at zero would say the same of every molecule.
+        """
+        return self
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> EncoderConfig:
+        """Undo `to_dict`."""
+        values = {name: value for name, value in stored.items() if name != "family"}
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+@runtime_checkable
+class Encoding(Protocol):
+    """An encoder's output. `layers` are the encodings after each block, where they were asked
+    for.
+    """
+
+    layers: Sequence[Encoding]
+
+    def rows(self, level: str, index: Int[Tensor, " k *pair"]) -> Float[Tensor, "k d"]:
+        """The vectors of some molecules, atoms, bonds or pairs, numbered as in the batch.
+
+        An index of pairs has the columns (molecule, atom, atom); (i, j) and (j, i) may differ.
+        """
+        ...
+
+
+class Counts(NamedTuple):
+    """Parameters: `n` of the blocks, of which scaling laws speak, and the `total` with all
+    tables.
+    """
+
+    n: int
+    total: int
+
+
+class Encoder(nn.Module):
+    """A family's network. What is not overridden here is what the simplest of networks needs."""
+
+    config: EncoderConfig
+    n_block: int  # parameters have depths 0 (what embeds the input) to n_block
+
+    def forward(
+        self,
+        masked: MaskedBatch,
+        levels: Collection[str] = LEVELS,
+        keep_layers: bool = False,
+    ) -> Encoding:
+        """Encode a batch; work that only levels beside `levels` need may be left out."""
+        raise NotImplementedError
+
+    def width(self, level: str) -> int:
+        """Length of the vectors of a level."""
+        raise NotImplementedError
+
+    def depth_of(self, parameter: str) -> int:
+        """The depth of a parameter, by its name: 0 embeds, 1 is the first block, n_block the last.
+
+        Rates that fall with depth and layers that are frozen go by it. Here: the number in a name
+        like `blocks.3.weight`, and 0 without one.
+        """
+        part, _, rest = parameter.partition(".")
+        return int(rest.partition(".")[0]) + 1 if part == "blocks" else 0
+
+    def count_parameters(self) -> Counts:
+        """How many parameters there are; here `n` is what lies in blocks."""
+        sizes = {name: p.numel() for name, p in self.named_parameters()}
+        n = sum(size for name, size in sizes.items() if self.depth_of(name))
+        return Counts(n, sum(sizes.values()))
+
+    def count_flops(self, n_atom: int, n_bond: int) -> int:
+        """Floating-point operations of one forward pass over a molecule of this size.
+
+        Here: two for each parameter of the blocks and each atom.
+        """
+        return 2 * self.count_parameters().n * n_atom
+
+    def fuse(self) -> None:
+        """Compile what can be fused into few kernels; here everything."""
+        self.compile()
+
+    def begin_training(self) -> None:
+        """Called before the first step of a run that starts from no other: counts begin here."""
+
+    def unseen_features(self) -> list[str]:
+        """Names of the input features that training never showed; here none are kept count of."""
+        return []
+
+    def unseen_in(self, batch: MolBatch) -> list[tuple[str, ...]]:
+        """For each molecule of a batch (on the CPU), the features it has that training never
+        showed.
+        """
+        return [()] * batch.n_mol
+
+    def forget_unseen(self) -> None:
+        """Make sure that what training never showed contributes nothing."""

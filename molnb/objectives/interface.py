@@ -1,0 +1,86 @@
+"""What every objective offers: what it withholds, what it scores, and how scores make a loss.
+
+A global batch is worked through in groups of similar size; sums are added and divided once, so the
+grouping never changes the loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..data.batch import MolBatch
+from ..data.masked import MaskedBatch
+from ..models.interface import Encoder
+from ..models.model import Model
+
+
+class SumCount(NamedTuple):
+    """A sum and the number of things it runs over: their ratio is the metric."""
+
+    total: Tensor
+    count: float
+
+
+class Objective:
+    """Inherit, and say what is withheld, which heads there are and what they are scored by."""
+
+    kind: str
+    tasks: tuple[str, ...] = ()  # whose labels a batch should carry
+    drop_features: float = 0.0  # share of the molecules that show no features in training
+
+    def corrupt(
+        self, batch: MolBatch, seed: int, step: int, drop_features: float | None = None
+    ) -> MaskedBatch:
+        """A batch (on the CPU) with something withheld, drawn from (seed, step, sample) alone.
+
+        `drop_features` overrides the share of molecules that show no features.
+        """
+        raise NotImplementedError
+
+    def make_heads(
+        self, encoder: Encoder, masking_heads: Mapping[str, nn.Module]
+    ) -> dict[str, nn.Module]:
+        """The heads of a new model; `masking_heads` came with the encoder."""
+        raise NotImplementedError
+
+    def loss_terms(self, model: Model, masked: MaskedBatch) -> dict[str, SumCount]:
+        """Each term of the objective over a batch, by a name that ends in its unit."""
+        raise NotImplementedError
+
+    def weights(self, counts: Mapping[str, float]) -> dict[str, float]:
+        """What each term contributes to the loss; terms that are left out are only watched."""
+        raise NotImplementedError
+
+    def __call__(
+        self, model: Model, batch: MolBatch | MaskedBatch
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a batch, and each term by name.
+
+        Of a plain batch is withheld what training would withhold at step 0 of seed 0.
+        """
+        masked = batch if isinstance(batch, MaskedBatch) else self.corrupt(batch, 0, 0)
+        masked = masked.to(next(model.parameters()).device)
+        terms = self.loss_terms(model, masked)
+        weights = self.weights(masked.counts)
+        loss = weighted_loss(terms, weights, masked.counts)
+        means = {name: float(t.total.detach()) / t.count for name, t in terms.items() if t.count}
+        return loss, means
+
+
+def weighted_loss(
+    terms: Mapping[str, SumCount], weights: Mapping[str, float], counts: Mapping[str, float]
+) -> Tensor:
+    """The part of a loss that a group of molecules contributes: sums over the counts of all groups.
+
+    Zero, without a gradient, where the group has nothing that is weighed.
+    """
+    parts = [
+        weights[name] * term.total / counts[name]
+        for name, term in terms.items()
+        if weights.get(name) and counts[name]
+    ]
+    return sum(parts) if parts else torch.zeros(())

@@ -1,0 +1,71 @@
+"""Who trains a run: one process at a time, known by its lock, which ends with the process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from ..errors import InputError
+
+LOCK = "lock"
+
+
+@contextlib.contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Keep a run's folder to this process; another one that asks is refused, told by whom.
+
+    The lock is the system's, not the file: it ends when the process does, however that happens.
+    """
+    with (folder / LOCK).open("a+", encoding="utf-8") as file:
+        if not _locked(file):
+            owner = read_owner(folder)
+            raise InputError(
+                f"{folder} is being trained by process {owner.get('pid', '?')} on "
+                f"{owner.get('host', 'another machine')}: wait for it or stop it, or give this "
+                "training another folder"
+            )
+        file.seek(0)
+        file.truncate()
+        json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
+        file.flush()
+        yield
+
+
+def read_owner(folder: Path) -> dict:
+    """`pid` and `host` of the process that trains a run, or last did; empty if none ever has."""
+    try:
+        return json.loads((folder / LOCK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def is_owned(folder: Path) -> bool:
+    """Whether some process trains a run now.
+
+    Of another machine this cannot always be known; then its word stands.
+    """
+    try:
+        with (folder / LOCK).open("r+", encoding="utf-8") as file:
+            if not _locked(file):
+                return True
+    except OSError:
+        return False
+    return read_owner(folder).get("host", socket.gethostname()) != socket.gethostname()
+
+
+def _locked(file: IO[str]) -> bool:
+    """Whether the lock of an open file could be had; always true where there are none (Windows)."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,99 @@
+"""Figures of a comparison show what its table says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("plotly")
+
+from molnb.errors import InputError
+from molnb.evaluation.benchmark import load_benchmark
+from molnb.evaluation.comparison import Fitted, compare
+from molnb.evaluation.folds import make_folds
+from molnb.evaluation.report import comparison_table
+from molnb.figures.errors import (
+    aligned_drawings,
+    draw_worst,
+    plot_differences,
+    plot_error_by_similarity,
+    plot_guesses,
+)
+
+
+def wrong_by(test, train):
+    def fit(benchmark, fold, number):
+        shifted = benchmark.values + test * (1 + 0.1 * number)
+        return Fitted(benchmark.values[fold.train] + train, shifted[fold.test])
+
+    return fit
+
+
+@pytest.fixture(scope="module")
+def comparison(nci):
+    benchmark = load_benchmark(nci, "nci_dipole")
+    methods = {"LightGBM": wrong_by(0.4, 0.1), "kNN": wrong_by(0.6, 0.5)}
+    networks = {"lazy": wrong_by(0.1, 0.9), "good": wrong_by(0.2, 0.1)}
+    return compare(benchmark, make_folds(benchmark.groups), methods, networks, progress=False)
+
+
+def test_differences_stand_with_their_intervals_and_unfinished_networks_apart(comparison):
+    table = comparison_table(comparison.results)
+    figure = plot_differences(table, "dipole (D)")
+    rows = table.set_index("method")
+    ticks = dict(zip(figure.layout.yaxis.tickvals, figure.layout.yaxis.ticktext))
+    drawn = {}
+    for trace in figure.data:
+        for x, y, high, low in zip(trace.x, trace.y, trace.error_x.array, trace.error_x.arrayminus):
+            name = ticks[y].split()[0]
+            drawn[name] = trace.name
+            assert np.allclose(
+                [x, x + high, x - low], rows.loc[name, ["difference", "high", "low"]].tolist()
+            )
+    assert drawn == {
+        "kNN": "other methods",
+        "good": "networks",
+        "lazy": "networks, not trained to conclusion",
+    }
+    with pytest.raises(InputError, match="the differences of this table are not to 'kNN'"):
+        plot_differences(table, "dipole (D)", reference="kNN")
+    with pytest.raises(InputError, match="nothing beside LightGBM"):
+        plot_differences(table[table["method"] == "LightGBM"], "dipole (D)")
+
+
+def test_each_test_row_is_a_point_and_flagged_ones_stand_apart(comparison):
+    n = len(comparison.benchmark.ids)
+    flagged = np.arange(n) < 7
+    figure = plot_guesses(comparison, ["LightGBM", "good"], flagged, "odd")
+    points = {}
+    for trace in figure.data:
+        if trace.mode == "markers":
+            points[trace.name] = points.get(trace.name, 0) + len(trace.x)
+    assert points == {"training rows": 2 * n, "test rows": 2 * (n - 7), "test rows, odd": 14}
+    mae = comparison_table(comparison.results).set_index("method")["mae"]
+    titles = [annotation.text for annotation in figure.layout.annotations]
+    assert titles == [f"{name}: test MAE {mae[name]:.2f}" for name in ("LightGBM", "good")]
+
+
+def test_errors_by_similarity_average_to_the_error_of_all_rows(comparison):
+    figure = plot_error_by_similarity(comparison, ["kNN"])
+    (trace,) = figure.data
+    error = np.abs(comparison.predictions("kNN") - comparison.benchmark.values)
+    sizes = [len(part) for part in np.array_split(error, len(trace.y))]
+    assert np.isclose(np.average(trace.y, weights=sizes), error.mean())
+
+
+def test_the_worst_predictions_are_drawn_worst_first(comparison):
+    drawing = draw_worst(comparison, "kNN", 2, np.ones(len(comparison.benchmark.ids), bool), "odd")
+    text = getattr(drawing, "data", str(drawing))
+    error = np.abs(comparison.predictions("kNN") - comparison.benchmark.values)
+    worst = comparison.benchmark.values[error.argmax()]
+    assert f"1. measured {worst:.2f}, odd, predicted" in text and "2. measured" in text
+
+
+def test_molecules_of_a_pair_are_drawn_alike_and_the_rest_is_named():
+    molecules, not_shared = aligned_drawings("Cc1ccccc1", "Clc1ccccc1")
+    assert not_shared == [[0], [0]]
+    rings = [mol.GetConformer().GetPositions()[1:] for mol in molecules]
+    assert np.allclose(*rings, atol=1e-3)
+    assert aligned_drawings("C", "O")[1] == [[], []]
