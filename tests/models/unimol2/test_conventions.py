@@ -11,27 +11,36 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 Chem = pytest.importorskip("rdkit.Chem")
 from molnb.chemistry.features import molecule_arrays
 from molnb.data.batch import pad
+from molnb.data.masked import unmasked
 from molnb.inference.featurizer import FeaturizedMolecule, featurize, flat_batch
 from molnb.models.model import Model
-from molnb.models.unimol2.config import MOLNB, REFERENCE, TwoTrackConfig
-from molnb.models.unimol2.encoder import TwoTrack
+from molnb.models.unimol2.config import MOLNB, REFERENCE, Conventions, TwoTrackConfig
+from molnb.models.unimol2.encoder import make_two_track
 from molnb.models.unimol2.inputs import encode
 from molnb.objectives.pretraining import Pretrain
 
 SMALL = TwoTrackConfig(
-    2, 32, 4, 32, 16, 8, n_kernel=16, dropout=0.0, attention_dropout=0.0, pair_dropout=0.0
+    n_layer=2,
+    d_atom=32,
+    n_head=4,
+    d_ffn=32,
+    d_pair=16,
+    d_hidden=8,
+    n_kernel=16,
+    dropout=0.0,
+    attention_dropout=0.0,
+    pair_dropout=0.0,
 )
 
 
-def encoder(conventions, seed: int = 0) -> TwoTrack:
-    torch.manual_seed(seed)
-    return TwoTrack(replace(SMALL, conventions=conventions)).eval()
+def make_model(conventions: Conventions) -> Model:
+    torch.manual_seed(0)
+    return Model(*make_two_track(replace(SMALL, conventions=conventions))).eval()
 
 
 def featurize_as_is(mol: Chem.Mol) -> FeaturizedMolecule:
@@ -53,13 +62,13 @@ def test_ethanol_alone_trains_whatever_is_masked() -> None:
     torch.manual_seed(0)
     objective = Pretrain()
     batch = flat_batch([featurize("CCO")], False)
-    model = Model(encoder(MOLNB), objective)
-    masked = [objective.ask(batch, seed, 0) for seed in range(40)]
+    model = make_model(MOLNB)
+    masked = [objective.corrupt(batch, seed, 0) for seed in range(40)]
     empty = [draw for draw in masked if not draw.hidden.any()]
     assert 10 < len(empty) < 30
     for draw in [*empty[:5], *masked[:5]]:
         model.zero_grad()
-        terms = objective.terms(model, draw)
+        terms = objective.loss_terms(model, draw)
         weights = objective.weights(draw.counts)
         counted = [name for name, term in terms.items() if name in weights and term.count]
         sum(weights[name] * terms[name].total / terms[name].count for name in counted).backward()
@@ -80,8 +89,8 @@ def test_atoms_without_a_path_have_a_row_of_their_own() -> None:
     assert shown.hops[0].tolist() == [[1, 2, 510], [2, 1, 510], [510, 510, 1]]
     assert set(hidden.hops.flatten().tolist()) == {511}
     with torch.no_grad():
-        tracks = encoder(MOLNB)(shown)
-    assert torch.isfinite(tracks.atoms).all() and torch.isfinite(tracks.coords).all()
+        encoding, outputs = make_model(MOLNB)(batch)
+    assert torch.isfinite(encoding.atoms).all() and torch.isfinite(outputs["movement"]).all()
 
 
 # ---------------------------------------------------------------- rare chirality tags, atropisomers
@@ -114,8 +123,8 @@ def test_every_bond_stereo_of_rdkit_passes_atropisomers_included(stereo: str) ->
 )
 def test_written_rare_centres_get_an_embedding(smiles: str) -> None:
     with torch.no_grad():
-        tracks = encoder(MOLNB)(encode(pad(flat_batch([featurize(smiles)], False)), MOLNB))
-    assert torch.isfinite(tracks.molecule).all()
+        encoding = make_model(MOLNB).encoder(unmasked(flat_batch([featurize(smiles)], False)))
+    assert torch.isfinite(encoding.molecule).all()
 
 
 # ------------------------------------------------------------------------------ canonical chirality
@@ -155,23 +164,27 @@ def test_the_kernel_of_distances_knows_elements_and_the_reference_only_chirality
 @torch.no_grad()
 def test_distances_reach_the_kernel_unstretched_and_the_references_shrunk_thirtyfold() -> None:
     codes = encode(pad(flat_batch([featurize("CC(N)O")], False)), MOLNB)
-    kernel = encoder(MOLNB).kernel
+    kernel = make_model(MOLNB).encoder.kernel
     stretch = kernel.mul(codes.pair_left)[:, :, None] + kernel.mul(codes.pair_right)[:, None]
     assert torch.equal(stretch, torch.ones_like(stretch)) and not kernel.bias.weight.any()
-    table = encoder(REFERENCE).kernel.mul.weight
+    table = make_model(REFERENCE).encoder.kernel.mul.weight
     typical = (table[1:129] + table[129:257]).square().mean().sqrt()
     assert float(typical) == pytest.approx(0.02 * 2**0.5, rel=0.2)
 
 
 def test_blocks_change_nothing_before_the_first_step_and_in_the_reference_they_do() -> None:
-    codes = encode(pad(flat_batch([featurize("CC(=O)Oc1ccccc1C(=O)O")], False)), MOLNB)
+    batch = flat_batch([featurize("CC(=O)Oc1ccccc1C(=O)O")], False)
+    inputs = encode(pad(batch), MOLNB)
     for conventions, silent in ((MOLNB, True), (REFERENCE, False)):
-        model = encoder(conventions)
+        model = make_model(conventions)
+        encoder = model.encoder
         with torch.no_grad():
-            whole = model(codes)
-            model.blocks = nn.ModuleList()
-            bare = model(codes)
-        same_atoms = torch.allclose(whole.atoms, bare.atoms, atol=1e-6)
-        same_pairs = torch.allclose(whole.pairs, bare.pairs, atol=1e-6)
+            encoding, outputs = model(batch)
+            layout = encoder.make_layout(inputs)
+            atoms = layout.spread_nodes(encoder.norm(encoder.embed_atoms(inputs, layout)))
+            pairs = layout.spread_pairs(encoder.pair_norm(encoder.embed_pairs(inputs, layout)))
+        same_atoms = torch.allclose(encoding.atoms, atoms, atol=1e-6)
+        same_pairs = torch.allclose(encoding.pairs, pairs, atol=1e-6)
         assert (same_atoms and same_pairs) is silent
-        assert torch.equal(whole.coords, codes.coords) is silent, "at the start, no atom is moved"
+        moved = not torch.equal(outputs["movement"], batch.coords)
+        assert moved is not silent, "at the start, no atom is moved"

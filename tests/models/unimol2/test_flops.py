@@ -10,10 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from molnb.data.batch import pad
 from molnb.inference.featurizer import featurize, flat_batch
+from molnb.models.model import Model
 from molnb.models.unimol2.config import MOLNB, TwoTrackConfig
-from molnb.models.unimol2.encoder import TwoTrack
+from molnb.models.unimol2.encoder import TwoTrackEncoding, make_two_track
 from molnb.models.unimol2.flops import PARTS, count_multiplications, count_training
-from molnb.models.unimol2.inputs import encode
+from molnb.models.unimol2.inputs import EncoderInputs, encode
 from molnb.models.unimol2.sizes import LAPTOP, PAPER
 
 ODD = TwoTrackConfig(n_layer=2, d_atom=48, n_head=4, d_ffn=32, d_pair=24, d_hidden=8, n_kernel=16)
@@ -33,34 +34,45 @@ def torch_count(work) -> int:
     return counter.get_total_flops() // 2
 
 
-def codes_of(smiles: str):
+def make_model(config: TwoTrackConfig) -> Model:
+    return Model(*make_two_track(config))
+
+
+def inputs_of(smiles: str) -> EncoderInputs:
     return encode(pad(flat_batch([featurize(smiles)], False)), MOLNB)
+
+
+def encode_and_move(model: Model, inputs: EncoderInputs) -> tuple[TwoTrackEncoding, torch.Tensor]:
+    """The encoding, and the coordinates after the movement head."""
+    encoding = model.encoder.wrap(inputs, model.encoder.encode(inputs))
+    return encoding, model.heads["movement"].move(encoding)
 
 
 @pytest.mark.parametrize("config", [ODD, WIDER, LAPTOP["0m1"]])
 @pytest.mark.parametrize("smiles", ["CO", "NC(=O)c1cccnc1"])
 def test_a_forward_pass_multiplies_as_often_as_counted(config: TwoTrackConfig, smiles: str) -> None:
-    model = TwoTrack(config).eval()
-    codes = codes_of(smiles)
-    counts = count_multiplications(config, codes.real.shape[1], hidden_share=0.0)
+    model = make_model(config).eval()
+    inputs = inputs_of(smiles)
+    counts = count_multiplications(config, inputs.real.shape[1], hidden_share=0.0)
     assert tuple(counts) == PARTS
     with torch.no_grad():
-        assert torch_count(lambda: model(codes)) == sum(counts.values())
+        assert torch_count(lambda: encode_and_move(model, inputs)) == sum(counts.values())
 
 
 def test_each_part_is_counted_on_its_own() -> None:
-    model = TwoTrack(WIDER).eval()
-    codes = codes_of("NC(=O)c1cccnc1")
-    counts = count_multiplications(WIDER, codes.real.shape[1], hidden_share=0.0)
+    model = make_model(WIDER).eval()
+    encoder = model.encoder
+    inputs = inputs_of("NC(=O)c1cccnc1")
+    counts = count_multiplications(WIDER, inputs.real.shape[1], hidden_share=0.0)
     with torch.no_grad():
-        layout = model.make_layout(codes)
-        atoms = model.embed_atoms(codes, layout)
-        pairs = model.embed_pairs(codes, layout)
-        block = model.blocks[0]
+        layout = encoder.make_layout(inputs)
+        atoms = encoder.embed_atoms(inputs, layout)
+        pairs = encoder.embed_pairs(inputs, layout)
+        encoding, _ = encode_and_move(model, inputs)
         work = {
-            "attention": lambda: block.attention(atoms, pairs, layout),
-            "distance kernel": lambda: model.embed_pairs(codes, layout),
-            "heads": lambda: model.movement_head(atoms, pairs, codes.coords, layout),
+            "attention": lambda: encoder.blocks[0].attention(atoms, pairs, layout),
+            "distance kernel": lambda: encoder.embed_pairs(inputs, layout),
+            "heads": lambda: model.heads["movement"].move(encoding),
         }
         times = {"attention": WIDER.n_layer}
         for part, run in work.items():
@@ -68,16 +80,16 @@ def test_each_part_is_counted_on_its_own() -> None:
 
 
 def test_hidden_atoms_go_through_the_token_head() -> None:
-    model = TwoTrack(ODD).eval()
+    head = make_model(ODD).eval().heads["tokens"]
     with_head = count_multiplications(ODD, 20, hidden_share=0.15)["heads"]
     without = count_multiplications(ODD, 20, hidden_share=0.0)["heads"]
     atoms = torch.zeros(3, ODD.d_atom)  # 0.15 of 20
     with torch.no_grad():
-        assert torch_count(lambda: model.token_head(atoms)) == with_head - without
+        assert torch_count(lambda: head.logits(atoms)) == with_head - without
 
 
 def test_the_plain_outer_product_multiplies_as_its_equation_does() -> None:
-    block = TwoTrack(WIDER).blocks[0]
+    block = make_model(WIDER).encoder.blocks[0]
     n = 9
     nodes = n + 1
     h = WIDER.d_hidden
@@ -97,12 +109,12 @@ def test_the_plain_outer_product_multiplies_as_its_equation_does() -> None:
 
 @pytest.mark.parametrize("config", [ODD, WIDER, LAPTOP["0m1"]])
 def test_a_training_step_multiplies_as_often_as_counted(config: TwoTrackConfig) -> None:
-    model = TwoTrack(config).train()
-    codes = codes_of("NC(=O)c1cccnc1")
+    model = make_model(config).train()
+    inputs = inputs_of("NC(=O)c1cccnc1")
 
     def step() -> None:
-        tracks = model(codes)
-        (tracks.coords.sum() + tracks.nodes.sum() + tracks.pair_rows.sum()).backward()
+        encoding, coords = encode_and_move(model, inputs)
+        (coords.sum() + encoding.nodes.sum() + encoding.pair_rows.sum()).backward()
 
     counts = count_training(config, 9, hidden_share=0.0)
     assert torch_count(step) == pytest.approx(sum(counts.values()), rel=1e-3)
