@@ -152,7 +152,7 @@ def ask(smiles: list[str], mode: str, seed: int) -> MaskedBatch:
     """The molecules as one batch, with what the mode withholds."""
     batch = flat_batch([featurize(molecule) for molecule in smiles], hydrogens=False)
     if mode == "pretrain":
-        return Pretrain().ask(batch, seed, 0)
+        return Pretrain().corrupt(batch, seed, 0)
     hidden = torch.zeros(len(batch.numbers), dtype=torch.bool)
     visible = torch.full((batch.n_mol,), mode == "finetune")
     return MaskedBatch(batch, hidden, centred(batch), visible, {})

@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from molnb.data.batch import MolBatch
+from molnb.data.batch import MolBatch, pad_atoms
 from molnb.data.encodings import shortest_paths
-from molnb.data.masked import MaskedBatch, spread
+from molnb.data.masked import MaskedBatch
 from molnb.errors import InputError
 from molnb.objectives.geometry import centred
 
@@ -189,18 +189,18 @@ def make_batch(masked: MaskedBatch, targets: bool = True) -> dict[str, Tensor]:
     """
     batch = masked.batch
     n = (batch.longest + 4) // 4 * 4 - 1
-    numbers = spread(batch.numbers.long(), batch, n)
-    hidden = spread(masked.hidden, batch, n)
-    real = spread(torch.ones_like(batch.numbers, dtype=torch.bool), batch, n)
+    numbers = pad_atoms(batch.numbers.long(), batch, n)
+    hidden = pad_atoms(masked.hidden, batch, n)
+    real = pad_atoms(torch.ones_like(batch.numbers, dtype=torch.bool), batch, n)
     features = _padded_features(batch, masked.visible, n)
     arrays = {name: torch.from_numpy(values) for name, values in features.items()}
     arrays["src_token"] = torch.where(hidden, 127, numbers)
     arrays["atom_mask"] = real.long()
-    arrays["src_pos"] = spread(masked.noisy.float(), batch, n)
+    arrays["src_pos"] = pad_atoms(masked.noisy.float(), batch, n)
     arrays["attn_bias"] = _attention_mask(real)
     if targets:
         arrays["target_token"] = torch.where(hidden, numbers, 0)
-        arrays["target_pos"] = spread(centred(batch), batch, n)
+        arrays["target_pos"] = pad_atoms(centred(batch), batch, n)
     return arrays
 
 
