@@ -299,20 +299,20 @@ class _PairUpdate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
+        saved = SavedPairUpdate.unpack(ctx.saved_tensors)
+        weights = saved.weights
+        masks = saved.masks
         layout = ctx.layout
         dropout = ctx.dropout
-        pairs, factors, saved_triangle, saved_transition, weights, masks = SavedPairUpdate.unpack(
-            ctx.saved_tensors
-        )
 
         # What lies between the steps, made again from what their products left: two more arrays
         # of full width a layer would be kept otherwise. The outer product costs little (1/n + 1/h
         # of the equation's), the readout is a product of small width.
-        matrices = contract_right(factors.right, weights.outer.weight)  # node (d_pair h)
-        update = outer(factors, matrices, weights.outer.bias, layout)  # pair d_pair
-        after_outer = add_dropped(pairs, update, masks.outer, dropout.elements)  # pair d_pair
-        readout = triangle_readout(saved_triangle.sums, weights.triangle)
-        update = drop_rows(readout.ungated * saved_triangle.gate, masks.rows, dropout.rows, layout)
+        matrices = contract_right(saved.factors.right, weights.outer.weight)  # node (d_pair h)
+        update = outer(saved.factors, matrices, weights.outer.bias, layout)  # pair d_pair
+        after_outer = add_dropped(saved.pairs, update, masks.outer, dropout.elements)  # pair d_pair
+        readout = triangle_readout(saved.triangle.sums, weights.triangle)
+        update = drop_rows(readout.ungated * saved.triangle.gate, masks.rows, dropout.rows, layout)
         after_triangle = update.add_(after_outer)  # pair d_pair
         del update
 
@@ -320,21 +320,21 @@ class _PairUpdate(torch.autograd.Function):
         # the input is what comes through the step and the gradient as it came.
         d_update = add_dropped_backward(grad, masks.transition, dropout.elements)  # pair d_pair
         d_pairs, d_transition = transition_backward(
-            d_update, after_triangle, saved_transition, weights.transition
+            d_update, after_triangle, saved.transition, weights.transition
         )
         grad = d_pairs.add_(grad)  # pair d_pair, of after_triangle
         del after_triangle, d_update
 
         d_update = drop_rows_backward(grad, masks.rows, dropout.rows, layout)  # pair d_pair
         d_pairs, d_triangle = triangle_backward(
-            d_update, after_outer, saved_triangle, readout, weights.triangle, layout
+            d_update, after_outer, saved.triangle, readout, weights.triangle, layout
         )
         grad = d_pairs.add_(grad)  # pair d_pair, of after_outer
         del after_outer, readout, d_update
 
         d_update = add_dropped_backward(grad, masks.outer, dropout.elements)  # pair d_pair
         d_left, d_right, d_outer = outer_backward(
-            d_update, factors, matrices, weights.outer.weight, layout
+            d_update, saved.factors, matrices, weights.outer.weight, layout
         )
         d_weights = PairWeights(d_outer, d_triangle, d_transition)
         # pairs, left, right, bias_scale, layout, dropout, weights

@@ -83,7 +83,7 @@ def drop_rows(
 ) -> Float[Tensor, "pair d_pair"]:
     """Row-wise dropout of AlphaFold 2: one mask for all i of a molecule; overwrites `update`.
 
-    `keep` holds a mask `[m, 1, n, d_pair]` for each size group, or nothing: then all is kept.
+    `keep` holds a mask `[m, 1, n, d_pair]` for each size group; if empty, nothing is dropped.
     """
     if not keep:
         return update
@@ -93,7 +93,7 @@ def drop_rows(
 def drop_rows_backward(
     grad: Float[Tensor, "pair d_pair"], keep: Sequence[Tensor], dropout: float, layout: Layout
 ) -> Float[Tensor, "pair d_pair"]:
-    """Gradient of what `drop_rows` was given."""
+    """Gradient of the update before `drop_rows`."""
     if not keep:
         return grad
     return _mask_rows(grad * (1 / (1 - dropout)), keep, layout)
@@ -323,7 +323,7 @@ class TriangleReadout(NamedTuple):
 def triangle(
     x: Float[Tensor, "pair d_pair"], weights: TriangleWeights, layout: Layout
 ) -> SavedTriangle:
-    """The gate g and the sums y of a triangle update, g ⊙ (W norm(y) + β), and what they are of."""
+    """Gate g and sums y of the update g ⊙ (W norm(y) + β), and what their gradient needs."""
     normed, mean, rstd = layer_norm(x, weights.norm_weight, weights.norm_bias)  # pair d_pair
     # channels first, as the sums over k want them; a product that gives this order takes longer
     # than one that is turned round afterwards
@@ -362,8 +362,8 @@ def triangle_backward(
         weights.sums_norm_bias,
     )  # pair h
     del d_ungated
-    # a and b once more from their values and gates, for one sigmoid instead of 2h numbers a pair;
-    # calls within calls, so that nothing has a name that outlives its use: memory peaks here
+    # a and b once more from their values and gates: a sigmoid costs less than 2h numbers a pair;
+    # calls within calls, so that no name keeps a temporary alive, since memory peaks at this line
     d_joint = _apply_gates_backward(
         _triangle_sums_backward(d_sums, _apply_gates(saved.joint, layout), layout),
         saved.joint,
