@@ -1,76 +1,100 @@
 """molnb: molecular pretraining in notebooks, from a list of SMILES to a pretrained model.
 
-Every box a noun, every arrow a verb, both importable from here:
+Every box a noun, every arrow a verb, all of them importable from here:
 
      data_recipes/nci.yaml       Recipe        which molecules, from where, which labels, in which unit
-            | curate()                         read, standardise, deduplicate, embed conformers, label, split
+            | curate(recipe)                   read, standardize, deduplicate, embed conformers, label, split
      data/nci-1f3a9c02/          Shards        what we got; the manifest counts every loss, with its reason
-            | batches()
-     MolBatch                    atoms, bonds, coordinates, labels on one device
-            | model(batch)
-     Prediction                  atom track, pair track, molecule; one head per question
-            | objective(model, batch)
-     loss, terms                 one number to minimise, named terms with units to read
-            | train()
+            | batches(shards)
+     MolBatch                                  atoms, bonds, coordinates, labels on one device
+            | model(batch)                     make_model(config); a Model is an encoder with heads beside it
+     Prediction                                the encoding (molecules, atoms, bonds, pairs), each head's output
+            | objective(model, batch)          Pretrain, Supervised
+     loss, terms                               one number to minimise, named terms with units to read
+            | train(config)                    RunConfig, make_preset(name, data); fit(config) in a notebook
      runs/<date>_<name>_<id>/    Run           config, machine, metrics, weights
-            | embed(), predict(), plot_*()
-     tables and figures
+            | embed(run, molecules), predict(run, molecules), compare(benchmark, folds, methods)
+     tables                                    pandas DataFrames; show_table(table), plot_losses(runs), ...
 
-In a notebook: ``from molnb import load_recipe, curate, load_shards, make_preset, train, fit,
-load_run, load_runs``, and the ``plot_*`` functions of molnb.figures. Each stage is a module
-(molnb.recipes, molnb.curate, molnb.batches, ...); an import only points upstream. Units: energies
-eV, lengths Å, charges e, dipoles D.
+The rooms of the package follow the flow: recipes, chemistry, curation (RDKit); data, models, objectives,
+training (torch, numpy, pyarrow and safetensors alone); inference, evaluation, figures, notebooks. An
+import only points upstream. Units: energies eV, lengths Å, charges e, dipoles D.
 """
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
 
-# How long a thread of torch's waits at full speed for the next piece of work before it sleeps (GNU
-# OpenMP, read when torch loads). Its default makes a training step ten times slower on a machine
-# that others use too; never to wait makes small models half as fast on one that is free.
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-
-# Name -> module that defines it. Resolved on first use, so that `import molnb` costs nothing and a
-# machine without RDKit or plotly can still use the rest.
-_WHERE = {
-    "InputError": "errors",
-    "Recipe": "recipes.schema",
-    "load_recipe": "recipes.registry",
-    "list_recipes": "recipes.registry",
-    "Shards": "shards",
-    "load_shards": "shards",
-    "curate": "curation.pipeline",
-    "data_card": "curation.datacard",
-    "MolBatch": "data.batch",
-    "Run": "training.runs",
-    "load_runs": "training.runs",
-    "runs_table": "training.runs",
-    "PRESETS": "training.presets",
-    "train": "training.loop",
-    "fit": "training.loop",
-    "training_steps": "training.loop",
-    "make_preset": "training.presets",
-    "load_run": "inference.predictor",
-    "write_embeddings": "inference.parquet_output",
-    "write_predictions": "inference.parquet_output",
-    "show_table": "figures.tables",
-    "LiveCurve": "figures.live_curve",
-    "draw_molecules": "figures.grid",
-    "headline": "notebooks.headlines",
-    "run_notebook": "notebooks.execution",
-    "tour": "notebooks.execution",
-    "plot_losses": "figures.curves",
+# Module -> public names that it defines. They are imported on first use, so that `import molnb` costs
+# nothing and a machine without RDKit or plotly can still use the rest.
+_PUBLIC = {
+    "errors": "InputError",
+    "paths": "home",
+    "shards": "Shards load_shards add_array",
+    "recipes.schema": "Recipe",
+    "recipes.registry": "load_recipe list_recipes",
+    "recipes.sources": "recipe_for_file",
+    "chemistry.conformer": "make_conformer mirror",
+    "chemistry.ensembles": "make_ensemble",
+    "curation.pipeline": "curate",
+    "curation.smiles_corpus": "load_molecules query_molecules",
+    "curation.scaffolds": "count_scaffolds",
+    "curation.datacard": "data_card lost_rows split_table",
+    "data.batch": "MolBatch",
+    "data.masked": "MaskedBatch",
+    "data.dataset": "Corpus",
+    "data.sampling": "batches",
+    "models.interface": "Encoder EncoderConfig Encoding",
+    "models.families": "register_family",
+    "models.model": "Model Prediction",
+    "models.unimol2.config": "TwoTrackConfig",
+    "objectives.pretraining": "Pretrain",
+    "objectives.supervised": "Supervised",
+    "training.config": "RunConfig",
+    "training.runs": "Run make_model load_runs runs_table",
+    "training.presets": "PRESETS make_preset presets_table",
+    "training.loop": "train fit training_steps",
+    "training.conversion": "convert",
+    "inference.featurizer": "featurize",
+    "inference.predictor": "TrainedModel load_run embed predict",
+    "inference.parquet_output": "write_embeddings write_predictions",
+    "inference.denoising": "denoise",
+    "evaluation.benchmark": "load_benchmark",
+    "evaluation.folds": "make_folds random_folds",
+    "evaluation.classical": "classical_methods",
+    "evaluation.comparison": "compare",
+    "evaluation.report": "comparison_table readable_table conclusions",
+    "figures.conformers": "plot_landscape plot_rmsd_map plot_discovery plot_points",
+    "figures.curves": "plot_curves plot_losses",
+    "figures.distributions": "plot_histograms plot_label_histograms plot_drops plot_shares",
+    "figures.errors": "plot_differences plot_guesses plot_error_by_similarity",
+    "figures.scaffolds": (
+        "plot_top_scaffolds plot_rank_frequency plot_coverage plot_expected_scaffolds plot_overlap "
+        "plot_sampling"
+    ),
+    "figures.scatter": "plot_parity plot_repeats plot_ratios plot_displaced",
+    "figures.tracks": "plot_maps plot_stacks plot_moves",
+    "figures.tables": "show_table",
+    "figures.grid": "draw_molecules",
+    "figures.live_curve": "LiveCurve",
+    "figures.view3d": "show_molecule show_conformers compare_geometries",
+    "notebooks.headlines": "headline",
+    "notebooks.execution": "run_notebook tour",
 }
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

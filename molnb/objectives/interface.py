@@ -29,6 +29,7 @@ class Objective:
     """Inherit, and say what is withheld, which heads there are and what they are scored by."""
 
     kind: str
+    learns_labels: bool = False
     tasks: tuple[str, ...] = ()  # whose labels a batch should carry
     drop_features: float = 0.0  # share of the molecules that show no features in training
 

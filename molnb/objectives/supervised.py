@@ -40,6 +40,7 @@ class Supervised(Objective):
     """
 
     kind: ClassVar[str] = "supervised"
+    learns_labels: ClassVar[bool] = True
 
     task_names: tuple[str, ...] = ()
     tasks_scaled: tuple[ScaledTask, ...] = ()

@@ -85,7 +85,7 @@ class RunConfig:
             raise InputError(
                 f"unknown precision {self.precision!r}: choose auto, float32 or bfloat16"
             )
-        if self.max_atoms is not None and (self.max_atoms < 2 or self.objective.tasks):
+        if self.max_atoms is not None and (self.max_atoms < 2 or self.objective.learns_labels):
             raise InputError(
                 f"max_atoms is {self.max_atoms}: give 2 or more, and only in pretraining. A label belongs to the whole "
                 "molecule and not to a piece of it; curate leaves out what is too large (structure.max_heavy_atoms)"

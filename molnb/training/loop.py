@@ -210,7 +210,7 @@ def validation_batches(session: Session) -> dict[str, list[MaskedBatch]]:
     run.
     """
     shares = {"visible": 0.0}
-    if not session.objective.tasks:
+    if not session.objective.learns_labels:
         shares = {"hidden": 1.0, "visible": 0.0}
     return {
         features: session.masked_batches(session.val_ids, EVAL_SEED, EVAL_STEP, drop)

@@ -144,7 +144,9 @@ def test_a_run_crops_what_is_too_large_and_learns_no_labels_from_pieces(nci, tmp
     small = TwoTrackConfig(1, 16, 2, 16, 8, 4, n_kernel=8)
     config = RunConfig("t", (str(nci.path),), small, steps=2, global_batch=16, n_val=4, max_atoms=8)
     session = Session(start_run(config, tmp_path / "r"), "cpu")
-    sizes = [int(q.batch.longest) for q in session.masked_batches(session.train_ids, 0, 0, max_atoms=8)]
+    sizes = [
+        int(q.batch.longest) for q in session.masked_batches(session.train_ids, 0, 0, max_atoms=8)
+    ]
     assert (
         max(sizes) == 8
         and max(q.batch.longest for q in session.masked_batches(session.val_ids, 0, 0)) > 8

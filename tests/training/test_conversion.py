@@ -9,6 +9,7 @@ import gzip
 import io
 import os
 import pickle
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -20,17 +21,19 @@ from molnb.cli import main
 from molnb.errors import InputError
 from molnb.inference.predictor import load_run
 from molnb.models.unimol2.config import MOLNB, REFERENCE
-from molnb.models.unimol2.encoder import TwoTrack
-from molnb.models.unimol2.official import load_reference
+from molnb.models.unimol2.official import ReferenceModel, load_reference
 from molnb.models.unimol2.sizes import PAPER, find_scale
+from molnb.objectives.supervised import Supervised
 from molnb.training.checkpoints import write_weights
+from molnb.training.config import RunConfig
 from molnb.training.conversion import (
     Checkpoint,
-    _their_names,
+    _official_names,
     convert,
     infer_config,
     read_checkpoint,
 )
+from molnb.training.loop import train
 from molnb.training.presets import make_preset
 from molnb.training.runs import Run, make_model, start_run
 
@@ -90,6 +93,22 @@ def test_a_converted_run_embeds_and_can_be_started_from(saved, tmp_path):
     assert config.model == Run(out).config.model and config.model.conventions == REFERENCE
 
 
+def test_a_run_that_learnt_labels_goes_back_with_the_masking_heads_it_began_with(
+    saved, nci, tmp_path
+):
+    began = convert(saved, tmp_path / "began").path
+    data = (str(nci.path),)
+    labels = dict(objective=Supervised(("nci_dipole",)), start_from=str(began), steps=2, n_val=4)
+    run = train(RunConfig("t", data, Run(began).config.model, **labels), tmp_path / "tuned")
+    done = convert(run.path, tmp_path / "back.pt")
+    assert "left out: molnb's heads nci_dipole" in " ".join(done.notes)
+    tensors = read_checkpoint(done.path).tensors
+    assert set(tensors) == set(authors_state())
+    same = {name for name, tensor in authors_state().items() if torch.equal(tensors[name], tensor)}
+    assert {"lm_head.dense.weight", "movement_pred_head.q_proj.weight"} <= same
+    assert "embed_tokens.weight" not in same, "the encoder has learnt"
+
+
 def test_there_and_back_is_the_same_to_the_last_bit(saved, tmp_path):
     out = convert(saved, tmp_path / "out").path
     back = convert(out, tmp_path / "back.pt")
@@ -129,9 +148,10 @@ def test_without_a_token_head_a_fresh_one_is_told_of_and_not_written_back(tmp_pa
 
 @pytest.mark.parametrize("size", PAPER)
 def test_published_sizes_are_recognised_by_their_shapes(size):
-    names = _their_names(PAPER[size])
+    names = _official_names(PAPER[size])
     with torch.device("meta"):
-        tensors = {names[k]: v for k, v in TwoTrack(PAPER[size]).state_dict().items()}
+        weights = ReferenceModel(replace(PAPER[size], conventions=REFERENCE), {}).state_dict()
+    tensors = {names[name]: tensor for name, tensor in weights.items()}
     assert find_scale(infer_config(Checkpoint(tensors, {}, ()))) == size
 
 
@@ -245,7 +265,7 @@ def test_nothing_is_overwritten(saved, tmp_path):
 def test_a_run_of_our_own_conventions_does_not_go_back(tmp_path):
     config = make_preset("laptop_0m1", ["x"], **{"model.n_layer": 1})
     run = start_run(config, tmp_path / "mine")
-    write_weights(run, make_model(config))
+    write_weights(make_model(config), run.path / "weights.safetensors")
     assert config.model.conventions == MOLNB
     with pytest.raises(InputError, match="has the conventions 'molnb'"):
         convert(run.path, tmp_path / "mine.pt")

@@ -65,7 +65,7 @@ def test_the_paper_and_the_laptop_family_are_presets_that_share_their_recipes():
 
 
 def test_the_table_of_presets_gives_n_beside_the_total():
-    rows = {row["preset"]: row for row in presets_table()}
+    rows = presets_table().set_index("preset").to_dict("index")
     assert set(rows) == set(PRESETS)
     assert (rows["pretrain_84m"]["N"], rows["pretrain_84m"]["total"]) == (80_658_496, 84_116_080)
     assert rows["pretrain_1100m"]["about"].startswith("The paper's 1.1B model")

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from molnb.models.unimol2.encoder import TwoTrack
-from molnb.models.unimol2.sizes import LAPTOP, PAPER, count_parameters, find_scale, spoken
+from molnb.models.families import count_parameters
+from molnb.models.model import Model
+from molnb.models.unimol2.encoder import make_two_track
+from molnb.models.unimol2.sizes import LAPTOP, PAPER, find_scale, spoken
 
 # Table 2 of the paper names the sizes; these are the parameters of the authors' own model, both
 # heads counted.
@@ -41,16 +43,9 @@ def test_the_laptop_family_spans_a_tenth_of_a_million_to_ten_million():
 
 
 def test_n_leaves_out_tables_kernel_and_heads():
-    model = TwoTrack(LAPTOP["0m1"])
-    left_out = (
-        model.tokens,
-        model.features,
-        model.degrees,
-        model.virtual_atom,
-        model.bonds,
-        model.hops,
-    )
-    left_out += (model.virtual_pair, model.kernel, model.token_head, model.movement_head)
+    model = Model(*make_two_track(LAPTOP["0m1"]))
+    tables = "tokens features degrees virtual_atom bonds hops virtual_pair kernel".split()
+    left_out = [getattr(model.encoder, table) for table in tables] + [*model.heads.values()]
     n, total = count_parameters(LAPTOP["0m1"])
     assert total == sum(p.numel() for p in model.parameters())
     assert total - n == sum(p.numel() for part in left_out for p in part.parameters())
