@@ -1,18 +1,18 @@
-r"""Does our two-track model give the reference's numbers? Both sides on the same molecules, in
-float32, dropout off.
+r"""Differences between our two-track model and the reference, on the same weights and molecules.
 
-    python benchmarks/agreement.py --reference Uni-Mol --core Uni-Core                         84M, 8 molecules
-    python benchmarks/agreement.py ... --features 1000                                         integer features
+    python benchmarks/agreement.py --reference Uni-Mol --core Uni-Core      84M, 8 molecules
+    python benchmarks/agreement.py ... --features 1000                      integer features
 
 How the fixtures of `tests/models/unimol2/test_official.py` were made:
 
-    cd tests/fixtures; python ../../benchmarks/agreement.py ... --size 2,16,2,16,8,4 --molecules official.smi --n 6 \
-        --atoms 1 64 --round --write official.safetensors.gz
+    cd tests/fixtures; python ../../benchmarks/agreement.py ... --size 2,16,2,16,8,4 \
+        --molecules official.smi --n 6 --atoms 1 64 --round --write official.safetensors.gz
     python ../../benchmarks/agreement.py ... --features 99 --as-drawn --molecules features.smi \
         --write features.safetensors.gz
 
-Three modes: `pretrain` (tokens masked, coordinates displaced, features dropped in half of the
-molecules), `finetune` (features on), `finetune_drop` (features off). The weights are random and
+Computed in float32, dropout off. Three modes: `pretrain` (tokens masked, coordinates displaced,
+features dropped in half of the molecules), `finetune` (features on), `finetune_drop` (features
+off). The weights are random and
 perturbed, so that no bias, gain or gate is trivial. Allowed: 1e-5 of the largest magnitude, on real
 atoms and pairs only; for a gradient 1e-5 of its own largest entry, or of 1e-4 of the model's
 largest where that is more. Printed is each difference as a share of what is allowed.
@@ -38,7 +38,7 @@ from typing import NamedTuple
 
 import numpy as np
 import rdkit
-import reference as theirs
+import reference
 import torch
 from rdkit import Chem, RDConfig
 from safetensors.torch import save
@@ -52,22 +52,25 @@ from molnb.chemistry.standardization import standardize
 from molnb.data.masked import MaskedBatch
 from molnb.errors import InputError
 from molnb.inference.featurizer import FeaturizedMolecule, flat_batch
-from molnb.models.unimol2 import official as ours
+from molnb.models.unimol2 import official
 from molnb.models.unimol2.sizes import PAPER
 from molnb.objectives.geometry import centred
 from molnb.objectives.pretraining import Pretrain
 
 NCI = Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi"
 TOLERANCE = 1e-5
-SHARE_OF_LARGEST = (
-    1e-4  # a gradient this much smaller than the model's largest counts as round-off of that one
-)
+# a gradient this much smaller than the model's largest counts as round-off of that one
+SHARE_OF_LARGEST = 1e-4
 MODES = ("pretrain", "finetune", "finetune_drop")
 DEAD = "linear_bias.bias"
 WIDTHS = (
-    "encoder_layers", "encoder_embed_dim", "encoder_attention_heads", "encoder_ffn_embed_dim", "pair_embed_dim",
+    "encoder_layers",
+    "encoder_embed_dim",
+    "encoder_attention_heads",
+    "encoder_ffn_embed_dim",
+    "pair_embed_dim",
     "pair_hidden_dim",
-)  # fmt: skip
+)
 SIZES = {
     name: (c.n_layer, c.d_atom, c.n_head, c.d_ffn, c.d_pair, c.d_hidden)
     for name, c in PAPER.items()
@@ -76,8 +79,7 @@ SIZES["small"] = (6, 256, 16, 256, 128, 32)
 
 
 class Difference(NamedTuple):
-    """Largest difference between two tensors, the reference's largest magnitude, and what is
-    allowed.
+    """Largest difference of a tensor from the reference's, the latter's size, and what is allowed.
 
     `rounding` is how far the reference is from itself when atoms are renumbered.
     """
@@ -99,297 +101,333 @@ class Difference(NamedTuple):
 
 
 def read_size(text: str) -> dict[str, int]:
-    """A size by its name, or its six numbers: layers, width, heads, feed-forward, pair width,
-    pair hidden width.
-    """
-    numbers = SIZES.get(text.lower()) or tuple(
-        int(x) for x in text.split(",") if x.strip().isdigit()
-    )
+    """The reference's arguments for a size, given by its name or by six numbers (see `WIDTHS`)."""
+    numbers = SIZES.get(text.lower())
+    if numbers is None:
+        numbers = [int(number) for number in text.split(",") if number.strip().isdigit()]
     if len(numbers) != len(WIDTHS):
         raise InputError(
-            f"size {text!r} is neither one of {', '.join(SIZES)} nor six whole numbers: {', '.join(WIDTHS)}"
+            f"size {text!r} is neither one of {', '.join(SIZES)} nor six whole numbers: "
+            f"{', '.join(WIDTHS)}"
         )
     return dict(zip(WIDTHS, numbers))
 
 
 def read_smiles(file: Path, n: int, n_heavy: tuple[int, int]) -> list[str]:
-    """The first n readable molecules of an SMI file within a range of sizes, as canonical
-    SMILES.
-    """
-    sizes = ((smiles, Chem.MolFromSmiles(smiles).GetNumHeavyAtoms()) for smiles in drawn(file))
-    found = list(
-        itertools.islice((smiles for smiles, size in sizes if n_heavy[0] <= size <= n_heavy[1]), n)
+    """Canonical SMILES of the first n readable molecules of an SMI file in a range of sizes."""
+    smallest, largest = n_heavy
+    fitting = (
+        smiles for smiles in drawn(file) if smallest <= _count_heavy_atoms(smiles) <= largest
     )
-    if not found:
+    molecules = list(itertools.islice(fitting, n))
+    if not molecules:
         raise InputError(
-            f"{file} has no molecule of {n_heavy[0]} to {n_heavy[1]} heavy atoms: widen --atoms"
+            f"{file} has no molecule of {smallest} to {largest} heavy atoms: widen --atoms"
         )
-    return found
+    return molecules
+
+
+def _count_heavy_atoms(smiles: str) -> int:
+    return Chem.MolFromSmiles(smiles).GetNumHeavyAtoms()
 
 
 def featurize(smiles: str) -> FeaturizedMolecule:
-    """A molecule as it is drawn, salts and charges kept, with one conformer; fragments stand 8 Å
-    apart.
-    """
+    """A molecule as drawn, salts and charges included, with one conformer, fragments 8 Å apart."""
     arrays = molecule_arrays(smiles)
-    coords = [_coordinates(part) + [8.0 * k, 0, 0] for k, part in enumerate(smiles.split("."))]
     n = arrays["n_heavy"]
-    return FeaturizedMolecule(
-        smiles, np.arange(n), n, arrays, np.concatenate(coords).astype(np.float32)
-    )
+    fragments = enumerate(smiles.split("."))
+    coords = [_coordinates(fragment) + [8.0 * number, 0, 0] for number, fragment in fragments]
+    coords = np.concatenate(coords).astype(np.float32)
+    return FeaturizedMolecule(smiles, np.arange(n), n, arrays, coords)
 
 
 def _coordinates(smiles: str) -> np.ndarray:
-    n = Chem.MolFromSmiles(smiles).GetNumHeavyAtoms()
-    return np.zeros((1, 3)) if n == 1 else np.asarray(make_conformer(smiles).coords[:n], np.float64)
+    n = _count_heavy_atoms(smiles)
+    if n == 1:
+        return np.zeros((1, 3))
+    return np.asarray(make_conformer(smiles).coords[:n], np.float64)
 
 
 def ask(smiles: list[str], mode: str, seed: int) -> MaskedBatch:
     """The molecules as one batch, with what the mode withholds."""
-    batch = flat_batch([featurize(s) for s in smiles], hydrogens=False)
+    batch = flat_batch([featurize(molecule) for molecule in smiles], hydrogens=False)
     if mode == "pretrain":
-        return Pretrain().ask(batch, seed, 0)
+        return Pretrain().corrupt(batch, seed, 0)
+    hidden = torch.zeros(len(batch.numbers), dtype=torch.bool)
     visible = torch.full((batch.n_mol,), mode == "finetune")
-    return MaskedBatch(
-        batch, torch.zeros(len(batch.numbers), dtype=torch.bool), centred(batch), visible, {}
-    )
+    return MaskedBatch(batch, hidden, centred(batch), visible, {})
 
 
-def compare(
-    names_and_tensors: dict[str, tuple[Tensor, Tensor]], floor: float = 0.0
-) -> list[Difference]:
-    """Differences of (ours, theirs), each relative to its own largest magnitude but at least to
-    `floor`.
+def compare(pairs: dict[str, tuple[Tensor, Tensor]], floor: float = 0.0) -> list[Difference]:
+    """Differences of named pairs of tensors, molnb's and the reference's.
+
+    Allowed is a share of the reference's largest magnitude, or of `floor` where that is more.
     """
-    found = []
-    for name, (mine, given) in names_and_tensors.items():
-        largest = float(given.abs().max()) if given.numel() else 0.0
-        difference = float((mine - given).abs().max()) if given.numel() else 0.0
-        found.append(Difference(name, largest, difference, TOLERANCE * max(largest, floor)))
-    return found
+    differences = []
+    for name, (ours, authors) in pairs.items():
+        largest = 0.0
+        difference = 0.0
+        if authors.numel():
+            largest = float(authors.abs().max())
+            difference = float((ours - authors).abs().max())
+        differences.append(Difference(name, largest, difference, TOLERANCE * max(largest, floor)))
+    return differences
 
 
 def real_only(outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Outputs without padding, which holds garbage on both sides."""
     real = batch["atom_mask"].bool()
     nodes = torch.cat([torch.ones_like(real[:, :1]), real], 1)
-    select = {"x0": nodes, "x": nodes, "pair": nodes[:, :, None] & nodes[:, None], "coord": real}
-    select |= {"dist": real[:, :, None] & real[:, None]} | (
-        {} if "target_token" in batch else {"logits": real}
-    )
-    return {k: (v[select[k]] if k in select else v).detach() for k, v in outputs.items()}
+    masks = {
+        "x0": nodes,
+        "x": nodes,
+        "pair": nodes[:, :, None] & nodes[:, None],
+        "coord": real,
+        "dist": real[:, :, None] & real[:, None],
+    }
+    if "target_token" not in batch:  # else logits are those of masked atoms only
+        masks["logits"] = real
+    return {
+        name: (value[masks[name]] if name in masks else value).detach()
+        for name, value in outputs.items()
+    }
 
 
-class Both(NamedTuple):
-    """What both sides say about one batch; `given` is the reference's side as it came, padded."""
+class Comparison(NamedTuple):
+    """Differences of one batch; `authors` are the reference's outputs and losses, still padded."""
 
     batch: dict[str, Tensor]
-    given: dict[str, Tensor]
+    authors: dict[str, Tensor]
     outputs: list[Difference]
     losses: list[Difference]
     gradients: list[Difference]
-    dead: dict[str, tuple[float, float]]
-    gradient: dict[str, Tensor]
+    dead: dict[str, tuple[float, float]]  # our and the reference's share of the largest gradient
+    authors_gradients: dict[str, Tensor]
 
 
-def run_both(reference, their_model, our_model, question: MaskedBatch, mode: str) -> Both:
+def run_both(
+    classes: reference.Reference, their_model, our_model, masked: MaskedBatch, mode: str
+) -> Comparison:
     """One batch through both models; gradients of the summed loss where the mode has targets."""
-    batch = theirs.make_batch(question, targets=mode == "pretrain")
-    mine = ours.make_reference_batch(batch)
+    batch = reference.make_batch(masked, targets=mode == "pretrain")
+    our_batch = official.make_reference_batch(batch)
     with torch.no_grad():
-        given, our_outputs = (
-            theirs.reference_outputs(their_model, batch),
-            ours.reference_outputs(our_model, mine),
-        )
-    left, right = real_only(our_outputs, batch), real_only(given, batch)
-    outputs = compare({k: (left[k], right[k]) for k in right})
+        their_outputs = reference.reference_outputs(their_model, batch)
+        our_outputs = official.reference_outputs(our_model, our_batch)
+    outputs = compare(_paired(real_only(our_outputs, batch), real_only(their_outputs, batch)))
     if mode != "pretrain":
-        return Both(batch, given, outputs, [], [], {}, {})
+        return Comparison(batch, their_outputs, outputs, [], [], {}, {})
     their_model.zero_grad(set_to_none=True)
-    their_losses = theirs.reference_losses(reference, their_model, batch)
+    their_losses = reference.reference_losses(classes, their_model, batch)
     their_losses["loss"].backward()
-    their_losses = {k: v.detach() for k, v in their_losses.items()}
-    our_losses = ours.reference_losses(our_model, mine)
-    losses = compare({k: (our_losses[k].detach(), their_losses[k]) for k in theirs.LOSSES})
-    gradient = _their_gradients(their_model)
-    theirs.reference_losses(reference, their_model, renumber(batch))["loss"].backward()
-    again = _their_gradients(their_model)
-    given |= {f"loss.{k}": v for k, v in their_losses.items()}
-    return Both(
+    their_losses = {name: loss.detach() for name, loss in their_losses.items()}
+    our_losses = official.reference_losses(our_model, our_batch)
+    our_losses = {name: our_losses[name].detach() for name in reference.LOSSES}
+    their_gradients = _take_gradients(their_model)
+    reference.reference_losses(classes, their_model, renumber(batch))["loss"].backward()
+    renumbered = _take_gradients(their_model)
+    our_gradients = official.reference_gradients(our_model, our_batch)
+    return Comparison(
         batch,
-        given,
+        their_outputs | {f"loss.{name}": loss for name, loss in their_losses.items()},
         outputs,
-        losses,
-        *_gradients(ours.reference_gradients(our_model, mine), gradient, again),
+        compare(_paired(our_losses, {name: their_losses[name] for name in reference.LOSSES})),
+        compare_gradients(our_gradients, their_gradients, renumbered),
+        largest_dead(our_gradients, their_gradients),
+        their_gradients,
     )
 
 
-def _their_gradients(model: torch.nn.Module) -> dict[str, Tensor]:
-    found = {k: p.grad for k, p in model.named_parameters() if p.grad is not None}
+def _paired(
+    ours: dict[str, Tensor], authors: dict[str, Tensor]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    return {name: (ours[name], value) for name, value in authors.items()}
+
+
+def _take_gradients(model: torch.nn.Module) -> dict[str, Tensor]:
+    """The model's gradients by parameter; afterwards it has none."""
+    parameters = model.named_parameters()
+    gradients = {name: p.grad for name, p in parameters if p.grad is not None}
     model.zero_grad(set_to_none=True)
-    return found
+    return gradients
 
 
 def renumber(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same molecules with their atoms in the opposite order: every answer stays, every
-    rounding changes.
-    """
+    """The same molecules, atoms in the opposite order: answers stay, every rounding changes."""
     real = batch["atom_mask"].bool()
-    mol, place = torch.arange(len(real))[:, None], torch.arange(real.shape[1])
-    order = torch.where(real, real.sum(1, keepdim=True) - 1 - place, place)
-    pairs = {
-        k: batch[k][mol[..., None], order[:, :, None], order[:, None]] for k in theirs.ON_PAIRS
+    mol = torch.arange(len(real))[:, None]
+    positions = torch.arange(real.shape[1])
+    order = torch.where(real, real.sum(1, keepdim=True) - 1 - positions, positions)
+    renumbered = {}
+    for name, values in batch.items():
+        if name == "attn_bias":  # of padding, which stays where it is
+            renumbered[name] = values
+        elif name in reference.ON_PAIRS:
+            renumbered[name] = values[mol[..., None], order[:, :, None], order[:, None]]
+        else:
+            renumbered[name] = values[mol, order]
+    return renumbered
+
+
+def compare_gradients(
+    ours: dict[str, Tensor], authors: dict[str, Tensor], renumbered: dict[str, Tensor]
+) -> list[Difference]:
+    """Differences of all gradients but the dead ones, with the reference's own rounding."""
+    if set(ours) != set(authors):
+        names = ", ".join(sorted(set(ours) ^ set(authors)))
+        raise InputError(f"gradients on one side only: {names}")
+    live = {name: gradient for name, gradient in authors.items() if not name.endswith(DEAD)}
+    differences = []
+    for difference in compare(_paired(ours, live), SHARE_OF_LARGEST * _largest(authors)):
+        change = (authors[difference.name] - renumbered[difference.name]).abs().max()
+        differences.append(difference._replace(rounding=float(change)))
+    return differences
+
+
+def largest_dead(
+    ours: dict[str, Tensor], authors: dict[str, Tensor]
+) -> dict[str, tuple[float, float]]:
+    """Largest entries of gradients that are truly zero, in parts of the model's largest."""
+    largest = _largest(authors)
+    return {
+        name: (float(ours[name].abs().max()) / largest, float(gradient.abs().max()) / largest)
+        for name, gradient in authors.items()
+        if name.endswith(DEAD)
     }
-    rest = {k: v[mol, order] for k, v in batch.items() if k not in (*theirs.ON_PAIRS, "attn_bias")}
-    return pairs | rest | {"attn_bias": batch["attn_bias"]}
 
 
-def _gradients(mine: dict[str, Tensor], given: dict[str, Tensor], again: dict[str, Tensor]):
-    """Differences of live gradients, largest entries of dead ones as shares of the model's
-    largest, theirs.
-    """
-    if set(mine) != set(given):
-        raise InputError(f"gradients on one side only: {', '.join(sorted(set(mine) ^ set(given)))}")
-    largest = max(float(g.abs().max()) for g in given.values())
-    live = {k: (mine[k], g) for k, g in given.items() if not k.endswith(DEAD)}
-    found = compare(live, SHARE_OF_LARGEST * largest)
-    found = [d._replace(rounding=float((given[d.name] - again[d.name]).abs().max())) for d in found]
-    dead = {
-        k: (float(mine[k].abs().max()) / largest, float(g.abs().max()) / largest)
-        for k, g in given.items()
-        if k.endswith(DEAD)
-    }
-    return found, dead, given
+def _largest(gradients: dict[str, Tensor]) -> float:
+    return max(float(gradient.abs().max()) for gradient in gradients.values())
 
 
-def show(mode: str, both: Both, n_worst: int = 8) -> float:
+def show(mode: str, comparison: Comparison, n_worst: int = 8) -> float:
     """Print one mode; returns the largest share of what is allowed."""
-    print(
-        f"\n{mode}: {len(both.batch['atom_mask'])} molecules, padded to {both.batch['atom_mask'].shape[1]} + 1 nodes"
-    )
+    n_mol, n = comparison.batch["atom_mask"].shape
+    print(f"\n{mode}: {n_mol} molecules, padded to {n} + 1 nodes")
     print(f"  {'':<52}{'largest':>11}{'difference':>12}{'of allowed':>11}")
-    undetermined = [d for d in both.gradients if d.undetermined]
-    decided = sorted((d for d in both.gradients if not d.undetermined), key=lambda d: -d.share)
-    for found in (*both.outputs, *both.losses, *decided[:n_worst]):
-        print(_line(found))
+    by_share = sorted(comparison.gradients, key=lambda difference: -difference.share)
+    undetermined = [difference for difference in by_share if difference.undetermined]
+    decided = [difference for difference in by_share if not difference.undetermined]
+    for difference in (*comparison.outputs, *comparison.losses, *decided[:n_worst]):
+        print(_line(difference))
     if decided:
         print(f"  ({len(decided)} gradients; the {n_worst} worst are shown)")
-        mine, given = (max(side) for side in zip(*both.dead.values()))
+        our_largest, their_largest = (max(shares) for shares in zip(*comparison.dead.values()))
         print(
-            f"  {len(both.dead)} gradients that are zero but for rounding, in parts of the largest gradient: "
-            f"ours up to {mine:.1e}, the reference's up to {given:.1e}"
+            f"  {len(comparison.dead)} gradients that are zero but for rounding, in parts of the "
+            f"largest gradient: ours up to {our_largest:.1e}, "
+            f"the reference's up to {their_largest:.1e}"
         )
     if undetermined:
         print(
-            f"  {len(undetermined)} gradients that the reference itself does not give to the tolerance:"
+            f"  {len(undetermined)} gradients that the reference itself does not give to the "
+            "tolerance:"
         )
-    for found in sorted(undetermined, key=lambda d: -d.share):
-        print(
-            f"{_line(found)}  (the reference from itself, atoms renumbered: {found.rounding / found.allowed:.1%})"
-        )
-    return max(found.share for found in (*both.outputs, *both.losses, *decided))
+    for difference in undetermined:
+        rounding = difference.rounding / difference.allowed
+        print(f"{_line(difference)}  (the reference from itself, atoms renumbered: {rounding:.1%})")
+    return max(
+        difference.share for difference in (*comparison.outputs, *comparison.losses, *decided)
+    )
 
 
-def _line(found: Difference) -> str:
-    return f"  {found.name:<52}{found.largest:>11.3g}{found.difference:>12.2e}{found.share:>10.1%}"
+def _line(difference: Difference) -> str:
+    return (
+        f"  {difference.name:<52}{difference.largest:>11.3g}"
+        f"{difference.difference:>12.2e}{difference.share:>10.1%}"
+    )
 
 
 def agree(args: argparse.Namespace) -> float:
-    """Run all modes, print them, write the fixture if asked; returns the largest share of what
-    is allowed.
-    """
+    """Run and print all modes, write the fixture if asked; returns the largest share."""
     config = read_size(args.size)
     smiles = read_smiles(args.molecules, args.n, tuple(args.atoms))
-    reference = theirs.load(args.reference, args.core)
-    their_model = theirs.make_model(reference, config, args.seed, args.perturb, head=3).eval()
+    classes = reference.load(args.reference, args.core)
+    their_model = reference.make_model(classes, config, args.seed, args.perturb, head=3).eval()
     if args.round:
         with torch.no_grad():
             for parameter in their_model.parameters():
                 parameter.copy_(parameter.bfloat16().float())
     weights = their_model.state_dict()
-    our_model = ours.load_reference(weights, config)
+    our_model = official.load_reference(weights, config)
     print(f"{config}, torch {torch.__version__}\n" + "\n".join(smiles))
-    stored, worst = {}, 0.0
+    stored = {}
+    worst = 0.0
     for mode in MODES:
-        both = run_both(reference, their_model, our_model, ask(smiles, mode, args.seed), mode)
-        worst = max(worst, show(mode, both))
-        stored |= stored_mode(mode, both) if args.write else {}
+        masked = ask(smiles, mode, args.seed)
+        comparison = run_both(classes, their_model, our_model, masked, mode)
+        worst = max(worst, show(mode, comparison))
+        if args.write:
+            stored |= stored_mode(mode, comparison)
     if args.write:
         parameters = dict(their_model.named_parameters())
-        half = {
-            k: v.bfloat16() if args.round and k in parameters else v for k, v in weights.items()
-        }
-        write(
-            stored | {f"weights.{k}": v for k, v in half.items()},
-            smiles,
-            args.write,
-            config=json.dumps(config),
-        )
+        for name, value in weights.items():
+            narrow = args.round and name in parameters
+            stored[f"weights.{name}"] = value.bfloat16() if narrow else value
+        write(stored, smiles, args.write, config=json.dumps(config))
     print(f"\nlargest difference: {worst:.1%} of what is allowed")
     return worst
 
 
-def stored_mode(mode: str, both: Both) -> dict[str, Tensor]:
+def stored_mode(mode: str, comparison: Comparison) -> dict[str, Tensor]:
     """A mode's arrays, the reference's outputs, losses and gradients, as the fixture keeps them."""
-    integers = {
-        k: v.to(torch.int16) if v.dtype == torch.int64 else v for k, v in both.batch.items()
-    }
-    found = {f"{mode}.batch.{k}": v for k, v in integers.items()}
-    for name, value in both.given.items():
-        found[f"{mode}.{name}" if name.startswith("loss.") else f"{mode}.out.{name}"] = value
-    return found | {f"{mode}.grad.{k}": v for k, v in both.gradient.items()}
+    stored = {}
+    for name, value in comparison.batch.items():
+        narrow = value.dtype == torch.int64
+        stored[f"{mode}.batch.{name}"] = value.to(torch.int16) if narrow else value
+    for name, value in comparison.authors.items():
+        part = name if name.startswith("loss.") else f"out.{name}"
+        stored[f"{mode}.{part}"] = value
+    for name, gradient in comparison.authors_gradients.items():
+        stored[f"{mode}.grad.{name}"] = gradient
+    return stored
 
 
 def compare_features(args: argparse.Namespace) -> int:
-    """Print how many of n molecules have the reference's own integer features; returns the
-    number of the others.
+    """Print which of n molecules differ from the reference in integer features; returns how many.
+
+    A molecule counts once with its features and once with its features dropped.
     """
-    graphs, dataset = theirs.load_features(args.reference, args.core)
+    graphs, dataset = reference.load_features(args.reference, args.core)
     source = drawn(args.molecules) if args.as_drawn else standardised(args.molecules)
     smiles = list(itertools.islice(source, args.features))
-    kept: dict[str, list[Tensor]] = {}
-    wrong = []
-    for text, dropped in itertools.product(smiles, (False, True)):
-        x, index, attributes = graphs.get_graph(
-            Chem.RemoveAllHs(Chem.AddHs(Chem.MolFromSmiles(text)))
-        )
-        given = dataset.get_graph_features(attributes, index, x, dropped)
-        mine = our_features(text, visible=not dropped)
-        differ = [k for k, v in mine.items() if not np.array_equal(v, given[k].numpy())]
-        wrong += [(text, dropped, differ)] if differ else []
-        for name in mine:
-            kept.setdefault(f"{'dropped' if dropped else 'on'}.{name}", []).append(given[name])
-    print(f"{len(smiles)} molecules, features on and dropped: {len(wrong)} differ")
-    for text, dropped, names in wrong[:20]:
-        print(f"  {text} ({'dropped' if dropped else 'on'}): {', '.join(names)}")
+    arrays: dict[str, list[Tensor]] = {}
+    different = []
+    for molecule, dropped in itertools.product(smiles, (False, True)):
+        mode = "dropped" if dropped else "on"
+        mol = Chem.RemoveAllHs(Chem.AddHs(Chem.MolFromSmiles(molecule)))
+        x, index, attributes = graphs.get_graph(mol)
+        authors = dataset.get_graph_features(attributes, index, x, dropped)
+        ours = our_features(molecule, visible=not dropped)
+        names = [name for name in ours if not np.array_equal(ours[name], authors[name].numpy())]
+        if names:
+            different.append(f"  {molecule} ({mode}): {', '.join(names)}")
+        for name in ours:
+            arrays.setdefault(f"{mode}.{name}", []).append(authors[name].reshape(-1).short())
+    print(f"{len(smiles)} molecules, features on and dropped: {len(different)} differ")
+    print("\n".join(different[:20]), end="\n" if different else "")
     if args.write:
-        write(
-            {k: torch.cat([v.reshape(-1).short() for v in values]) for k, values in kept.items()},
-            smiles,
-            args.write,
-        )
-    return len(wrong)
+        joined = {name: torch.cat(values) for name, values in arrays.items()}
+        write(joined, smiles, args.write)
+    return len(different)
 
 
 def our_features(smiles: str, visible: bool) -> dict[str, np.ndarray]:
-    """molnb's integers of the heavy atoms of a canonical SMILES, as rows of the reference's
-    tables.
-    """
+    """molnb's integers of a molecule's heavy atoms, as rows of the reference's tables."""
     arrays = molecule_arrays(smiles)
-    h, b = arrays["n_heavy"], arrays["n_heavy_bonds"]
-    parts = (
-        arrays["numbers"][:h],
-        arrays["atom_feats"][:h],
-        arrays["bonds"][:b],
-        arrays["bond_feats"][:b],
+    n_heavy = arrays["n_heavy"]
+    n_bond = arrays["n_heavy_bonds"]
+    return reference.feature_arrays(
+        arrays["numbers"][:n_heavy],
+        arrays["atom_feats"][:n_heavy],
+        arrays["bonds"][:n_bond],
+        arrays["bond_feats"][:n_bond],
+        visible,
     )
-    return theirs.feature_arrays(*parts, visible)
 
 
 def standardised(file: Path) -> Iterator[str]:
-    """Canonical SMILES of a file's molecules after standardisation, in its order; what fails is
-    left out.
-    """
+    """Canonical SMILES of a file's molecules after standardisation; what fails is left out."""
     for line in file.read_text().splitlines():
         try:
             yield standardize(parse_smiles(line.split()[0])).smiles
@@ -398,28 +436,28 @@ def standardised(file: Path) -> Iterator[str]:
 
 
 def drawn(file: Path) -> Iterator[str]:
-    """Canonical SMILES of a file's molecules as they are, salts and charges kept; what cannot be
-    read is left out.
-    """
+    """Canonical SMILES of a file's molecules as drawn, with salts; unreadable ones are left out."""
     for line in file.read_text().splitlines():
         mol = Chem.MolFromSmiles(line.split()[0]) if line.strip() else None
         if mol is not None and mol.GetNumAtoms():
             yield Chem.MolToSmiles(mol)
 
 
-def write(tensors: dict[str, Tensor], smiles: list[str], file: Path, **about: str) -> None:
-    """A safetensors file, packed where its name ends in .gz; its metadata name the molecules and
-    the versions.
-    """
-    about |= {"smiles": json.dumps(smiles), "torch": torch.__version__, "rdkit": rdkit.__version__}
-    content = save({k: v.detach().contiguous() for k, v in tensors.items()}, about)
+def write(tensors: dict[str, Tensor], smiles: list[str], file: Path, **metadata: str) -> None:
+    """A safetensors file with SMILES and versions in its metadata; gzipped if its name says so."""
+    metadata |= {
+        "smiles": json.dumps(smiles),
+        "torch": torch.__version__,
+        "rdkit": rdkit.__version__,
+    }
+    content = save({name: t.detach().contiguous() for name, t in tensors.items()}, metadata)
     file.write_bytes(gzip.compress(content, 9, mtime=0) if file.suffix == ".gz" else content)
     print(f"{file}: {file.stat().st_size / 1e3:.0f} kB")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    theirs.add_arguments(parser)
+    reference.add_arguments(parser)
     parser.add_argument(
         "--size", default="84m", help=f"{', '.join(SIZES)}, or six numbers: {', '.join(WIDTHS)}"
     )
@@ -444,7 +482,7 @@ def main() -> int:
         "--write",
         type=Path,
         metavar="FILE",
-        help="keep all as a fixture: .safetensors, or .safetensors.gz",
+        help="store all as a fixture: .safetensors, or .safetensors.gz",
     )
     parser.add_argument(
         "--as-drawn", action="store_true", help="with --features: not standardised, salts stay"

@@ -85,7 +85,7 @@ _PUBLIC = {
     "notebooks.execution": "run_notebook tour",
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}
-__all__ = sorted(_MODULE_OF)
+__all__ = list(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,4 @@
-"""What all tests share: shapes are checked, results go to a temporary home, what a machine lacks
-is skipped.
-"""
+"""What all tests share: checked shapes, a temporary home, skips for what a machine lacks."""
 
 from __future__ import annotations
 
@@ -15,17 +13,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 
-# Signatures say shapes; here, and only here, they are checked. This must precede the first import
-# of these modules.
-try:
-    import beartype  # noqa: F401
-    from jaxtyping import install_import_hook
-except ImportError:
-    pass
-else:
-    install_import_hook(
-        ["molnb.data", "molnb.models", "molnb.objectives"], typechecker="beartype.beartype"
-    )
+# Before the first import of the package, so that its shapes are checked.
+import shape_checker
+
+shape_checker.install()
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..recipes.units import EV_PER_HARTREE
-from ..shapes import Float, Int
+from ..shapes import Float, Integer
 
 BOHR_PER_ANGSTROM = 1 / 0.529177210903  # CODATA 2018
 DEBYE_PER_E_BOHR = 2.541746473  # CODATA 2018
@@ -70,7 +70,7 @@ class XTB(NamedTuple):
 
 
 def xtb_labels(
-    numbers: Int[np.ndarray, " atom"],
+    numbers: Integer[np.ndarray, " atom"],
     coords: Float[np.ndarray, "atom xyz"],
     charge: int = 0,
     converged: bool = True,

@@ -160,11 +160,7 @@ class TwoTrack(Encoder):
         self.kernel = DistanceKernel(c.n_kernel, N_PAIR_TYPE, c.d_pair)
         self.norm = nn.LayerNorm(c.d_atom)
         self.pair_norm = nn.LayerNorm(c.d_pair)
-        drop = (c.dropout, c.attention_dropout, c.pair_dropout)
-        self.blocks = nn.ModuleList(
-            Block(c.d_atom, c.d_ffn, c.n_head, c.d_pair, c.d_hidden, *drop)
-            for _ in range(c.n_layer)
-        )
+        self.blocks = nn.ModuleList(Block(c) for _ in range(c.n_layer))
         self.register_buffer("bond_rows", bond_kinds(), persistent=False)
         self.seen = None if c.conventions.name == REFERENCE.name else SeenRows()
         self._fused = None

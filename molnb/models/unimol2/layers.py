@@ -1,10 +1,9 @@
-"""The blocks of the two-track encoder, each an exact rewrite of the paper's equations that does
-less work.
+"""The layers of the two-track encoder, each an exact rewrite of the paper's equations.
 
 Parameters keep the paper's factorisation (and so its weights); what is fused is fused in the
-forward pass. TwoTrackEncoding are flat (see ``layout``); what changes a track is in ``updates``.
-Source: Uni-Mol2 (arXiv 2406.14969) section 3 and its released code; the outer product and the
-triangle update go back to AlphaFold 2 (Jumper et al. 2021, supplement, algorithms 10 to 12).
+forward pass. Tracks are flat (see `packing`); what changes a track is in `pair_autograd`. Source:
+Uni-Mol2 (arXiv 2406.14969) section 3 and its released code; the outer product and the triangle
+update go back to AlphaFold 2 (Jumper et al. 2021, supplement, algorithms 10 to 12).
 """
 
 from __future__ import annotations
@@ -14,24 +13,36 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...shapes import Float, Int
+from .config import TwoTrackConfig
 from .packing import Layout
-from .pair_autograd import joint_product, keep_mask, pair_update, transition_update
-from .pair_ops import transition_weights, triangle_weights
+from .pair_autograd import (
+    PairDropout,
+    PairWeights,
+    joint_product,
+    keep_mask,
+    pair_update,
+    transition_update,
+)
+from .pair_ops import OuterFactors, OuterWeights, TransitionWeights, TriangleWeights
+
+NO_DROPOUT = PairDropout(elements=0.0, rows=0.0)
 
 
-def attention_bias(layer: nn.Linear, pairs: Float[Tensor, "pair d_pair"], layout: Layout) -> Tensor:
-    """One scalar a head for each pair of nodes, `[mol, head, n, n]`; -inf where the key is padding.
+def attention_bias(
+    layer: nn.Linear, pairs: Float[Tensor, "pair d_pair"], layout: Layout
+) -> Float[Tensor, "mol head n_node n_node"]:
+    """One scalar a head for each pair of nodes, padded; -inf where the key is padding.
 
     The layer's own bias shifts all logits of a softmax alike, so it is left out: its gradient is
     zero, not round-off.
     """
-    bias = layout.spread_pairs(F.linear(pairs, layer.weight)).permute(0, 3, 1, 2)
-    return bias + layout.masked.to(bias.dtype)
+    per_pair = F.linear(pairs, layer.weight)  # pair head
+    bias = layout.spread_pairs(per_pair).permute(0, 3, 1, 2)  # mol head n_node n_node
+    return bias + layout.key_mask.to(bias.dtype)
 
 
 class PairBiasAttention(nn.Module):
-    """Self-attention over atoms whose logits are biased by the pair track, one scalar for each
-    head.
+    """Self-attention over atoms, its logits biased by the pair track: one scalar for each head.
 
     Computed on the padded view: it is a hundredth of the multiplications, and one call for all
     molecules.
@@ -39,7 +50,8 @@ class PairBiasAttention(nn.Module):
 
     def __init__(self, d_atom: int, d_pair: int, n_head: int, dropout: float):
         super().__init__()
-        self.n_head, self.dropout = n_head, dropout
+        self.n_head = n_head
+        self.dropout = dropout
         self.query = nn.Linear(d_atom, d_atom, bias=False)
         self.key = nn.Linear(d_atom, d_atom, bias=False)
         self.value = nn.Linear(d_atom, d_atom, bias=False)
@@ -52,18 +64,22 @@ class PairBiasAttention(nn.Module):
         pairs: Float[Tensor, "pair d_pair"],
         layout: Layout,
     ) -> Float[Tensor, "node d_atom"]:
+        """The update of the atom track, before dropout and residual sum."""
         joint = joint_product(atoms, self.query.weight, self.key.weight, self.value.weight)
-        q, k, v = (
-            layout.spread_nodes(joint).unflatten(-1, (3, self.n_head, -1)).permute(2, 0, 3, 1, 4)
-        )
-        bias = attention_bias(self.bias, pairs, layout)
-        mixed = attend(
-            q, k, v, bias.to(q.dtype), self.dropout if self.training else 0.0
-        )  # mol head n d_head
-        return self.out(layout.take_nodes(mixed.transpose(1, 2).flatten(2)))
+        heads = layout.spread_nodes(joint).unflatten(-1, (3, self.n_head, -1))
+        q, k, v = heads.permute(2, 0, 3, 1, 4)  # each: mol head n_node d_head
+        bias = attention_bias(self.bias, pairs, layout).to(q.dtype)  # mol head n_node n_node
+        mixed = attend(q, k, v, bias, self.dropout if self.training else 0.0)
+        return self.out(layout.take_nodes(mixed.transpose(1, 2).flatten(2)))  # node d_atom
 
 
-def attend(q, k, v, bias, dropout: float) -> Float[Tensor, "mol head n d_head"]:
+def attend(
+    q: Float[Tensor, "mol head n_node d_head"],
+    k: Float[Tensor, "mol head n_node d_head"],
+    v: Float[Tensor, "mol head n_node d_head"],
+    bias: Float[Tensor, "mol head n_node n_node"],
+    dropout: float,
+) -> Float[Tensor, "mol head n_node d_head"]:
     """Softmax attention with an additive bias that learns."""
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(
@@ -71,29 +87,42 @@ def attend(q, k, v, bias, dropout: float) -> Float[Tensor, "mol head n d_head"]:
         )
     # torch's own kernel for the CPU takes no bias with a gradient, and falls back to this with a
     # slower dropout
-    weights = torch.softmax(torch.matmul(q * q.shape[-1] ** -0.5, k.mT) + bias, -1)
-    return torch.matmul(apply_dropout(weights, dropout), v)
+    logits = torch.matmul(q * q.shape[-1] ** -0.5, k.mT) + bias  # mol head n_node n_node
+    return torch.matmul(apply_dropout(torch.softmax(logits, -1), dropout), v)
 
 
-def apply_dropout(x: Tensor, p: float) -> Tensor:
-    """Dropout with masks that are cheap to draw."""
-    return torch.where(keep_mask(x.shape, p, x.device), x / (1 - p), 0) if p else x
+def apply_dropout(x: Tensor, dropout: float) -> Tensor:
+    """Entries dropped with this probability, the others scaled up; the masks of `keep_mask`."""
+    if not dropout:
+        return x
+    return torch.where(keep_mask(x.shape, dropout, x.device), x / (1 - dropout), 0)
 
 
 class Transition(nn.Module):
-    """Two linear layers with a GELU between (see `transition_update`)."""
+    """Two linear layers with a GELU between; computed by `transition_update` and `pair_update`."""
 
     def __init__(self, d: int, d_inner: int):
         super().__init__()
         self.expand = nn.Linear(d, d_inner)
         self.contract = nn.Linear(d_inner, d)
 
+    def weights(self, norm: nn.LayerNorm) -> TransitionWeights:
+        """Its parameters with those of the norm before it."""
+        return TransitionWeights(
+            norm_weight=norm.weight,
+            norm_bias=norm.bias,
+            expand_weight=self.expand.weight,
+            expand_bias=self.expand.bias,
+            contract_weight=self.contract.weight,
+            contract_bias=self.contract.bias,
+        )
+
 
 class OuterProduct(nn.Module):
     """What two atoms tell the pair between them: z_ij = W vec(a_i ⊗ b_j) + β.
 
     With N the number of nodes, a_i and b_j are scaled by N^-½ and the sum divided by 10^-3 + 1/N,
-    which multiplies β by nearly N.
+    which multiplies β by nearly N. The product itself stands in `pair_update`.
     """
 
     def __init__(self, d_atom: int, d_pair: int, d_hidden: int):
@@ -102,21 +131,20 @@ class OuterProduct(nn.Module):
         self.project = nn.Linear(d_atom, 2 * d_hidden)
         self.out = nn.Linear(d_hidden**2, d_pair)
 
-    def factors(
-        self, atoms: Float[Tensor, "node d_atom"], layout: Layout
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """a and b of each node, a with all normalisation; and for each molecule what multiplies
-        β.
-        """
-        scale = 1.0 / (1e-3 + 1.0 / layout.length)
-        left, right = self.project(atoms).split(self.d_hidden, -1)
-        return left * layout.per_node(scale / layout.length)[:, None].to(left.dtype), right, scale
+    def factors(self, atoms: Float[Tensor, "node d_atom"], layout: Layout) -> OuterFactors:
+        """a and b of each node, a with all normalisation; and what multiplies β."""
+        bias_scale = 1.0 / (1e-3 + 1.0 / layout.length)  # mol
+        left, right = self.project(atoms).split(self.d_hidden, -1)  # node h
+        normalisation = layout.per_node(bias_scale / layout.length)[:, None]  # node 1
+        return OuterFactors(left * normalisation.to(left.dtype), right, bias_scale)
+
+    def weights(self) -> OuterWeights:
+        """The parameters of the product; those of the projection act in `factors`."""
+        return OuterWeights(self.out.weight, self.out.bias)
 
 
 class TriangleUpdate(nn.Module):
-    """What a third atom tells a pair: y_ij = Σ_k a_ik b_jk + Σ_k a_ki b_kj, both directions in
-    one sum.
-    """
+    """What a third atom k tells a pair: Σ_k a_ik b_jk + Σ_k a_ki b_kj, gated; see `pair_update`."""
 
     def __init__(self, d_pair: int, d_hidden: int):
         super().__init__()
@@ -126,27 +154,44 @@ class TriangleUpdate(nn.Module):
         self.norm = nn.LayerNorm(d_hidden)
         self.out = nn.Linear(d_hidden, d_pair)
 
+    def weights(self, norm: nn.LayerNorm) -> TriangleWeights:
+        """Its parameters with those of the norm before it; what reads the same input is joined."""
+        return TriangleWeights(
+            norm_weight=norm.weight,
+            norm_bias=norm.bias,
+            joint_weight=torch.cat([self.project.weight, self.gate.weight]),
+            joint_bias=torch.cat([self.project.bias, self.gate.bias]),
+            gate_weight=self.out_gate.weight,
+            gate_bias=self.out_gate.bias,
+            sums_norm_weight=self.norm.weight,
+            sums_norm_bias=self.norm.bias,
+            out_weight=self.out.weight,
+            out_bias=self.out.bias,
+        )
+
 
 class Block(nn.Module):
-    """One layer of the encoder: atoms attend and transform, then pairs hear from atoms,
-    triangles and themselves.
-    """
+    """One layer of the encoder: atoms attend and transform, then pairs learn from both tracks."""
 
-    def __init__(
-        self, d_atom, d_ffn, n_head, d_pair, d_hidden, dropout, attention_dropout, pair_dropout
-    ):
+    def __init__(self, config: TwoTrackConfig):
         super().__init__()
+        d_atom = config.d_atom
+        d_pair = config.d_pair
+        d_hidden = config.d_hidden
         self.attention_norm = nn.LayerNorm(d_atom)
-        self.attention = PairBiasAttention(d_atom, d_pair, n_head, attention_dropout)
+        self.attention = PairBiasAttention(
+            d_atom, d_pair, config.n_head, dropout=config.attention_dropout
+        )
         self.ffn_norm = nn.LayerNorm(d_atom)
-        self.ffn = Transition(d_atom, d_ffn)
+        self.ffn = Transition(d_atom, config.d_ffn)
         self.outer_norm = nn.LayerNorm(d_atom)
         self.outer = OuterProduct(d_atom, d_pair, d_hidden)
         self.triangle_norm = nn.LayerNorm(d_pair)
         self.triangle = TriangleUpdate(d_pair, d_hidden)
         self.pair_ffn_norm = nn.LayerNorm(d_pair)
         self.pair_ffn = Transition(d_pair, d_pair)
-        self.dropout, self.pair_dropout = dropout, pair_dropout
+        self.dropout = config.dropout
+        self.pair_dropout = config.pair_dropout
 
     def forward(
         self,
@@ -155,22 +200,34 @@ class Block(nn.Module):
         layout: Layout,
         update_pairs: bool = True,
     ) -> tuple[Float[Tensor, "node d_atom"], Float[Tensor, "pair d_pair"]]:
-        drop, drop_rows = (self.dropout, self.pair_dropout) if self.training else (0.0, 0.0)
-        atoms = atoms + apply_dropout(
-            self.attention(self.attention_norm(atoms), pairs, layout), drop
-        )
-        atoms = transition_update(atoms, self.ffn_norm, self.ffn, drop)
+        """Both tracks after the layer; pairs as they were where `update_pairs` is false."""
+        dropout = self.dropout if self.training else 0.0
+        update = self.attention(self.attention_norm(atoms), pairs, layout)  # node d_atom
+        atoms = atoms + apply_dropout(update, dropout)
+        atoms = transition_update(atoms, self.ffn.weights(self.ffn_norm), dropout)
         if update_pairs:
-            pairs = pair_update(
-                pairs,
-                *self.outer.factors(self.outer_norm(atoms), layout),
-                layout,
-                (drop, drop_rows),
-                (self.outer.out.weight, self.outer.out.bias),
-                triangle_weights(self.triangle_norm, self.triangle),
-                transition_weights(self.pair_ffn_norm, self.pair_ffn),
-            )
+            pairs = self.updated_pairs(atoms, pairs, layout)
         return atoms, pairs
+
+    def updated_pairs(
+        self,
+        atoms: Float[Tensor, "node d_atom"],
+        pairs: Float[Tensor, "pair d_pair"],
+        layout: Layout,
+    ) -> Float[Tensor, "pair d_pair"]:
+        """The pair half of the layer: outer product, triangle update and transition."""
+        dropout = PairDropout(elements=self.dropout, rows=self.pair_dropout)
+        return pair_update(
+            pairs,
+            self.outer.factors(self.outer_norm(atoms), layout),
+            PairWeights(
+                outer=self.outer.weights(),
+                triangle=self.triangle.weights(self.triangle_norm),
+                transition=self.pair_ffn.weights(self.pair_ffn_norm),
+            ),
+            dropout if self.training else NO_DROPOUT,
+            layout,
+        )
 
 
 def gaussians(
@@ -185,32 +242,38 @@ def gaussians(
 
 
 class _KernelNetwork(torch.autograd.Function):
-    """W₂ gelu(W₁ gaussians(u) + β₁) + β₂; keeps one number a pair, and does the rest again in
-    backward.
+    """W₂ gelu(W₁ gaussians(u) + β₁) + β₂.
+
+    Keeps one number a pair; Gaussians and the first product are made again in the backward pass.
     """
 
     @staticmethod
-    def forward(ctx, u, mean, width, w1, b1, w2, b2):
-        ctx.save_for_backward(u, mean, w1, b1, w2)
+    def forward(ctx, u, mean, width, inner_weight, inner_bias, out_weight, out_bias):
+        ctx.save_for_backward(u, mean, inner_weight, inner_bias, out_weight)
         ctx.width = width
-        return F.linear(F.gelu(F.linear(gaussians(u, mean, width), w1, b1)), w2, b2)
+        inner = F.linear(gaussians(u, mean, width), inner_weight, inner_bias)  # pair kernel
+        return F.linear(F.gelu(inner), out_weight, out_bias)  # pair d_pair
 
     @staticmethod
     def backward(ctx, grad):
-        u, mean, w1, b1, w2 = ctx.saved_tensors
-        density = gaussians(u, mean, ctx.width)
-        inner = F.linear(density, w1, b1)
-        d_w2, d_b2 = grad.t() @ F.gelu(inner), grad.sum(0)
-        d_inner = torch.ops.aten.gelu_backward(grad @ w2, inner)
+        u, mean, inner_weight, inner_bias, out_weight = ctx.saved_tensors
+        density = gaussians(u, mean, ctx.width)  # pair kernel
+        inner = F.linear(density, inner_weight, inner_bias)  # pair kernel
+        d_out_weight = grad.t() @ F.gelu(inner)
+        d_out_bias = grad.sum(0)
+        d_inner = torch.ops.aten.gelu_backward(grad @ out_weight, inner)  # pair kernel
         del inner
-        d_w1, d_b1 = d_inner.t() @ density, d_inner.sum(0)
-        d_u = density.mul_(d_inner @ w1).mul_(u[:, None] - mean).sum(1) / -(ctx.width**2)
-        return d_u, None, None, d_w1, d_b1, d_w2, d_b2
+        d_inner_weight = d_inner.t() @ density
+        d_inner_bias = d_inner.sum(0)
+        # the derivative of a Gaussian is itself times (mean - u) / width²
+        slopes = density.mul_(d_inner @ inner_weight).mul_(u[:, None] - mean)  # pair kernel
+        d_u = slopes.sum(1) / -(ctx.width**2)  # pair
+        # u, mean, width, then the weights
+        return d_u, None, None, d_inner_weight, d_inner_bias, d_out_weight, d_out_bias
 
 
 class DistanceKernel(nn.Module):
-    """Distances as the pair track reads them: Gaussians of an affinely stretched distance, then a
-    small network.
+    """Distances as the pair track reads them: Gaussians of a stretched distance, then a network.
 
     u = (Σ|mul|)·d + Σ bias over the two pair-type codes of a pair; 128 Gaussians (in the paper's
     presets) on 0 to 9, as wide as they are apart. Always in float32. No gradient flows to the
@@ -234,20 +297,26 @@ class DistanceKernel(nn.Module):
     ) -> Float[Tensor, "mol n n"]:
         """The affine map of distances (Å) by the types of both atoms."""
         mul = self.mul(left).abs() + self.mul(right).abs().mT  # mol n n
-        # in the reference's order: a gradient that is all but cancelled depends on how the sum is
-        # rounded
-        return mul * distance.detach().float() + (self.bias(left) + self.bias(right).mT)
+        bias = self.bias(left) + self.bias(right).mT  # mol n n
+        # summed in the reference's order: a gradient that all but cancels depends on rounding
+        return mul * distance.detach().float() + bias
 
     def forward(self, stretched: Float[Tensor, " pair"]) -> Float[Tensor, "pair d_pair"]:
+        """What the pair track gets from the stretched distance of each pair."""
         with torch.autocast(stretched.device.type, enabled=False):
-            first, second = self.inner, self.out
-            of_network = first.weight, first.bias, second.weight, second.bias
-            return _KernelNetwork.apply(stretched, self.mean, self.width, *of_network)
+            return _KernelNetwork.apply(
+                stretched,
+                self.mean,
+                self.width,
+                self.inner.weight,
+                self.inner.bias,
+                self.out.weight,
+                self.out.bias,
+            )
 
 
 class MovementHead(nn.Module):
-    """Where atoms move: an attention over atoms whose values are displacements, so it turns with
-    the molecule.
+    """Where atoms move: attention over atoms whose values are displacements to the others.
 
     f_i = Σ_j (Σ_h p_ij^h s_j^h) (r_j - r_i), where s^h is the value projection and the final
     projection folded into one vector a head. Invariant to translation, equivariant to rotation.
@@ -256,7 +325,8 @@ class MovementHead(nn.Module):
 
     def __init__(self, d_atom: int, d_pair: int, n_head: int, dropout: float = 0.1):
         super().__init__()
-        self.n_head, self.dropout = n_head, dropout
+        self.n_head = n_head
+        self.dropout = dropout
         self.norm = nn.LayerNorm(d_atom)
         self.query = nn.Linear(d_atom, d_atom, bias=False)
         self.key = nn.Linear(d_atom, d_atom, bias=False)
@@ -272,26 +342,31 @@ class MovementHead(nn.Module):
         coords: Float[Tensor, "mol n xyz"],
         layout: Layout,
     ) -> Float[Tensor, "mol n xyz"]:
-        d = atoms.shape[-1]
-        x = self.norm(atoms)
-        folded = (
-            self.value.weight.view(self.n_head, -1, d) * self.force.weight.view(self.n_head, -1, 1)
-        ).sum(1)
-        joint = joint_product(x, self.query.weight, self.key.weight, folded)
-        q, k, strength = joint.split([d, d, self.n_head], -1)
-        scale, dropout = (d // self.n_head) ** -0.5, self.dropout if self.training else 0.0
-        q, k, strength = (
-            layout.spread_nodes(t)[:, 1:].unflatten(-1, (self.n_head, -1)) for t in (q, k, strength)
-        )
-        bias = attention_bias(self.bias, self.pair_norm(pairs), layout)[:, :, 1:, 1:]
-        logits = (q.transpose(1, 2) * scale) @ k.permute(0, 2, 3, 1)
+        """The coordinates after the movement, in Å."""
+        logits, strength = self._logits_and_strength(atoms, layout)
         # gradients of what shifts all logits alike cancel over a row; float64 is free here on a
         # CPU, and not elsewhere
         wide = torch.float64 if coords.device.type == "cpu" else torch.float32
-        attention = apply_dropout(
-            torch.softmax(logits.to(wide) + bias.to(wide), -1), dropout
-        )  # mol head i j
+        bias = attention_bias(self.bias, self.pair_norm(pairs), layout)[:, :, 1:, 1:]
+        attention = torch.softmax(logits.to(wide) + bias.to(wide), -1)  # mol head i j
+        attention = apply_dropout(attention, self.dropout if self.training else 0.0)
         with torch.autocast(coords.device.type, enabled=False):
-            pull = (attention * strength.to(wide).permute(0, 2, 3, 1)).sum(1)  # mol i j
+            pull = (attention * strength.to(wide)).sum(1)  # mol i j
             displacement = (coords[:, None] - coords[:, :, None]).detach().to(wide)  # r_j - r_i
             return coords + torch.einsum("mij,mijx->mix", pull, displacement).to(coords.dtype)
+
+    def _logits_and_strength(
+        self, atoms: Float[Tensor, "node d_atom"], layout: Layout
+    ) -> tuple[Float[Tensor, "mol head n n"], Float[Tensor, "mol head 1 n"]]:
+        """Logits without the bias of pairs, and s; the virtual node is left out of both."""
+        d_atom = atoms.shape[-1]
+        per_head = self.value.weight.view(self.n_head, -1, d_atom)  # head d_head d_atom
+        folded = (per_head * self.force.weight.view(self.n_head, -1, 1)).sum(1)  # head d_atom
+        joint = joint_product(self.norm(atoms), self.query.weight, self.key.weight, folded)
+        parts = joint.split([d_atom, d_atom, self.n_head], -1)
+        q, k, strength = (
+            layout.spread_nodes(part)[:, 1:].unflatten(-1, (self.n_head, -1)) for part in parts
+        )  # mol n head d_head, likewise, mol n head 1
+        scale = (d_atom // self.n_head) ** -0.5
+        logits = (q.transpose(1, 2) * scale) @ k.permute(0, 2, 3, 1)  # mol head n n
+        return logits, strength.permute(0, 2, 3, 1)

@@ -1,12 +1,15 @@
-"""Where each molecule lies in the flat tracks: nodes one after another, pairs one after another,
-hardly any padding.
+"""Where each molecule lies in the flat tracks: molecules of about equal size side by side.
+
+Read this module first, then `pair_ops` (the steps on such tracks), `pair_autograd` (the updates
+made of these steps), `layers` (their parameters) and `encoder`.
 
 Both tracks are flat, `[node, d_atom]` and `[pair, d_pair]`, so everything that works on one node or
 one pair is a plain matrix product over all of them. What couples nodes (attention, outer product,
-triangles) needs squares: molecules of about equal size lie together in a *run*, and a run of m
-molecules with n nodes is a view `[m, n, n, ...]` of the flat array. On a CPU a run is padded only
-where that costs less than a run more; on a GPU one run holds the whole batch at one padded length,
-so that shapes are few. Nodes count the virtual node, which comes first in each molecule.
+triangles) needs squares: molecules of about equal size lie together in a *size group*, and a group
+of m molecules with n nodes is a view `[m, n, n, ...]` of the flat array. On a CPU a group is padded
+only where that costs less than one more group; on a GPU one group holds the whole batch at one
+padded length, so that shapes are few. Nodes count the virtual node, which comes first in each
+molecule.
 """
 
 from __future__ import annotations
@@ -21,151 +24,190 @@ from ...shapes import Bool, Float, Int
 
 
 class SizeGroup(NamedTuple):
-    """`m` molecules of `n` nodes, from this node and this pair of the flat tracks on."""
+    """Molecules that are computed at one length, and where they begin in the flat tracks."""
 
-    m: int
-    n: int
+    n_mol: int
+    n_node: int  # of each molecule, padding included
     first_node: int
     first_pair: int
 
     @property
     def nodes(self) -> slice:
-        return slice(self.first_node, self.first_node + self.m * self.n)
+        """The group's rows of the atom track."""
+        return slice(self.first_node, self.first_node + self.n_mol * self.n_node)
 
     @property
     def pairs(self) -> slice:
-        return slice(self.first_pair, self.first_pair + self.m * self.n * self.n)
+        """The group's rows of the pair track."""
+        return slice(self.first_pair, self.first_pair + self.n_mol * self.n_node * self.n_node)
 
 
 class Layout(NamedTuple):
-    """The runs of a batch, and for each molecule (in the order of the batch) where it starts.
+    """The size groups of a batch, and where each molecule of the batch lies in the flat tracks.
 
-    `masked` is -inf for the padding of the padded view; `real_pairs` is None where no run is
-    padded. `nodes_of` and `pairs_of` say which cell of the padded view `[mol, node]` and `[mol,
-    node, node]` each row of the tracks is; None if they are the same thing. `length` is the number
-    of nodes of each molecule that the normalisations use, in the order of the runs.
+    Two orders of molecules occur: that of the batch (`first_node`, `first_pair`, `stride`,
+    `key_mask`) and that of the groups (`length`). The padded view is `[mol, n_node, ...]` in the
+    order of the batch.
     """
 
-    runs: tuple[SizeGroup, ...]
-    first_node: Int[Tensor, " mol"]
-    first_pair: Int[Tensor, " mol"]
-    stride: Int[Tensor, " mol"]
-    masked: Float[Tensor, "mol 1 1 n_node"]
-    real_pairs: Bool[Tensor, " pair"] | None
-    nodes_of: Int[Tensor, " node"] | None
-    pairs_of: Int[Tensor, " pair"] | None
-    length: Float[Tensor, " mol"]
+    groups: tuple[SizeGroup, ...]
+    first_node: Int[Tensor, " mol"]  # row of a molecule's first node in the atom track
+    first_pair: Int[Tensor, " mol"]  # row of its first pair in the pair track
+    stride: Int[Tensor, " mol"]  # pair rows from one node of it to the next
+    key_mask: Float[Tensor, "mol 1 1 n_node"]  # -inf for the padding of the padded view, else 0
+    real_pairs: Bool[Tensor, " pair"] | None  # None where no group is padded
+    node_cells: Int[Tensor, " node"] | None  # cell of the padded view that a row is; None: the same
+    pair_cells: Int[Tensor, " pair"] | None  # likewise for pairs, cells `[mol, n_node, n_node]`
+    length: Float[Tensor, " mol"]  # number of nodes that normalisations divide by
 
     @property
     def n_pair(self) -> int:
         """Rows of the pair track."""
-        last = self.runs[-1]
-        return last.first_pair + last.m * last.n * last.n
+        group = self.groups[-1]
+        return group.first_pair + group.n_mol * group.n_node * group.n_node
 
     def walk(self) -> Iterator[tuple[SizeGroup, slice]]:
-        """Each run with its molecules, as a slice of everything that is in the order of the
-        runs.
-        """
+        """Yields each group, and which molecules it holds as a slice in the order of the groups."""
         start = 0
-        for run in self.runs:
-            yield run, slice(start, start + run.m)
-            start += run.m
+        for group in self.groups:
+            yield group, slice(start, start + group.n_mol)
+            start += group.n_mol
 
     def per_node(self, values: Float[Tensor, " mol"]) -> Float[Tensor, " node"]:
-        """A number of each molecule, in the order of the runs, for each of its nodes."""
-        parts = [
-            values[mols].repeat_interleave(run.n, output_size=run.m * run.n)
-            for run, mols in self.walk()
-        ]
+        """A number of each molecule, in the order of the groups, for each of its nodes."""
+        parts = []
+        for group, molecules in self.walk():
+            size = group.n_mol * group.n_node  # stated, or torch would read it back from a GPU
+            parts.append(values[molecules].repeat_interleave(group.n_node, output_size=size))
         return torch.cat(parts)
 
     def take_nodes(self, padded: Tensor) -> Tensor:
-        """`[mol, node, ...]` of the batch as rows of the atom track."""
-        flat = padded.flatten(0, 1)
-        return flat if self.nodes_of is None else flat.index_select(0, self.nodes_of)
+        """`[mol, n_node, ...]` of the batch as rows of the atom track."""
+        cells = padded.flatten(0, 1)
+        return cells if self.node_cells is None else cells.index_select(0, self.node_cells)
 
     def take_pairs(self, padded: Tensor) -> Tensor:
-        """`[mol, node, node, ...]` of the batch as rows of the pair track."""
-        flat = padded.flatten(0, 2)
-        return flat if self.pairs_of is None else flat.index_select(0, self.pairs_of)
+        """`[mol, n_node, n_node, ...]` of the batch as rows of the pair track."""
+        cells = padded.flatten(0, 2)
+        return cells if self.pair_cells is None else cells.index_select(0, self.pair_cells)
 
     def spread_nodes(self, rows: Tensor) -> Tensor:
-        """Rows of the atom track as `[mol, node, ...]` in the order of the batch; padding holds
-        no meaning.
-        """
-        mol, n = self.masked.shape[0], self.masked.shape[-1]
-        return _spread(rows, self.nodes_of, mol * n).unflatten(0, (mol, n))
+        """Rows of the atom track as `[mol, n_node, ...]` of the batch; padding has no meaning."""
+        n_mol, n_node = self._padded_shape()
+        cells = _spread(rows, self.node_cells, n_mol * n_node)
+        return cells.unflatten(0, (n_mol, n_node))
 
     def spread_pairs(self, rows: Tensor) -> Tensor:
-        """Rows of the pair track as `[mol, node, node, ...]`, likewise."""
-        mol, n = self.masked.shape[0], self.masked.shape[-1]
-        return _spread(rows, self.pairs_of, mol * n * n).unflatten(0, (mol, n, n))
+        """Rows of the pair track as `[mol, n_node, n_node, ...]`; padding has no meaning."""
+        n_mol, n_node = self._padded_shape()
+        cells = _spread(rows, self.pair_cells, n_mol * n_node * n_node)
+        return cells.unflatten(0, (n_mol, n_node, n_node))
+
+    def _padded_shape(self) -> tuple[int, int]:
+        return self.key_mask.shape[0], self.key_mask.shape[-1]
 
 
-def _spread(rows: Tensor, place: Tensor | None, size: int) -> Tensor:
-    return (
-        rows if place is None else rows.new_zeros(size, *rows.shape[1:]).index_copy(0, place, rows)
-    )
+def _spread(rows: Tensor, cells: Tensor | None, n_cell: int) -> Tensor:
+    if cells is None:
+        return rows
+    return rows.new_zeros(n_cell, *rows.shape[1:]).index_copy(0, cells, rows)
 
 
-def _masked(real: Bool[Tensor, "mol n_node"]) -> Float[Tensor, "mol 1 1 n_node"]:
-    return torch.zeros(real.shape, device=real.device).masked_fill(~real, float("-inf"))[
-        :, None, None
-    ]
+def _key_mask(real: Bool[Tensor, "mol n_node"]) -> Float[Tensor, "mol 1 1 n_node"]:
+    zeros = torch.zeros(real.shape, device=real.device)
+    return zeros.masked_fill(~real, float("-inf"))[:, None, None]
+
+
+def _real_pairs(real: Bool[Tensor, "mol n_node"]) -> Bool[Tensor, " cell"]:
+    return (real[:, :, None] & real[:, None, :]).flatten()
 
 
 def padded_layout(real: Bool[Tensor, "mol n_node"], padded_norm: bool) -> Layout:
-    """One run of the whole batch at its padded length."""
-    mol, n = real.shape
-    every = torch.arange(mol, device=real.device)
-    run = SizeGroup(mol, n, 0, 0)
-    length = (
-        torch.full((mol,), float(n), device=real.device) if padded_norm else real.sum(1).float()
+    """Layout of the whole batch as one group at its padded length.
+
+    With `padded_norm` the normalisations divide by the padded length, else by a molecule's own.
+    """
+    n_mol, n_node = real.shape
+    numbers = torch.arange(n_mol, device=real.device)
+    if padded_norm:
+        length = torch.full((n_mol,), float(n_node), device=real.device)
+    else:
+        length = real.sum(1).float()
+    return Layout(
+        groups=(SizeGroup(n_mol, n_node, first_node=0, first_pair=0),),
+        first_node=numbers * n_node,
+        first_pair=numbers * n_node * n_node,
+        stride=torch.full_like(numbers, n_node),
+        key_mask=_key_mask(real),
+        real_pairs=_real_pairs(real),
+        node_cells=None,
+        pair_cells=None,
+        length=length,
     )
-    starts = every * n, every * n * n, torch.full_like(every, n)
-    both = (real[:, :, None] & real[:, None, :]).flatten()
-    return Layout((run,), *starts, _masked(real), both, None, None, length)
 
 
 def packed_layout(real: Bool[Tensor, "mol n_node"], padded_norm: bool, slack: int = 0) -> Layout:
-    """Runs of about equal size, the largest first; 0 as `slack` pads nothing. Reads the sizes, so
-    for the CPU.
+    """Layout in groups of about equal size, the largest molecules first; `slack` 0 pads nothing.
 
-    Smaller molecules join a run while its padding stays below `slack` pairs: what a run of their
-    own would cost.
+    Smaller molecules join a group while its padding stays below `slack` pairs: what a group of
+    their own would cost. Sizes of molecules are read as numbers, so this is for the CPU.
+    `padded_norm` as in `padded_layout`.
     """
-    sizes = real.sum(1)
-    order = torch.argsort(sizes, descending=True, stable=True)
+    sizes = real.sum(1)  # mol
+    order = torch.argsort(sizes, descending=True, stable=True)  # batch order, largest first
     longest = real.shape[1]
-    runs, nodes, pairs = [], [], []
-    node = pair = taken = 0
-    first_node, first_pair, stride = (torch.empty_like(sizes) for _ in range(3))
-    for n, m in _group(sizes[order].tolist(), slack):
-        mols, place = order[taken : taken + m], torch.arange(n)
-        first_node[mols] = node + n * torch.arange(m)
-        first_pair[mols] = pair + n * n * torch.arange(m)
-        stride[mols] = n
-        cell = (mols[:, None] * longest + place).flatten()
-        nodes.append(cell)
-        pairs.append((cell.view(m, n, 1) * longest + place).flatten())
-        runs.append(SizeGroup(m, n, node, pair))
-        node, pair, taken = node + m * n, pair + m * n * n, taken + m
-    length = torch.full((len(order),), float(longest)) if padded_norm else sizes[order].float()
-    places = torch.cat(nodes), torch.cat(pairs)
-    both = (real[:, :, None] & real[:, None, :]).flatten()[places[1]]
-    both = None if slack == 0 or bool(both.all()) else both
-    return Layout(tuple(runs), first_node, first_pair, stride, _masked(real), both, *places, length)
+    first_node = torch.empty_like(sizes)
+    first_pair = torch.empty_like(sizes)
+    stride = torch.empty_like(sizes)
+    groups = []
+    node_cells = []
+    pair_cells = []
+    group = SizeGroup(n_mol=0, n_node=0, first_node=0, first_pair=0)
+    start = 0
+    for n_node, n_mol in _group_sizes(sizes[order].tolist(), slack):
+        # each group begins where the one before it ends
+        group = SizeGroup(n_mol, n_node, group.nodes.stop, group.pairs.stop)
+        groups.append(group)
+        molecules = order[start : start + n_mol]
+        start += n_mol
+        first_node[molecules] = group.first_node + n_node * torch.arange(n_mol)
+        first_pair[molecules] = group.first_pair + n_node * n_node * torch.arange(n_mol)
+        stride[molecules] = n_node
+        # cell (molecule, i) of the padded view is row molecule * longest + i once it is flat
+        positions = torch.arange(n_node)
+        nodes = (molecules[:, None] * longest + positions).flatten()
+        node_cells.append(nodes)
+        # and cell (molecule, i, j) is row (molecule * longest + i) * longest + j
+        pair_cells.append((nodes.view(n_mol, n_node, 1) * longest + positions).flatten())
+    cells_of_pairs = torch.cat(pair_cells)
+    real_pairs = _real_pairs(real)[cells_of_pairs]
+    no_padding = slack == 0 or bool(real_pairs.all())
+    if padded_norm:
+        length = torch.full((len(order),), float(longest))
+    else:
+        length = sizes[order].float()
+    return Layout(
+        groups=tuple(groups),
+        first_node=first_node,
+        first_pair=first_pair,
+        stride=stride,
+        key_mask=_key_mask(real),
+        real_pairs=None if no_padding else real_pairs,
+        node_cells=torch.cat(node_cells),
+        pair_cells=cells_of_pairs,
+        length=length,
+    )
 
 
-def _group(sizes: list[int], slack: int) -> list[tuple[int, int]]:
-    """Descending sizes as runs: nodes, and how many molecules."""
-    runs: list[list[int]] = []
-    padding = 0
+def _group_sizes(sizes: list[int], slack: int) -> list[tuple[int, int]]:
+    """Descending sizes as groups: the length of each, and how many molecules it holds."""
+    groups: list[list[int]] = []
+    padding = 0  # pairs of the last group that hold no meaning
     for size in sizes:
-        padding += runs[-1][0] ** 2 - size**2 if runs else 0
-        if runs and padding <= slack:
-            runs[-1][1] += 1
+        padding += groups[-1][0] ** 2 - size**2 if groups else 0
+        if groups and padding <= slack:
+            groups[-1][1] += 1
         else:
-            runs.append([size, 1])
+            groups.append([size, 1])
             padding = 0
-    return [(n, m) for n, m in runs]
+    return [(n_node, n_mol) for n_node, n_mol in groups]

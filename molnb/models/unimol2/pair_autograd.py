@@ -1,5 +1,7 @@
-"""The updates of the tracks, each one exact step from x to x + drop(update) that keeps little for
-backward.
+"""The updates of the tracks, each one exact step from x to x + drop(update) that keeps little.
+
+Read `packing` and `pair_ops` first: the steps and their gradients stand there. Here they become
+functions that torch can differentiate, which decide what is kept for the backward pass.
 
 What a matrix product of full width produced is kept; elementwise work (norms, GELU, sigmoid, masks
 applied), residual sums and products of small width are done again in the backward pass. For 512
@@ -13,49 +15,66 @@ in the tests. Source: Uni-Mol2 (arXiv 2406.14969) section 3 and its released cod
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, TypeVar
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...shapes import Bool, Float
 from .packing import Layout
 from .pair_ops import (
+    OuterFactors,
+    OuterWeights,
+    SavedTransition,
+    SavedTriangle,
     TransitionWeights,
     TriangleWeights,
     add_dropped,
+    add_dropped_backward,
+    contract_right,
     drop_rows,
-    half_outer,
-    layer_norm,
+    drop_rows_backward,
     outer,
     outer_backward,
-    through_dropout,
     transition,
     transition_backward,
-    transition_weights,
     triangle,
     triangle_backward,
+    triangle_readout,
 )
 
+Record = TypeVar("Record", bound=tuple)  # a NamedTuple of tensors
 
-def keep_mask(shape: tuple[int, ...], p: float, device: torch.device) -> Bool[Tensor, "*shape"]:
-    """True with probability 1 - p, from torch's global generator; p is met to 1/65536.
+
+def take(record: type[Record], tensors: Iterator[Tensor]) -> Record:
+    """The next tensors of an iterator as a named tuple: as many as it has fields."""
+    return record(*[next(tensors) for _ in record._fields])
+
+
+def keep_mask(
+    shape: tuple[int, ...], dropout: float, device: torch.device
+) -> Bool[Tensor, "*shape"]:
+    """True with probability 1 - dropout (met to 1/65536), from torch's global generator.
 
     On the CPU four draws are taken from each 64-bit number, a quarter of the time of torch's own
     dropout.
     """
     if device.type != "cpu" or torch.compiler.is_compiling():
-        return torch.rand(shape, device=device) >= p
+        return torch.rand(shape, device=device) >= dropout
     count = torch.Size(shape).numel()
     bits = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), 2**63 - 1)
-    return (bits.view(torch.int16)[:count] >= round(p * 65536) - 32768).view(shape)
+    draws = bits.view(torch.int16)[:count]  # even over -32768 to 32767
+    return (draws >= round(dropout * 65536) - 32768).view(shape)
+
+
+# ------------------------------------------------------------------------------------ joint product
 
 
 def joint_product(
     x: Float[Tensor, "node d"], *weights: Float[Tensor, "_ d"]
 ) -> Float[Tensor, "node columns"]:
-    """x times several matrices that read the same input, as one product; the joined matrix is
-    not kept.
-    """
+    """x times several matrices that read it, as one product; the joined matrix is not kept."""
     return _JointProduct.apply(x, *weights)
 
 
@@ -63,182 +82,260 @@ class _JointProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, *weights):
         if torch.is_autocast_enabled(x.device.type):
-            kind = torch.get_autocast_dtype(x.device.type)
-            x, weights = x.to(kind), [w.to(kind) for w in weights]
+            dtype = torch.get_autocast_dtype(x.device.type)
+            x = x.to(dtype)
+            weights = [weight.to(dtype) for weight in weights]
         ctx.save_for_backward(x, *weights)
         return x @ torch.cat(list(weights)).t()
 
     @staticmethod
     def backward(ctx, grad):
         x, *weights = ctx.saved_tensors
-        d_weights = (grad.t() @ x).split([len(w) for w in weights])
+        d_weights = (grad.t() @ x).split([len(weight) for weight in weights])
         return grad @ torch.cat(weights), *d_weights
+
+
+# -------------------------------------------------------------------------------- transition update
+
+
+def transition_update(
+    x: Float[Tensor, "row d"], weights: TransitionWeights, dropout: float
+) -> Float[Tensor, "row d"]:
+    """x + drop(W₂ gelu(W₁ norm(x) + β₁) + β₂), for the atom track."""
+    return _TransitionUpdate.apply(x, dropout, *weights)
+
+
+class SavedTransitionUpdate(NamedTuple):
+    """What a transition update keeps: its input, what its first product made, and the mask."""
+
+    x: Tensor
+    step: SavedTransition
+    keep: Tensor | None
+    weights: TransitionWeights
+
+    def pack(self) -> tuple[Tensor | None, ...]:
+        """All tensors in a row, as `save_for_backward` wants them."""
+        return (self.x, *self.step, self.keep, *self.weights)
+
+    @classmethod
+    def unpack(cls, tensors: Iterable[Tensor | None]) -> SavedTransitionUpdate:
+        """The inverse of `pack`."""
+        tensors = iter(tensors)
+        return cls(
+            x=next(tensors),
+            step=take(SavedTransition, tensors),
+            keep=next(tensors),
+            weights=take(TransitionWeights, tensors),
+        )
 
 
 class _TransitionUpdate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, p, *weights):
-        # under autocast the products are narrow, the atom track and its norm are not
-        kind = (
-            torch.get_autocast_dtype(x.device.type)
-            if torch.is_autocast_enabled(x.device.type)
-            else x.dtype
-        )
-        w = TransitionWeights(
-            *(t.to(x.dtype) for t in weights[:2]), *(t.to(kind) for t in weights[2:])
-        )
-        update, inner, stats = transition(x, w)
-        keep = keep_mask(update.shape, p, x.device) if p else None
-        ctx.save_for_backward(x, inner, *stats, keep, *w)
-        ctx.p = p
-        return add_dropped(x, update, keep, p)
+    def forward(ctx, x, dropout, *weights):
+        weights = _cast_products(TransitionWeights(*weights), x)
+        update, step = transition(x, weights)
+        keep = keep_mask(update.shape, dropout, x.device) if dropout else None
+        ctx.save_for_backward(*SavedTransitionUpdate(x, step, keep, weights).pack())
+        ctx.dropout = dropout
+        return add_dropped(x, update, keep, dropout)
 
     @staticmethod
     def backward(ctx, grad):
-        x, inner, mean, rstd, keep, *weights = ctx.saved_tensors
-        d_update = through_dropout(grad, keep, ctx.p).to(inner.dtype)
+        saved = SavedTransitionUpdate.unpack(ctx.saved_tensors)
+        d_update = add_dropped_backward(grad, saved.keep, ctx.dropout)
         d_x, d_weights = transition_backward(
-            d_update, x, inner, (mean, rstd), TransitionWeights(*weights)
+            d_update.to(saved.step.expanded.dtype), saved.x, saved.step, saved.weights
         )
-        return d_x.add_(grad), None, *d_weights
+        return d_x.add_(grad), None, *d_weights  # x, dropout, weights
 
 
-def transition_update(x: Float[Tensor, "rows d"], norm, layer, p: float) -> Float[Tensor, "rows d"]:
-    """x + drop(W₂ gelu(W₁ norm(x) + β₁) + β₂), for the atom track."""
-    return _TransitionUpdate.apply(x, p, *transition_weights(norm, layer))
+def _cast_products(weights: TransitionWeights, x: Tensor) -> TransitionWeights:
+    """Weights as autocast wants them: products narrow, the norm as wide as the atom track x."""
+    narrow = x.dtype
+    if torch.is_autocast_enabled(x.device.type):
+        narrow = torch.get_autocast_dtype(x.device.type)
+    return TransitionWeights(
+        norm_weight=weights.norm_weight.to(x.dtype),
+        norm_bias=weights.norm_bias.to(x.dtype),
+        expand_weight=weights.expand_weight.to(narrow),
+        expand_bias=weights.expand_bias.to(narrow),
+        contract_weight=weights.contract_weight.to(narrow),
+        contract_bias=weights.contract_bias.to(narrow),
+    )
 
 
-class _PairUpdate(torch.autograd.Function):
-    """Outer product, triangles, transition.
+# -------------------------------------------------------------------------------------- pair update
 
-    Keeps the input and what wide products made; sums in between are redone.
-    """
 
-    @staticmethod
-    def forward(ctx, x, left, right, scale, layout, drops, *weights):
-        left, right = left.to(x.dtype), right.to(x.dtype)
-        weights = [t.to(x.dtype) for t in weights]
-        w_outer, b_outer = weights[:2]
-        of_triangle, of_transition = (
-            TriangleWeights(*weights[2:12]),
-            TransitionWeights(*weights[12:]),
-        )
-        p, p_rows = drops
-        first = keep_mask(x.shape, p, x.device) if p else None
-        rows = (
-            [keep_mask((r.m, 1, r.n, x.shape[1]), p_rows, x.device) for r in layout.runs]
-            if p_rows
-            else []
-        )
-        last = keep_mask(x.shape, p, x.device) if p else None
+class PairDropout(NamedTuple):
+    """Probabilities of dropout in a pair update."""
 
-        after_outer = add_dropped(
-            x, outer(half_outer(right, w_outer), left, b_outer, scale, layout), first, p
-        )
-        joint, gate, y, *stats = triangle(after_outer, of_triangle, layout)
-        inner = layer_norm(y, of_triangle.inner_gain, of_triangle.inner_shift)[0]
-        update = drop_rows(
-            F.linear(inner, of_triangle.w_out, of_triangle.b_out).mul_(gate), rows, layout
-        )
-        after_triangle = (
-            update.mul_(1 / (1 - p_rows)).add_(after_outer) if rows else update.add_(after_outer)
-        )
-        del after_outer, update
-        update, expanded, last_stats = transition(after_triangle, of_transition)
-        ctx.save_for_backward(
-            x,
-            left,
-            right,
-            scale,
-            first,
-            last,
-            joint,
-            gate,
-            y,
-            *stats,
-            expanded,
-            *last_stats,
-            *weights,
-            *rows,
-        )
-        ctx.layout, ctx.drops = layout, drops
-        return add_dropped(after_triangle, update, last, p)
+    elements: float  # of the outer product and of the transition
+    rows: float  # of the triangle update, one draw for all i of a molecule
 
-    @staticmethod
-    def backward(ctx, grad):
-        x, left, right, scale, first, last, joint, gate, y, mean, rstd, expanded, *rest = (
-            ctx.saved_tensors
-        )
-        last_stats, weights, rows = rest[:2], rest[2:20], rest[20:]
-        w_outer, b_outer = weights[:2]
-        of_triangle, of_transition = (
-            TriangleWeights(*weights[2:12]),
-            TransitionWeights(*weights[12:]),
-        )
-        layout, (p, p_rows) = ctx.layout, ctx.drops
 
-        # once more what lies between the updates
-        half = half_outer(right, w_outer)
-        after_outer = add_dropped(x, outer(half, left, b_outer, scale, layout), first, p)
-        inner, *inner_stats = layer_norm(y, of_triangle.inner_gain, of_triangle.inner_shift)
-        ungated = F.linear(inner, of_triangle.w_out, of_triangle.b_out)
-        update = drop_rows(ungated * gate, rows, layout)
-        after_triangle = (
-            update.mul_(1 / (1 - p_rows)).add_(after_outer) if rows else update.add_(after_outer)
-        )
-        del update
+class PairMasks(NamedTuple):
+    """What dropout keeps in a pair update; None or no rows where nothing is dropped."""
 
-        d_x, d_transition = transition_backward(
-            through_dropout(grad, last, p), after_triangle, expanded, last_stats, of_transition
+    outer: Bool[Tensor, "pair d_pair"] | None
+    transition: Bool[Tensor, "pair d_pair"] | None
+    rows: tuple[Tensor, ...]  # [m, 1, n, d_pair] of each size group
+
+
+class PairWeights(NamedTuple):
+    """The weights (or their gradients) of the three steps of a pair update."""
+
+    outer: OuterWeights
+    triangle: TriangleWeights
+    transition: TransitionWeights
+
+    def pack(self) -> tuple[Tensor, ...]:
+        """All tensors in a row: torch finds a tensor that learns only among plain arguments."""
+        return (*self.outer, *self.triangle, *self.transition)
+
+    @classmethod
+    def unpack(cls, tensors: Iterable[Tensor]) -> PairWeights:
+        """The inverse of `pack`."""
+        tensors = iter(tensors)
+        return cls(
+            outer=take(OuterWeights, tensors),
+            triangle=take(TriangleWeights, tensors),
+            transition=take(TransitionWeights, tensors),
         )
-        grad = d_x.add_(grad)
-        del after_triangle
-        d_update = drop_rows(grad * (1 / (1 - p_rows)), rows, layout) if rows else grad
-        d_x, d_triangle = triangle_backward(
-            d_update,
-            ungated,
-            inner,
-            inner_stats,
-            after_outer,
-            joint,
-            gate,
-            y,
-            (mean, rstd),
-            of_triangle,
-            layout,
+
+
+class SavedPairUpdate(NamedTuple):
+    """What a pair update keeps: its input and what products of full width made."""
+
+    pairs: Tensor
+    factors: OuterFactors
+    triangle: SavedTriangle
+    transition: SavedTransition
+    weights: PairWeights
+    masks: PairMasks
+
+    def pack(self) -> tuple[Tensor | None, ...]:
+        """All tensors in a row, as `save_for_backward` wants them."""
+        steps = (*self.factors, *self.triangle, *self.transition)
+        masks = (self.masks.outer, self.masks.transition, *self.masks.rows)
+        return (self.pairs, *steps, *self.weights.pack(), *masks)
+
+    @classmethod
+    def unpack(cls, tensors: Iterable[Tensor | None]) -> SavedPairUpdate:
+        """The inverse of `pack`."""
+        tensors = iter(tensors)
+        return cls(
+            pairs=next(tensors),
+            factors=take(OuterFactors, tensors),
+            triangle=take(SavedTriangle, tensors),
+            transition=take(SavedTransition, tensors),
+            weights=PairWeights.unpack(tensors),
+            masks=PairMasks(next(tensors), next(tensors), tuple(tensors)),
         )
-        grad = d_x.add_(grad)
-        del after_outer, d_update, ungated
-        d_left, d_right, *d_outer = outer_backward(
-            through_dropout(grad, first, p), half, left, right, w_outer, scale, layout
-        )
-        return grad, d_left, d_right, None, None, None, *d_outer, *d_triangle, *d_transition
 
 
 def pair_update(
     pairs: Float[Tensor, "pair d_pair"],
-    left: Float[Tensor, "node h"],
-    right: Float[Tensor, "node h"],
-    scale: Float[Tensor, " mol"],
+    factors: OuterFactors,
+    weights: PairWeights,
+    dropout: PairDropout,
     layout: Layout,
-    drops: tuple[float, float],
-    of_outer: tuple[Tensor, Tensor],
-    of_triangle: TriangleWeights,
-    of_transition: TransitionWeights,
 ) -> Float[Tensor, "pair d_pair"]:
-    """The pair track after one block: outer product, triangle update and transition, each added to
-    what was there.
+    """The pair track after a block: outer product, triangles and transition, each added to it.
 
-    - x_ij += drop(W vec(a_i ⊗ b_j) + scale·β), `left` a and `right` b, normalisation already within
-      `left`. Reassociated: b_j is contracted with W once for each node, so the h² numbers a pair
-      that the equation names are never formed (1/n + 1/h of the multiplications), and W is read in
-      the order in which it is stored.
-    - x_ij += droprow(g_ij ⊙ W norm(y_ij)), y_ij = Σ_k a_ik b_jk + Σ_k a_ki b_kj: both directions in
-      one sum. The gate g has no sigmoid, as in the reference and unlike AlphaFold 2.
+    - x_ij += drop(W vec(a_i ⊗ b_j) + scale·β). Reassociated: b_j is contracted with W once for each
+      node, so the h² numbers a pair that the equation names are never formed (1/n + 1/h of the
+      multiplications), and W is read in the order in which it is stored.
+    - x_ij += droprow(g_ij ⊙ (W norm(y_ij) + β)), y_ij = Σ_k a_ik b_jk + Σ_k a_ki b_kj: both
+      directions in one sum. The gate g has no sigmoid, as in the reference and unlike AlphaFold 2.
     - x_ij += drop(W₂ gelu(W₁ norm(x_ij) + β₁) + β₂).
-
-    `drops` are the elementwise and the row-wise dropout.
     """
-    return _PairUpdate.apply(
-        pairs, left, right, scale, layout, drops, *of_outer, *of_triangle, *of_transition
-    )
+    return _PairUpdate.apply(pairs, *factors, layout, dropout, *weights.pack())
+
+
+def _draw_masks(pairs: Tensor, dropout: PairDropout, layout: Layout) -> PairMasks:
+    """Masks of a pair update in the order of its steps, so that a seed always gives the same."""
+    outer_mask = None
+    transition_mask = None
+    row_masks = []
+    if dropout.elements:
+        outer_mask = keep_mask(pairs.shape, dropout.elements, pairs.device)
+    if dropout.rows:
+        for group in layout.groups:
+            shape = (group.n_mol, 1, group.n_node, pairs.shape[1])
+            row_masks.append(keep_mask(shape, dropout.rows, pairs.device))
+    if dropout.elements:
+        transition_mask = keep_mask(pairs.shape, dropout.elements, pairs.device)
+    return PairMasks(outer_mask, transition_mask, tuple(row_masks))
+
+
+class _PairUpdate(torch.autograd.Function):
+    """Outer product, triangles, transition; sums in between are not kept but made again."""
+
+    @staticmethod
+    def forward(ctx, pairs, left, right, bias_scale, layout, dropout, *weights):
+        factors = OuterFactors(left.to(pairs.dtype), right.to(pairs.dtype), bias_scale)
+        weights = PairWeights.unpack([weight.to(pairs.dtype) for weight in weights])
+        masks = _draw_masks(pairs, dropout, layout)
+
+        matrices = contract_right(factors.right, weights.outer.weight)  # node (d_pair h)
+        update = outer(factors, matrices, weights.outer.bias, layout)  # pair d_pair
+        after_outer = add_dropped(pairs, update, masks.outer, dropout.elements)  # pair d_pair
+        del matrices, update
+
+        saved_triangle = triangle(after_outer, weights.triangle, layout)
+        readout = triangle_readout(saved_triangle.sums, weights.triangle)
+        update = readout.ungated.mul_(saved_triangle.gate)  # pair d_pair
+        update = drop_rows(update, masks.rows, dropout.rows, layout)
+        after_triangle = update.add_(after_outer)  # pair d_pair
+        del after_outer, readout, update
+
+        update, saved_transition = transition(after_triangle, weights.transition)  # pair d_pair
+        saved = SavedPairUpdate(pairs, factors, saved_triangle, saved_transition, weights, masks)
+        ctx.save_for_backward(*saved.pack())
+        ctx.layout = layout
+        ctx.dropout = dropout
+        return add_dropped(after_triangle, update, masks.transition, dropout.elements)
+
+    @staticmethod
+    def backward(ctx, grad):
+        saved = SavedPairUpdate.unpack(ctx.saved_tensors)
+        weights = saved.weights
+        masks = saved.masks
+        layout = ctx.layout
+        dropout = ctx.dropout
+
+        # What lies between the steps, made again from what their products left: two more arrays
+        # of full width a layer would be kept otherwise. The outer product costs little (1/n + 1/h
+        # of the equation's), the readout is a product of small width.
+        matrices = contract_right(saved.factors.right, weights.outer.weight)  # node (d_pair h)
+        update = outer(saved.factors, matrices, weights.outer.bias, layout)  # pair d_pair
+        after_outer = add_dropped(saved.pairs, update, masks.outer, dropout.elements)  # pair d_pair
+        readout = triangle_readout(saved.triangle.sums, weights.triangle)
+        update = drop_rows(readout.ungated * saved.triangle.gate, masks.rows, dropout.rows, layout)
+        after_triangle = update.add_(after_outer)  # pair d_pair
+        del update
+
+        # From the last step to the first. Each adds its update to its input, so the gradient of
+        # the input is what comes through the step and the gradient as it came.
+        d_update = add_dropped_backward(grad, masks.transition, dropout.elements)  # pair d_pair
+        d_pairs, d_transition = transition_backward(
+            d_update, after_triangle, saved.transition, weights.transition
+        )
+        grad = d_pairs.add_(grad)  # pair d_pair, of after_triangle
+        del after_triangle, d_update
+
+        d_update = drop_rows_backward(grad, masks.rows, dropout.rows, layout)  # pair d_pair
+        d_pairs, d_triangle = triangle_backward(
+            d_update, after_outer, saved.triangle, readout, weights.triangle, layout
+        )
+        grad = d_pairs.add_(grad)  # pair d_pair, of after_outer
+        del after_outer, readout, d_update
+
+        d_update = add_dropped_backward(grad, masks.outer, dropout.elements)  # pair d_pair
+        d_left, d_right, d_outer = outer_backward(
+            d_update, saved.factors, matrices, weights.outer.weight, layout
+        )
+        d_weights = PairWeights(d_outer, d_triangle, d_transition)
+        # pairs, left, right, bias_scale, layout, dropout, weights
+        return grad, d_left, d_right, None, None, None, *d_weights.pack()

@@ -1,6 +1,4 @@
-"""Counted multiplications are those that torch counts, forward and in training, as written and
-as rewritten.
-"""
+"""Counted multiplications are those that torch counts, forward and in training."""
 
 from __future__ import annotations
 
@@ -12,105 +10,118 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from molnb.data.batch import pad
 from molnb.inference.featurizer import featurize, flat_batch
+from molnb.models.model import Model
 from molnb.models.unimol2.config import MOLNB, TwoTrackConfig
-from molnb.models.unimol2.encoder import TwoTrack
+from molnb.models.unimol2.encoder import TwoTrackEncoding, make_two_track
 from molnb.models.unimol2.flops import PARTS, count_multiplications, count_training
-from molnb.models.unimol2.inputs import encode
+from molnb.models.unimol2.inputs import EncoderInputs, encode
 from molnb.models.unimol2.sizes import LAPTOP, PAPER
 
 ODD = TwoTrackConfig(n_layer=2, d_atom=48, n_head=4, d_ffn=32, d_pair=24, d_hidden=8, n_kernel=16)
 WIDER = replace(ODD, n_layer=3, d_pair=40, d_hidden=12, n_head=6, d_ffn=96)
 
 
-def counted(work) -> int:
-    """Multiplications of the matrix products in `work()`, as torch sees them; it overlooks
-    products added in place.
-    """
+def torch_count(work) -> int:
+    """Multiplications of the matrix products in `work()`, as torch's own counter sees them."""
 
-    def added_in_place(_, a: torch.Size, b: torch.Size, **__) -> int:
+    def count_baddbmm(_, a: torch.Size, b: torch.Size, **__) -> int:
         return 2 * a.numel() * b[-1]
 
-    with FlopCounterMode(
-        display=False, custom_mapping={torch.ops.aten.baddbmm_: added_in_place}
-    ) as counter:
+    # the counter overlooks products that are added in place
+    mapping = {torch.ops.aten.baddbmm_: count_baddbmm}
+    with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         work()
     return counter.get_total_flops() // 2
 
 
-def codes_of(smiles: str):
+def make_model(config: TwoTrackConfig) -> Model:
+    return Model(*make_two_track(config))
+
+
+def inputs_of(smiles: str) -> EncoderInputs:
     return encode(pad(flat_batch([featurize(smiles)], False)), MOLNB)
+
+
+def encode_and_move(model: Model, inputs: EncoderInputs) -> tuple[TwoTrackEncoding, torch.Tensor]:
+    """The encoding, and the coordinates after the movement head."""
+    encoding = model.encoder.wrap(inputs, model.encoder.encode(inputs))
+    return encoding, model.heads["movement"].move(encoding)
 
 
 @pytest.mark.parametrize("config", [ODD, WIDER, LAPTOP["0m1"]])
 @pytest.mark.parametrize("smiles", ["CO", "NC(=O)c1cccnc1"])
 def test_a_forward_pass_multiplies_as_often_as_counted(config: TwoTrackConfig, smiles: str) -> None:
-    model, codes = TwoTrack(config).eval(), codes_of(smiles)
-    found = count_multiplications(config, codes.real.shape[1], hidden_share=0.0)
-    assert tuple(found) == PARTS
+    model = make_model(config).eval()
+    inputs = inputs_of(smiles)
+    counts = count_multiplications(config, inputs.real.shape[1], hidden_share=0.0)
+    assert tuple(counts) == PARTS
     with torch.no_grad():
-        assert counted(lambda: model(codes)) == sum(found.values())
+        assert torch_count(lambda: encode_and_move(model, inputs)) == sum(counts.values())
 
 
 def test_each_part_is_counted_on_its_own() -> None:
-    model, codes = TwoTrack(WIDER).eval(), codes_of("NC(=O)c1cccnc1")
-    found = count_multiplications(WIDER, codes.real.shape[1], hidden_share=0.0)
+    model = make_model(WIDER).eval()
+    encoder = model.encoder
+    inputs = inputs_of("NC(=O)c1cccnc1")
+    counts = count_multiplications(WIDER, inputs.real.shape[1], hidden_share=0.0)
     with torch.no_grad():
-        layout = model.make_layout(codes)
-        atoms, pairs = model.embed_atoms(codes, layout), model.embed_pairs(codes, layout)
-        block = model.blocks[0]
+        layout = encoder.make_layout(inputs)
+        atoms = encoder.embed_atoms(inputs, layout)
+        pairs = encoder.embed_pairs(inputs, layout)
+        encoding, _ = encode_and_move(model, inputs)
         work = {
-            "attention": lambda: block.attention(atoms, pairs, layout),
-            "distance kernel": lambda: model.embed_pairs(codes, layout),
-            "heads": lambda: model.movement_head(atoms, pairs, codes.coords, layout),
+            "attention": lambda: encoder.blocks[0].attention(atoms, pairs, layout),
+            "distance kernel": lambda: encoder.embed_pairs(inputs, layout),
+            "heads": lambda: model.heads["movement"].move(encoding),
         }
         times = {"attention": WIDER.n_layer}
         for part, run in work.items():
-            assert times.get(part, 1) * counted(run) == found[part], part
+            assert times.get(part, 1) * torch_count(run) == counts[part], part
 
 
 def test_hidden_atoms_go_through_the_token_head() -> None:
-    model = TwoTrack(ODD).eval()
-    with_head, without = (
-        count_multiplications(ODD, 20, hidden_share=share)["heads"] for share in (0.15, 0.0)
-    )
+    head = make_model(ODD).eval().heads["tokens"]
+    with_head = count_multiplications(ODD, 20, hidden_share=0.15)["heads"]
+    without = count_multiplications(ODD, 20, hidden_share=0.0)["heads"]
+    atoms = torch.zeros(3, ODD.d_atom)  # 0.15 of 20
     with torch.no_grad():
-        assert counted(lambda: model.token_head(torch.zeros(3, ODD.d_atom))) == with_head - without
+        assert torch_count(lambda: head.logits(atoms)) == with_head - without
 
 
 def test_the_plain_outer_product_multiplies_as_its_equation_does() -> None:
-    block, n = TwoTrack(WIDER).blocks[0], 9
-    nodes, h = n + 1, WIDER.d_hidden
-    plain, ours = (
-        count_multiplications(WIDER, n, plain)["outer product"] for plain in (True, False)
-    )
+    block = make_model(WIDER).encoder.blocks[0]
+    n = 9
+    nodes = n + 1
+    h = WIDER.d_hidden
+    plain = count_multiplications(WIDER, n, plain=True)["outer product"]
+    rewritten = count_multiplications(WIDER, n)["outer product"]
     with torch.no_grad():
         a, b = block.outer.project(torch.zeros(nodes, WIDER.d_atom)).chunk(2, -1)
         vec = torch.bmm(
             a[:, None, :, None].expand(nodes, nodes, h, 1).reshape(-1, h, 1),
             b.repeat(nodes, 1)[:, None],
         )
-        applied = counted(lambda: vec.flatten(1) @ block.outer.out.weight.t())
+        applied = torch_count(lambda: vec.flatten(1) @ block.outer.out.weight.t())
     projected = nodes * WIDER.d_atom * 2 * h
     assert plain == WIDER.n_layer * (projected + vec.numel() + applied)
-    assert ours < plain / 4
+    assert rewritten < plain / 4
 
 
 @pytest.mark.parametrize("config", [ODD, WIDER, LAPTOP["0m1"]])
 def test_a_training_step_multiplies_as_often_as_counted(config: TwoTrackConfig) -> None:
-    model, codes = TwoTrack(config).train(), codes_of("NC(=O)c1cccnc1")
+    model = make_model(config).train()
+    inputs = inputs_of("NC(=O)c1cccnc1")
 
     def step() -> None:
-        tracks = model(codes)
-        (tracks.coords.sum() + tracks.nodes.sum() + tracks.pair_rows.sum()).backward()
+        encoding, coords = encode_and_move(model, inputs)
+        (coords.sum() + encoding.nodes.sum() + encoding.pair_rows.sum()).backward()
 
-    assert counted(step) == pytest.approx(
-        sum(count_training(config, 9, hidden_share=0.0).values()), rel=1e-3
-    )
+    counts = count_training(config, 9, hidden_share=0.0)
+    assert torch_count(step) == pytest.approx(sum(counts.values()), rel=1e-3)
 
 
 def test_the_84m_model_needs_a_third_of_what_the_plain_equations_need() -> None:
-    plain, ours = (
-        sum(count_multiplications(PAPER["84m"], 24, form).values()) for form in (True, False)
-    )
+    plain = sum(count_multiplications(PAPER["84m"], 24, plain=True).values())
+    rewritten = sum(count_multiplications(PAPER["84m"], 24).values())
     assert plain == pytest.approx(24.2e9, rel=0.1)
-    assert 0.3 < ours / plain < 0.4
+    assert 0.3 < rewritten / plain < 0.4
