@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
 
+from ..errors import InputError
 from ..files import file_digest, write_json
 
 # A file changed this recently may change again and still bear the same time: some file systems
@@ -29,7 +31,9 @@ def remembered_digest(path: Path, home: Path) -> str:
     digest = file_digest(path)
     if settled:
         digests = {name: value for name, value in _load(memory).items() if Path(name).exists()}
-        write_json(digests | {key: [status.st_size, status.st_mtime_ns, digest]}, memory)
+        digests[key] = [status.st_size, status.st_mtime_ns, digest]
+        with contextlib.suppress(OSError, InputError):  # no right, or no room, to write: forgotten
+            write_json(digests, memory)
     return digest
 
 

@@ -226,6 +226,13 @@ def test_a_digest_is_computed_once_and_again_after_a_change(
     assert len(remembered_digest(path, tmp_path)) == 64
 
 
+def test_where_nothing_can_be_written_digests_are_computed_and_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("smiles\nCCO\n")
+    os.utime(tmp_path / "mine.csv", (1000, 1000))
+    (tmp_path / "data").touch()  # in the place of the folder
+    assert len(remembered_digest(tmp_path / "mine.csv", tmp_path)) == 64
+
+
 def test_a_file_that_changed_just_now_is_not_trusted_to_keep_its_time(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("smiles\nCCO\n")
