@@ -36,9 +36,9 @@ from molnb.models.unimol2.encoder import TwoTrack
 from molnb.models.unimol2.flops import count_training
 from molnb.models.unimol2.sizes import LAPTOP, PAPER
 from molnb.objectives.pretraining import Pretrain
+from molnb.paths import find_data
 from molnb.training.device import choose_device
 from molnb.training.loop import compile_encoder
-from molnb.training.runs import find_data
 
 SIZES = PAPER | LAPTOP | {"small": TwoTrackConfig(6, 256, 16, 256, 128, 32)}
 

@@ -51,8 +51,8 @@ from molnb.models.unimol2.config import TwoTrackConfig
 from molnb.models.unimol2.encoder import TwoTrack
 from molnb.models.unimol2.sizes import LAPTOP, PAPER
 from molnb.objectives.pretraining import Pretrain
+from molnb.paths import find_data
 from molnb.training.device import keep_freed_memory
-from molnb.training.runs import find_data
 
 SIZES = PAPER | LAPTOP | {"small": TwoTrackConfig(6, 256, 16, 256, 128, 32)}
 HEAVY = (20, 28)

@@ -145,7 +145,7 @@ def run_train(args: argparse.Namespace) -> int:
 
 def _curated(name: str) -> Path:
     """The folder of a dataset; the name of a recipe is curated, unless it has been before."""
-    from .training.runs import find_data
+    from .paths import find_data
 
     try:
         return find_data(name)

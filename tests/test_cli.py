@@ -64,7 +64,7 @@ def test_presets_are_listed_with_their_parameters(capsys: pytest.CaptureFixture)
     line = next(
         line for line in capsys.readouterr().out.splitlines() if line.startswith("pretrain_84m")
     )
-    assert line.split()[1:3] == ["80,658,496", "84,116,080"]
+    assert line.split()[2:4] == ["80,658,496", "84,116,080"]
 
 
 @pytest.mark.parametrize("as_frame", [False, True])

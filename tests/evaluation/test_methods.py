@@ -33,11 +33,10 @@ from molnb.evaluation.networks import (
     encoder_vectors,
     fold_config,
     frozen_encoder,
-    predict_ids,
     trained_network,
 )
 from molnb.evaluation.report import comparison_table
-from molnb.inference.predictor import load_run
+from molnb.inference.predictor import load_run, predict_stored
 from molnb.models.unimol2.config import TwoTrackConfig
 from molnb.recipes.sources import recipe_for_file
 from molnb.training.loop import train
@@ -220,7 +219,7 @@ def test_frozen_and_random_encoders_give_different_vectors(nci, benchmark, fold,
     assert np.abs(learnt - random).max() > 1e-3
     assert random.std(0).max() > 1e-3, "random weights tell molecules apart, or they are no control"
     order = np.random.default_rng(0).permutation(benchmark.ids)
-    moved = predict_ids(pretrained.load_model(), pretrained.config, Corpus([nci]), order)
+    moved = predict_stored(pretrained.load_model(), pretrained.config, Corpus([nci]), order)
     vector_of_id = dict(zip(order.tolist(), moved))
     assert np.allclose([vector_of_id[i] for i in benchmark.ids.tolist()], learnt, atol=1e-5), (
         "rows follow the ids"
