@@ -15,7 +15,7 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
-from ..recipes.units import EV_PER_KCAL_MOL
+from ..units import EV_PER_KCAL_MOL
 from ..shapes import Float, Int
 from .failures import MoleculeError, guarded
 from .parsing import INPUT_INDEX, atoms, numbered, without_hydrogens

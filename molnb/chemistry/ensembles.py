@@ -18,7 +18,8 @@ from rdkit.Numerics import rdAlignment
 
 from ..errors import InputError
 from ..shards import Shards
-from .conformer import EV_PER_KCAL_MOL, Conformer, make_conformer
+from ..units import EV_PER_KCAL_MOL
+from .conformer import Conformer, make_conformer
 from .failures import MoleculeError
 
 # Equivalent ways to lay a molecule over itself that are tried: phenyl has 2, tert-butyl 6, six CF3

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..recipes.units import EV_PER_HARTREE
+from ..units import EV_PER_HARTREE
 from ..shapes import Float, Integer
 
 BOHR_PER_ANGSTROM = 1 / 0.529177210903  # CODATA 2018

@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from ..errors import InputError
 from ..shapes import Bool, Int
 from ..shards import Shards
+from ..units import with_unit
 
 FEWEST = 10  # labelled molecules that a comparison needs
 
@@ -58,7 +59,7 @@ class BenchmarkTask:
     @property
     def axis(self) -> str:
         """Label and unit, as an axis calls them."""
-        return f"{self.label} ({self.unit})" if self.unit not in ("", "1") else self.label
+        return with_unit(self.label, self.unit)
 
     def flag(self, column: str) -> Bool[np.ndarray, " row"]:
         """A flag of the dataset, such as `probably_censored`, row by row; False if missing."""

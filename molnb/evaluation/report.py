@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError, did_you_mean
+from ..units import UNITLESS
 from .metrics import find_metric, root_mean_square_error
 from .results import NETWORK, check_results, fold_scores
 from .statistics import corrected_interval
@@ -215,7 +216,7 @@ def conclusions(
             for name, score in zip(unfinished["method"], unfinished[f"train_{metric}"])
         )
         sentences.append(f"{NOT_CONCLUDED.capitalize()}, so without a verdict: {methods}.")
-    if described.in_unit and unit not in ("", "1"):
+    if described.in_unit and unit not in UNITLESS:
         sentences.append(f"Numbers are differences of {described.words}s, in {unit}.")
     return sentences
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
+from ..units import with_unit
+from .style import BINS, COLOURS, panels
+
 if TYPE_CHECKING:
     import pyarrow as pa
-
-from .style import BINS, COLOURS, panels
 
 
 def plot_histograms(corpora: Mapping[str, Mapping[str, Any]], columns: int = 3) -> go.Figure:
@@ -84,8 +85,7 @@ def plot_label_histograms(
         if field.type.num_fields:  # a list
             column = column.flatten()
         numbers = _finite(column.to_numpy(zero_copy_only=False))
-        unit = field.metadata[b"unit"].decode()
-        title = field.name if unit == "1" else f"{field.name} ({unit})"
+        title = with_unit(field.name, field.metadata[b"unit"].decode())
         values[f"{title}: {len(numbers):,} known"] = numbers
     return plot_histograms({"": values}, columns)
 

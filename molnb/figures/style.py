@@ -13,6 +13,7 @@ import plotly.io as pio
 from plotly.subplots import make_subplots
 
 from ..errors import InputError
+from ..units import with_unit
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 POINTS = 300  # of a curve that is averaged for display
@@ -53,11 +54,6 @@ pio.templates["molnb"] = go.layout.Template(
     },
     data={"scatter": [{"line": {"width": 2.5}, "marker": {"size": 7}}]},
 )
-
-
-def with_unit(name: str, unit: str) -> str:
-    """A quantity as an axis names it, `gap (eV)`; numbers without a unit ("" or "1") stay bare."""
-    return name if unit in ("", "1") else f"{name} ({unit})"
 
 
 def term_label(name: str) -> str:

@@ -34,6 +34,7 @@ from ..shards import Shards
 from ..training.config import RunConfig
 from ..training.device import autocast, choose_device
 from ..training.runs import Run, find_run
+from ..units import with_suffix
 from .featurizer import FeaturizedMolecule, MoleculeInput, featurize_chunks, flat_batch
 
 EMBED_LEVELS = ("molecule", "atom", "pair")
@@ -359,11 +360,8 @@ def check_level(level: str) -> None:
 def prediction_columns(task: ScaledTask) -> list[str]:
     """Names of a task's columns in tables: `<label>_<unit>`; a binary label is a probability."""
     units = task.units if task.kind != "binary" else ["probability"] * len(task.labels)
-    names = []
-    for label, unit in zip(task.labels, units):
-        name = f"{label}_{unit}" if unit not in ("", "1") else label
-        names.append(re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_"))
-    return names
+    names = [with_suffix(label, unit) for label, unit in zip(task.labels, units, strict=True)]
+    return [re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") for name in names]
 
 
 def _as_value(level: str, column: np.ndarray, molecule: FeaturizedMolecule) -> float | np.ndarray:

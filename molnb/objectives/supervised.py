@@ -17,6 +17,7 @@ from ..models.interface import Encoder
 from ..models.model import Model
 from ..rng import uniform
 from ..shapes import Float
+from ..units import with_suffix
 from .geometry import centred
 from .interface import Objective, SumCount
 from .pretraining import VISIBLE_CHANNEL
@@ -115,7 +116,7 @@ def metric_names(task: ScaledTask) -> list[str]:
     if task.kind == "binary":
         return [f"{label}_wrong_share" for label in task.labels]
     return [
-        f"{label}_mae_{unit}" if unit not in ("", "1") else f"{label}_mae"
+        with_suffix(f"{label}_mae", unit)
         for label, unit in zip(task.labels, task.units, strict=True)
     ]
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from ..errors import did_you_mean
 from ..shards import part_schema
-from .units import CONVERSIONS
+from ..units import CONVERSIONS
 
 Level = Literal["molecule", "atom", "bond", "pair"]
 

@@ -1,4 +1,4 @@
-"""Units that labels are converted between, each once, when rows are read."""
+"""Units: factors by which labels are converted, each once, and names that carry a unit."""
 
 from __future__ import annotations
 
@@ -18,3 +18,15 @@ CONVERSIONS: dict[tuple[str, str], float] = {
     ("1/cm", "GHz"): 29.9792458,
     ("nM", "uM"): 1e-3,
 }
+
+UNITLESS = ("", "1")  # how a label says that it is a plain number
+
+
+def with_unit(name: str, unit: str) -> str:
+    """A quantity as an axis names it, `gap (eV)`; a number without a unit stays bare."""
+    return name if unit in UNITLESS else f"{name} ({unit})"
+
+
+def with_suffix(name: str, unit: str) -> str:
+    """A name for a column or metric, `gap_eV`; that of a number without a unit stays bare."""
+    return name if unit in UNITLESS else f"{name}_{unit}"
