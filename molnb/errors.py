@@ -7,11 +7,10 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Input or parameters that molnb does not accept: the message names the value, the limit and
-    what to do next.
+    """Input or parameters that molnb does not accept.
 
-    The command line prints the message alone and exits with 2, so it must make sense without a
-    traceback.
+    The message names the value, the limit and what to do next. The command line prints it alone and
+    exits with 2, so it must make sense without a traceback.
     """
 
 

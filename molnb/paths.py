@@ -7,18 +7,18 @@ from pathlib import Path
 
 from .errors import InputError
 
+MANIFEST = "manifest.json"  # written last: a dataset's folder that holds it is finished
+
 
 def home() -> Path:
-    """The folder that holds `data/` and `runs/`: ``MOLNB_HOME``, by default the working
-    directory.
-    """
+    """The folder that holds `data/` and `runs/`: ``MOLNB_HOME``, or else the working directory."""
     return Path(os.environ.get("MOLNB_HOME") or ".")
 
 
 def find_data(name: str | os.PathLike) -> Path:
     """The folder of a curated dataset: the path itself, or the name below ``MOLNB_HOME/data``."""
     for path in (Path(name), home() / "data" / name):
-        if (path / "manifest.json").is_file():
+        if (path / MANIFEST).is_file():
             return path
     raise InputError(
         f"no curated dataset at {str(name)!r} or {home() / 'data' / name}: curate it first "

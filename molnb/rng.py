@@ -14,7 +14,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """Overwrites `x`."""
+    """The finaliser of SplitMix64 on unsigned 64-bit numbers, which it overwrites."""
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         x ^= x >> np.uint64(shift)
         x *= np.uint64(factor)
@@ -36,16 +36,15 @@ def hash64(*coordinates, state: np.ndarray | None = None) -> np.ndarray:
 
 
 def uniform(*coordinates, state: np.ndarray | None = None) -> np.ndarray:
-    """Uniform numbers in [0, 1), float64, one for each broadcast coordinate (`state` as in
-    `hash64`).
+    """Uniform numbers in [0, 1), float64, one for each broadcast coordinate.
+
+    `state` is that of `hash64`, here and in `normal`.
     """
     return (hash64(*coordinates, state=state) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def normal(*coordinates, state: np.ndarray | None = None) -> np.ndarray:
-    """Standard normal numbers (Box-Muller), float64, one for each broadcast coordinate (`state`
-    as in `hash64`).
-    """
+    """Standard normal numbers (Box-Muller), float64, one for each broadcast coordinate."""
     state = hash64(*coordinates, state=state)
     radius = np.sqrt(-2.0 * np.log1p(-uniform(0, state=state)))
     return radius * np.cos(2.0 * np.pi * uniform(1, state=state))
@@ -57,31 +56,34 @@ def integer_seed(*coordinates: int) -> int:
 
 
 def shuffled(positions: np.ndarray, n: int, seed: int, epoch: np.ndarray | int) -> np.ndarray:
-    """Where each position of 0..n-1 lands in a permutation of 0..n-1 chosen by (seed, epoch),
-    without a table.
+    """Where each position of 0..n-1 lands in a permutation of 0..n-1 chosen by (seed, epoch).
 
     A four-round Feistel network over the next even number of bits, walked until it lands below n:
-    memory does not grow with n, so a billion molecules are shuffled as easily as ten.
+    no table, so memory does not grow with n, and a billion molecules are shuffled as easily as ten.
     """
     half = np.uint64(max(1, (int(n - 1).bit_length() + 1) // 2))
     mask = np.uint64((1 << int(half)) - 1)
     value = np.asarray(positions, np.int64).astype(np.uint64)
     epoch = np.broadcast_to(np.asarray(epoch, np.int64), value.shape)
     keys = hash64(np.arange(4)[:, None], state=hash64(seed, epoch))  # turn position
-    todo = np.arange(len(value))
-    while len(todo):
-        left, right = value[todo] >> half, value[todo] & mask
-        for key in keys[:, todo]:
-            left, right = right, left ^ (hash64(right.view(np.int64), state=key) & mask)
-        value[todo] = (left << half) | right
-        todo = todo[value[todo] >= np.uint64(n)]
+    outside = np.arange(len(value))  # entries that have not landed below n
+    while len(outside):
+        high = value[outside] >> half
+        low = value[outside] & mask
+        for key in keys[:, outside]:
+            mixed = high ^ (hash64(low.view(np.int64), state=key) & mask)
+            high = low
+            low = mixed
+        value[outside] = (high << half) | low
+        outside = outside[value[outside] >= np.uint64(n)]
     return value.astype(np.int64)
 
 
 def sample_rows(n_row: int, n: int) -> np.ndarray:
     """The n of the rows 0 to n_row - 1 whose number has the smallest hash, ascending.
 
-    A larger sample contains every smaller one.
+    A larger sample contains every smaller one. The hash is SplitMix64's own sequence: what a
+    sample of a source holds decides the content of shards, so it stays as it is.
     """
     hashes = _mix(np.arange(n_row, dtype=np.uint64) + _GOLDEN)
     return np.sort(np.argpartition(hashes, n - 1)[:n])

@@ -26,10 +26,11 @@ import pyarrow.parquet as pq
 
 from .errors import InputError
 from .files import write_json, writing_array
+from .paths import MANIFEST
 
 FORMAT = "molnb-shards-1"
 SPLIT_VALUES = ("train", "val", "test")
-MANIFEST = "manifest.json"
+LOOSE_KEYS = ("inchikey14", "tautomer_key")  # columns that stereoisomers and tautomers agree in
 ARRAYS = "arrays"  # the folder of them
 ADDED_LEVELS = ("molecule", "atom", "bond")
 SMALL_BYTES = 1024  # an array file this small may hold nothing
@@ -73,19 +74,19 @@ _PLAIN = [
 
 
 def part_schema(labels: list[dict], flags: list[str]) -> pa.Schema:
-    """Columns of a part: the fixed ones, the labels (a number, or a list an atom, bond or pair),
-    the flags.
+    """Columns of a part: those that all have, the labels, the flags.
+
+    A label of molecules is a number, one of atoms, bonds or pairs a list of numbers.
     """
     fields = [
-        pa.field(name, kind, metadata={"about": about} if about else None)
-        for name, kind, about in _PLAIN
+        pa.field(name, kind, metadata={"about": meaning} if meaning else None)
+        for name, kind, meaning in _PLAIN
     ]
     for label in labels:
         kind = pa.float64() if label["level"] == "molecule" else pa.list_(pa.float32())
-        about = {
-            key: str(label[key]) for key in ("unit", "quantity", "theory", "geometry", "level")
-        }
-        fields.append(pa.field(label["name"], kind, metadata=about))
+        declared = ("unit", "quantity", "theory", "geometry", "level")
+        metadata = {key: str(label[key]) for key in declared}
+        fields.append(pa.field(label["name"], kind, metadata=metadata))
     return pa.schema(fields + [pa.field(name, pa.bool_()) for name in flags])
 
 
@@ -96,7 +97,7 @@ DROPPED_SCHEMA = pa.schema(
 
 
 class Shards:
-    """Curated molecules on disk: a manifest, tables read when asked for, memory-mapped arrays."""
+    """Curated molecules on disk: a manifest, tables read on request, memory-mapped arrays."""
 
     def __init__(self, path: Path, manifest: dict[str, Any]):
         self.path = path
@@ -216,7 +217,7 @@ class Shards:
 
 
 class _Arrays(Mapping):
-    """The arrays of shards by name, opened when asked for."""
+    """The arrays of shards by name, each opened when it is first used."""
 
     def __init__(self, shards: Shards):
         self._shards = shards
@@ -246,9 +247,9 @@ def add_array(shards: Shards, name: str, level: str, values: np.ndarray) -> Shar
     """Keep one more array of molecules, atoms or bonds beside shards; a batch can then carry it.
 
     `values` has a row for each molecule, for each atom (hydrogens included, in the order of
-    `numbers`) or for each bond (in the order of `bonds`), of any numeric type. Raises InputError for
-    a name that is taken by what curation wrote, an unknown level, or another number of rows. An array
-    that was added before is replaced.
+    `numbers`) or for each bond (in the order of `bonds`), of any numeric type. Raises InputError
+    for a name that is taken by what curation wrote, an unknown level, or another number of rows. An
+    array that was added before is replaced.
     """
     if level not in ADDED_LEVELS:
         raise InputError(f"unknown level {level!r}: choose one of {', '.join(ADDED_LEVELS)}")
@@ -259,8 +260,8 @@ def add_array(shards: Shards, name: str, level: str, values: np.ndarray) -> Shar
     n_row = shards.n if level == "molecule" else int(shards.array(f"{level}_offset")[-1])
     if values.ndim == 0 or len(values) != n_row or values.dtype.kind not in "biuf":
         raise InputError(
-            f"{name!r} has shape {list(values.shape)} and type {values.dtype}: an array of {level}s "
-            f"of {shards.path.name} has {n_row:,} rows of numbers"
+            f"{name!r} has shape {list(values.shape)} and type {values.dtype}: an array of "
+            f"{level}s of {shards.path.name} has {n_row:,} rows of numbers"
         )
     file = shards.path / ARRAYS / f"{name}.npy"
     with writing_array(file, values.dtype, values.shape) as append:
@@ -279,14 +280,14 @@ def load_shards(path: str | os.PathLike) -> Shards:
     """
     path = Path(path)
     try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
         unfinished = "an unfinished curation; run the same curate again to finish it"
         content = unfinished if (path / "work").exists() else "no shards"
-        raise InputError(f"{path} has no manifest.json: it holds {content}.") from None
+        raise InputError(f"{path} has no {MANIFEST}: it holds {content}.") from None
     except ValueError as error:
         raise InputError(
-            f"{path / 'manifest.json'} is damaged ({error}). Delete it and curate again."
+            f"{path / MANIFEST} is damaged ({error}). Delete it and curate again."
         ) from None
     if manifest.get("format") != FORMAT:
         raise InputError(
@@ -308,16 +309,15 @@ def load_shards(path: str | os.PathLike) -> Shards:
 def _summary(manifest: dict[str, Any], path: Path) -> Iterator[str]:
     n_row = manifest["n_sampled"]
     n_kept = manifest["n_kept"]
-    whole = n_row == manifest["n_source"]
-    sample = "" if whole else f" (a sample of {manifest['n_source']:,})"
+    sample = "" if n_row == manifest["n_source"] else f" (a sample of {manifest['n_source']:,})"
     yield f"{manifest['title']} [{path.name}]"
     yield f"  {n_row:,} rows{sample} = {n_kept:,} molecules + {manifest['n_dropped']:,} dropped"
     for step, reasons in manifest["dropped"].items():
         yield f"    {step}: " + _counted(reasons)
     counts = manifest["counts"]
     yield (
-        f"  conformers: {_counted(counts['force_field'])}, {counts['unconverged']:,} not converged; "
-        f"{counts['undefined_stereo']:,} molecules with open stereo, "
+        f"  conformers: {_counted(counts['force_field'])}, {counts['unconverged']:,} not "
+        f"converged; {counts['undefined_stereo']:,} molecules with open stereo, "
         f"{counts['loose_duplicates']:,} loose duplicates"
     )
     if counts.get("repeated_join_keys"):

@@ -15,8 +15,8 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
-from ..units import EV_PER_KCAL_MOL
 from ..shapes import Float, Int
+from ..units import EV_PER_KCAL_MOL
 from .failures import MoleculeError, guarded
 from .parsing import INPUT_INDEX, atoms, numbered, without_hydrogens
 from .standardization import fixed_point

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..units import EV_PER_HARTREE
 from ..shapes import Float, Integer
+from ..units import EV_PER_HARTREE
 
 BOHR_PER_ANGSTROM = 1 / 0.529177210903  # CODATA 2018
 DEBYE_PER_E_BOHR = 2.541746473  # CODATA 2018

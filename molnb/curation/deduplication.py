@@ -12,10 +12,10 @@ from typing import Any
 import duckdb
 
 from ..recipes.schema import Recipe
-from ..shards import DROPPED_SCHEMA
+from ..shards import DROPPED_SCHEMA, LOOSE_KEYS
 from .chunks import Job
 from .database import connect, parquet_table, write_query
-from .grouping import LOOSE_KEYS, group_rows
+from .grouping import group_rows
 
 _LOST = """
 CREATE VIEW lost AS

@@ -8,8 +8,6 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-LOOSE_KEYS = ("inchikey14", "tautomer_key")
-
 
 def group_rows(con: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str]) -> None:
     """Create the table ``groups`` (row, grp): rows joined by equal, known values of the columns.

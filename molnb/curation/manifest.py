@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write_json
+from ..paths import MANIFEST
 from ..recipes.sources import LocatedSource, source_path
 from ..shards import FORMAT, Shards, load_shards
 from .arrays import write_arrays
@@ -58,7 +59,7 @@ def finish(job: Job, located: LocatedSource, plan: dict[str, Any]) -> Shards:
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     manifest["files"] = _file_sizes(job.folder)
-    write_json(manifest, job.folder / "manifest.json")
+    write_json(manifest, job.folder / MANIFEST)
     shutil.rmtree(job.work, ignore_errors=True)
     return load_shards(job.folder)
 

@@ -71,7 +71,7 @@ def curate(
         sha256 = located.sha256
     sample = "" if n is None else f"-n{n}"
     folder = home / "data" / f"{recipe.name}-{recipe_id(recipe, sha256)}{sample}"
-    if (folder / "manifest.json").exists():
+    if (folder / paths.MANIFEST).exists():
         return _load_finished(folder, progress)
     located = located or find_source(recipe, home)
     job = Job(folder, recipe)

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..files import write_json
+from ..paths import MANIFEST
 from ..shards import load_shards
 from .chunks import Job
 
@@ -57,7 +58,7 @@ def adopt(job: Job, plan: dict[str, Any]) -> dict[str, Any]:
     for folder in sorted(job.folder.parent.glob(f"{job.recipe.name}-*")):
         if folder == job.folder:
             continue
-        finished = (folder / "manifest.json").exists()
+        finished = (folder / MANIFEST).exists()
         made_with = (_adopt_finished if finished else _adopt_unfinished)(job, plan, folder)
         if made_with is not None:
             report_versions(made_with, folder)

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from ..chemistry.fingerprints import nearest_similarities
 from ..files import write_table
 from ..recipes.schema import Recipe, Split
-from ..shards import SPLIT_VALUES
+from ..shards import LOOSE_KEYS, SPLIT_VALUES
 from .database import connect, parquet_table
-from .grouping import LOOSE_KEYS, group_rows
+from .grouping import group_rows
 
 N_TEST = 500  # molecules sampled for the nearest-neighbour similarity
 N_TRAIN = 20_000

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import torch
 
 from ..errors import InputError
-from ..shards import SPLIT_VALUES, Shards, load_shards
+from ..shards import LOOSE_KEYS, SPLIT_VALUES, Shards, load_shards
 from .batch import MolBatch, SparseLabels
 from .tasks import DatasetTask, find_tasks, join_tasks
 
@@ -22,7 +22,6 @@ _ARRAYS = {
     "atom": ("numbers", "atom_feats", "coords"),
     "bond": ("bonds", "bond_feats"),
 }
-LOOSE_KEYS = ("inchikey14", "tautomer_key")
 
 
 def ragged(start: np.ndarray, count: np.ndarray) -> np.ndarray:
