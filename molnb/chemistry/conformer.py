@@ -77,7 +77,7 @@ def make_conformer(
         try:
             _embed(source, f"{seed} {attempt} {smiles}", random_start=attempt > 0)
             energy, converged = _relax(source, properties, MAX_ITERATIONS if relax else 0)
-            coords = _checked(source.GetConformer().GetPositions())
+            coords = checked_coords(source.GetConformer().GetPositions(), "force field failed")
             complete = Chem.AddHs(mol)
             if atom_map is not None:
                 coords = _reflected(coords, source, complete, atom_map)
@@ -157,14 +157,15 @@ def _relax(mol: Chem.Mol, properties: Any, iterations: int) -> tuple[float, bool
         raise MoleculeError("force field failed", _one_line(error)) from error
 
 
-def _checked(coords: np.ndarray) -> np.ndarray:
-    """Refuse coordinates that are no geometry: not finite, or with nuclei on top of each other."""
+def checked_coords(coords: Float[np.ndarray, "atom xyz"], reason: str) -> np.ndarray:
+    """Coordinates (Å) as they are; raises MoleculeError of this reason where they are no geometry.
+
+    That is where they are not finite, or two nuclei coincide.
+    """
     squared = np.sum((coords[:, None] - coords[None]) ** 2, axis=-1)
     np.fill_diagonal(squared, np.inf)
     if not np.isfinite(coords).all() or squared.min(initial=np.inf) < CLASH_ANGSTROM**2:
-        raise MoleculeError(
-            "force field failed", "coordinates are not finite, or two atoms coincide"
-        )
+        raise MoleculeError(reason, "coordinates are not finite, or two atoms coincide")
     return coords
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 from rdkit import Chem
 from rdkit.Chem import rdMolAlign, rdMolDescriptors, rdMolTransforms
 from rdkit.Numerics import rdAlignment
@@ -61,17 +62,6 @@ class Ensemble:
     def coords(self, index: int) -> np.ndarray:
         """Positions of all atoms of a conformer (Å)."""
         return self.mol.GetConformer(int(index)).GetPositions()
-
-    def subset(self, indices: Sequence[int]) -> Ensemble:
-        """Some of the conformers, in this order; energies keep their zero."""
-        indices = [int(i) for i in indices]
-        return replace(
-            self,
-            mol=with_coords(self.mol, [self.coords(i) for i in indices]),
-            energies=self.energies[indices],
-            seeds=self.seeds[indices],
-            converged=self.converged[indices],
-        )
 
 
 def with_coords(mol: Chem.Mol, coords: Sequence[np.ndarray]) -> Chem.Mol:
@@ -254,10 +244,10 @@ def distinct(matrix: np.ndarray, angstrom: float = SAME_ANGSTROM) -> np.ndarray:
 
 def discovery(
     ensemble: Ensemble, matrix: np.ndarray, angstrom: float = SAME_ANGSTROM
-) -> list[dict[str, float]]:
+) -> pd.DataFrame:
     """Distinct conformers and the lowest energy of the first 1, 2, 3, ... draws, a row each.
 
-    Energies are in kcal/mol above the lowest of all draws.
+    Columns: draws, distinct, lowest_kcal_mol (above the lowest of all draws).
     """
     order = np.argsort(ensemble.seeds)
     rows = []
@@ -271,7 +261,7 @@ def discovery(
                 "lowest_kcal_mol": float(ensemble.energies[drawn].min()),
             }
         )
-    return rows
+    return pd.DataFrame(rows)
 
 
 def n_rotatable(smiles: str) -> int:
@@ -280,10 +270,7 @@ def n_rotatable(smiles: str) -> int:
 
 
 def torsion(ensemble: Ensemble, atoms: Sequence[int]) -> np.ndarray:
-    """The torsion angle about the middle two of four atoms, in each conformer.
-
-    In degrees, -180 to 180.
-    """
+    """The torsion angle (degrees, -180 to 180) about the middle two of four atoms, by conformer."""
     n = ensemble.mol.GetNumAtoms()
     if len(set(atoms)) != 4 or not set(atoms) <= set(range(n)):
         raise InputError(
@@ -291,9 +278,5 @@ def torsion(ensemble: Ensemble, atoms: Sequence[int]) -> np.ndarray:
             f"numbered 0 to {n - 1}"
         )
     four = [int(i) for i in atoms]
-    return np.array(
-        [
-            rdMolTransforms.GetDihedralDeg(conformer, *four)
-            for conformer in ensemble.mol.GetConformers()
-        ]
-    )
+    conformers = ensemble.mol.GetConformers()
+    return np.array([rdMolTransforms.GetDihedralDeg(x, *four) for x in conformers])

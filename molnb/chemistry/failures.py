@@ -54,16 +54,14 @@ def guarded(reason: str) -> Callable:
     def decorate(function: Callable) -> Callable:
         @functools.wraps(function)
         def call(*args, **kwargs):
-            silence = rdBase.BlockLogs()
             try:
-                return function(*args, **kwargs)
+                with rdBase.BlockLogs():
+                    return function(*args, **kwargs)
             except MoleculeError:
                 raise
             except (RuntimeError, ValueError) as error:
                 text = " ".join(str(error).split())
                 raise MoleculeError(reason, f"{type(error).__name__}: {text[:200]}") from error
-            finally:
-                del silence
 
         return call
 

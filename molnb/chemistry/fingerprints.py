@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-from rdkit import Chem, DataStructs, RDLogger
+from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import Descriptors, rdFingerprintGenerator
 from rdkit.Chem.rdRGroupDecomposition import RGroupDecompose
 
@@ -18,11 +18,12 @@ N_CACHED = 41_000  # fingerprints; the splits of a corpus ask for nearly the sam
 
 
 def _mols(smiles: Sequence[str]) -> list[Chem.Mol]:
-    mols = [Chem.MolFromSmiles(s) for s in smiles]
-    bad = [s for s, m in zip(smiles, mols) if m is None]
-    if bad:
+    mols = [Chem.MolFromSmiles(text) for text in smiles]
+    unreadable = [text for text, mol in zip(smiles, mols) if mol is None]
+    if unreadable:
         raise InputError(
-            f"{len(bad)} SMILES do not parse, the first is {bad[0]!r}: curate the file first"
+            f"{len(unreadable)} SMILES do not parse, the first is {unreadable[0]!r}: "
+            "curate the file first"
         )
     return mols
 
@@ -41,10 +42,13 @@ def ecfp_counts(
 
 def descriptors(smiles: Sequence[str]) -> Float[np.ndarray, "mol descriptor"]:
     """RDKit's 2D descriptors, all of them; not finite or beyond 1e6 in size becomes NaN."""
-    with _quiet():
-        rows = [[float(f(m)) for _, f in Descriptors.descList] for m in _mols(smiles)]
+    with rdBase.BlockLogs():
+        rows = [
+            [float(describe(mol)) for _, describe in Descriptors.descList] for mol in _mols(smiles)
+        ]
     table = np.array(rows, np.float64)
-    return np.where(np.isfinite(table) & (np.abs(table) < 1e6), table, np.nan).astype(np.float32)
+    usable = np.isfinite(table) & (np.abs(table) < 1e6)
+    return np.where(usable, table, np.nan).astype(np.float32)
 
 
 def ecfp_bits(smiles: Sequence[str]) -> list[DataStructs.ExplicitBitVect]:
@@ -52,30 +56,25 @@ def ecfp_bits(smiles: Sequence[str]) -> list[DataStructs.ExplicitBitVect]:
     return [_ecfp4(mol) for mol in _mols(smiles)]
 
 
-class _quiet:
-    def __enter__(self):
-        RDLogger.DisableLog("rdApp.*")
-
-    def __exit__(self, *_):
-        RDLogger.EnableLog("rdApp.error")
-
-
-def similarities(smiles: Sequence[str], known: Sequence[str]) -> Float[np.ndarray, "mol known"]:
-    """Tanimoto similarity of ECFP4 bit vectors between two lists of molecules."""
-    references = [_ecfp4(mol) for mol in _mols(known)]
-    rows = [DataStructs.BulkTanimotoSimilarity(_ecfp4(mol), references) for mol in _mols(smiles)]
+def similarities(
+    smiles: Sequence[str], references: Sequence[str]
+) -> Float[np.ndarray, "mol reference"]:
+    """Tanimoto similarity (ECFP4) of each molecule to each reference: for short lists."""
+    reference_bits = ecfp_bits(references)
+    rows = [DataStructs.BulkTanimotoSimilarity(bits, reference_bits) for bits in ecfp_bits(smiles)]
     return np.array(rows, np.float32)
 
 
-def nearest_similarities(smiles: Sequence[str], known: Sequence[str]) -> Float[np.ndarray, " mol"]:
-    """Tanimoto similarity (ECFP4) of each molecule to its nearest one of another list."""
-    references = [_cached_ecfp4(text) for text in known]
-    return np.array(
-        [
-            max(DataStructs.BulkTanimotoSimilarity(_cached_ecfp4(text), references))
-            for text in smiles
-        ]
-    )
+def nearest_similarities(
+    smiles: Sequence[str], references: Sequence[str]
+) -> Float[np.ndarray, " mol"]:
+    """Tanimoto similarity (ECFP4) of each molecule to its nearest one of the references."""
+    reference_bits = [_cached_ecfp4(text) for text in references]
+    nearest = [
+        max(DataStructs.BulkTanimotoSimilarity(_cached_ecfp4(text), reference_bits))
+        for text in smiles
+    ]
+    return np.array(nearest)
 
 
 @functools.cache
@@ -94,7 +93,7 @@ def _cached_ecfp4(smiles: str) -> DataStructs.ExplicitBitVect:
 
 def r_groups(smiles: Sequence[str], core: Chem.Mol) -> list[dict[str, str] | None]:
     """What stands at each position of a core (Free and Wilson 1964); None where the core is not."""
-    with _quiet():
+    with rdBase.BlockLogs():
         rows, unmatched = RGroupDecompose([core], _mols(smiles), asSmiles=True, asRows=True)
     groups: list[dict[str, str] | None] = [None] * len(smiles)
     matched = sorted(set(range(len(smiles))) - set(unmatched))

@@ -119,14 +119,14 @@ def _clear_labels(mol: Chem.Mol) -> tuple[Chem.Mol, int]:
 def reread(mol: Chem.Mol) -> tuple[Chem.Mol, str]:
     """The molecule as its own SMILES is read, atoms with their input index, and that SMILES."""
     smiles = Chem.MolToSmiles(mol)
-    again = Chem.MolFromSmiles(smiles, with_explicit_hydrogens())
-    if again is None or again.GetNumAtoms() != mol.GetNumAtoms():
+    copy = Chem.MolFromSmiles(smiles, with_explicit_hydrogens())
+    if copy is None or copy.GetNumAtoms() != mol.GetNumAtoms():
         raise MoleculeError("no stable SMILES", f"RDKit cannot read {smiles}, which it wrote")
     # RDKit notes as text in which order it wrote the atoms: "[2,0,1,]".
     order = mol.GetProp("_smilesAtomOutputOrder")[1:-1].strip(",").split(",")
-    for atom, index in zip(atoms(again), order, strict=True):
+    for atom, index in zip(atoms(copy), order, strict=True):
         atom.SetIntProp(INPUT_INDEX, mol.GetAtomWithIdx(int(index)).GetIntProp(INPUT_INDEX))
-    return again, smiles
+    return copy, smiles
 
 
 def fixed_point(mol: Chem.Mol) -> tuple[Chem.Mol, str]:

@@ -21,8 +21,8 @@ from ..units import EV_PER_HARTREE
 
 BOHR_PER_ANGSTROM = 1 / 0.529177210903  # CODATA 2018
 DEBYE_PER_E_BOHR = 2.541746473  # CODATA 2018
-ELEMENTS = {"H": 1, "B": 5, "C": 6, "N": 7, "O": 8, "F": 9,
-            "Si": 14, "P": 15, "S": 16, "Cl": 17, "Br": 35, "I": 53}  # fmt: skip
+# Atomic numbers of H B C N O F Si P S Cl Br I: labels of other elements are not trusted.
+TRUSTED_ELEMENTS = (1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 35, 53)
 # Electrons: at 300 K, a gap below about 0.3 eV puts more than this above the Fermi level.
 MAX_FRACTION = 0.01
 # tblite's measure of SCF thresholds, 1 by default. An energy is right to second order: at 10 the
@@ -30,7 +30,7 @@ MAX_FRACTION = 0.01
 # fewer cycles.
 SOLVENT_ACCURACY = 10.0
 # Octanol is the dry solvent in tblite; "woctanol" would be the wet one.
-SOLVENTS = ("water", "octanol")
+SOLVENT_MODELS = ("water", "octanol")
 
 NO_GEOMETRY = "no optimised geometry"
 CHARGED = "charged after standardisation"
@@ -50,17 +50,20 @@ class UndefinedLabelError(Exception):
 
 
 class XTB(NamedTuple):
-    """GFN2-xTB labels of one conformer."""
+    """GFN2-xTB labels of one conformer.
 
-    # eV, electronic plus nuclear, against free electrons and nuclei of the valence shell
-    energy: float
+    `energy` is electronic plus nuclear, against free electrons and nuclei of the valence shell;
+    solvation labels are ALPB free energies, from 1 mol/L ideal gas to 1 mol/L solution, with the
+    geometry kept.
+    """
+
+    energy: float  # eV
     homo: float  # eV
     lumo: float  # eV
     gap: float  # eV
     dipole: float  # D
-    # eV, ALPB free energy, 1 mol/L ideal gas to 1 mol/L solution, geometry kept
-    solvation_water: float
-    solvation_octanol: float  # eV, likewise
+    solvation_water: float  # eV
+    solvation_octanol: float  # eV
     charges: Float[np.ndarray, " atom"]  # e, Mulliken
     bond_orders: Float[np.ndarray, "atom atom"]  # Wiberg, zero on the diagonal
 
@@ -92,7 +95,7 @@ def xtb_labels(
         bond_orders = gas.get("bond-orders")
         solvation = {}
         # Each SCF starts from the one before, and overwrites it: gas, water, octanol.
-        for solvent in SOLVENTS:
+        for solvent in SOLVENT_MODELS:
             solvated = _single_point(numbers, positions, charge, solvent, gas)
             solvation[solvent] = (solvated.get("energy") - energy) * EV_PER_HARTREE
     labels = XTB(
@@ -116,7 +119,7 @@ def _refuse_meaningless(numbers: np.ndarray, charge: int, converged: bool) -> No
         raise UndefinedLabelError(NO_GEOMETRY)
     if charge != 0:
         raise UndefinedLabelError(CHARGED)
-    if not np.isin(numbers, list(ELEMENTS.values())).all():
+    if not np.isin(numbers, TRUSTED_ELEMENTS).all():
         raise UndefinedLabelError(ELEMENT)
     if numbers.sum() % 2:
         raise UndefinedLabelError(ODD)

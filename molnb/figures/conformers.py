@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from ..chemistry.ensembles import Ensemble
@@ -73,20 +74,20 @@ def plot_rmsd_map(matrix: np.ndarray, names: Sequence[str] = ()) -> go.Figure:
     return figure.update_yaxes(type="category", nticks=11, autorange="reversed", showgrid=False)
 
 
-def plot_discovery(draws: Mapping[str, Sequence[Mapping[str, float]]]) -> go.Figure:
+def plot_discovery(draws: Mapping[str, pd.DataFrame]) -> go.Figure:
     """Conformers and lowest energy that the first n draws found, a curve a molecule.
 
-    `draws` is molecule -> rows of `chemistry.ensembles.discovery`. Each molecule has its own zero
+    `draws` is molecule -> table of `chemistry.ensembles.discovery`. Each molecule has its own zero
     of energy.
     """
     titles = ("conformers that differ", "lowest energy so far")
     figure, positions = panels(titles, columns=2, height=300)
-    for number, (name, rows) in enumerate(draws.items()):
+    for number, (name, table) in enumerate(draws.items()):
         colour = COLOURS[number % len(COLOURS)]
         for panel, column in enumerate(("distinct", "lowest_kcal_mol")):
             figure.add_scatter(
-                x=[row["draws"] for row in rows],
-                y=[round(row[column], 3) for row in rows],
+                x=table["draws"].tolist(),
+                y=table[column].round(3).tolist(),
                 name=name,
                 legendgroup=name,
                 showlegend=panel == 0,

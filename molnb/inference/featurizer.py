@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from rdkit import Chem
 
-from ..chemistry.conformer import CLASH_ANGSTROM, make_conformer
+from ..chemistry.conformer import checked_coords, make_conformer
 from ..chemistry.failures import MoleculeError, guarded
 from ..chemistry.features import molecule_arrays
 from ..chemistry.parsing import numbered, parse_smiles
@@ -117,13 +117,7 @@ def _given_coords(
     conformer = mol.GetConformer()
     if not conformer.Is3D():
         raise MoleculeError("no 3D coordinates", "its conformer is a drawing in two dimensions")
-    positions = conformer.GetPositions()
-    squared = np.sum((positions[:, None] - positions[None]) ** 2, axis=-1)
-    np.fill_diagonal(squared, np.inf)
-    if not np.isfinite(positions).all() or squared.min(initial=np.inf) < CLASH_ANGSTROM**2:
-        raise MoleculeError(
-            "no 3D coordinates", "coordinates are not finite, or two atoms coincide"
-        )
+    positions = checked_coords(conformer.GetPositions(), "no 3D coordinates")
     order = np.asarray(standard.order, int)
     coords = positions[order]
     hydrogens = [_hydrogens_of(mol.GetAtomWithIdx(int(index))) for index in order]

@@ -22,7 +22,7 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1")
 
 
 def download(url: str, sha256: str | None, folder: Path) -> Path:
-    """The file behind a url, in a folder; it is fetched where it does not lie there.
+    """The file behind a url, in a folder; it is fetched unless it lies there.
 
     Raises InputError when its content is not what ``sha256`` says, and for an address that is not
     https.
@@ -59,7 +59,8 @@ def download_path(url: str, sha256: str | None, folder: Path) -> Path:
 def _fetch_with_retries(url: str, partial: Path) -> None:
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _fetch(url, partial)
+            _fetch(url, partial)
+            return
         except urllib.error.HTTPError as error:
             raise InputError(f"{url}: the server answers {error.code} {error.reason}.") from None
         except OSError as error:  # URLError, time-outs and broken connections are OSErrors
@@ -69,7 +70,6 @@ def _fetch_with_retries(url: str, partial: Path) -> None:
                     f"command again to go on from {partial}, or give a local file with source=PATH."
                 ) from None
             time.sleep(attempt)
-    return None
 
 
 def _fetch(url: str, partial: Path) -> None:

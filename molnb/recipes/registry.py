@@ -72,6 +72,7 @@ def _explain(error: dict) -> str:
 
 
 def _allowed_keys(location: tuple) -> list[str]:
+    """The keys of the part of a recipe that a path of keys and list positions leads to."""
     model: type[BaseModel] = Recipe
     for part in location:
         if part in model.model_fields:
@@ -80,9 +81,14 @@ def _allowed_keys(location: tuple) -> list[str]:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that an annotation holds, as in `list[Label]` or `Join | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next(filter(None, map(_model_in, typing.get_args(annotation))), None)
+    for argument in typing.get_args(annotation):
+        model = _model_in(argument)
+        if model is not None:
+            return model
+    return None
 
 
 def recipe_folders() -> list[Path]:
@@ -127,17 +133,18 @@ def _recipe_file(name: str) -> Path:
 
 def without_computed(recipe: Recipe) -> Recipe:
     """The recipe without computed labels: molecules and conformers, in a fraction of the time."""
-    labels = [x for x in recipe.labels if x.computed is None and x.residual_of is None]
-    names = {label.name for label in labels}
-    tasks = [
-        task.model_copy(update={"labels": [x for x in task.labels if x in names]})
-        for task in recipe.tasks
+    labels = [
+        label for label in recipe.labels if label.computed is None and label.residual_of is None
     ]
-    fewer = recipe.model_copy(
-        update={"labels": labels, "tasks": [task for task in tasks if task.labels]}
-    )
-    fewer._folder = recipe._folder
-    return fewer
+    names = {label.name for label in labels}
+    tasks = []
+    for task in recipe.tasks:
+        remaining = [name for name in task.labels if name in names]
+        if remaining:
+            tasks.append(task.model_copy(update={"labels": remaining}))
+    reduced = recipe.model_copy(update={"labels": labels, "tasks": tasks})
+    reduced._folder = recipe._folder
+    return reduced
 
 
 def recipe_id(recipe: Recipe, source_sha256: str) -> str:

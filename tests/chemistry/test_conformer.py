@@ -12,7 +12,7 @@ Chem = pytest.importorskip("rdkit.Chem")
 from rdkit import RDConfig  # noqa: E402
 from rdkit.Chem import rdDistGeom  # noqa: E402
 
-from molnb.chemistry.conformer import _checked, _read_back, make_conformer, mirror
+from molnb.chemistry.conformer import _read_back, checked_coords, make_conformer, mirror
 from molnb.chemistry.failures import MoleculeError, guarded
 from molnb.chemistry.identity import identity_keys, murcko_scaffold, undefined_stereo
 from molnb.chemistry.parsing import parse_molblock, parse_smiles
@@ -273,7 +273,7 @@ def test_a_mixture_is_never_embedded() -> None:
 def test_no_geometry_at_all_is_refused() -> None:
     for coords in (np.zeros((3, 3)), np.full((3, 3), np.nan)):
         with pytest.raises(MoleculeError, match="force field failed"):
-            _checked(coords)
+            checked_coords(coords, "force field failed")
 
 
 def test_an_exception_inside_rdkit_is_a_typed_failure(monkeypatch) -> None:

@@ -123,9 +123,9 @@ def test_representatives_are_the_lowest_of_their_group_and_discovery_only_grows(
     assert (
         len(set(distinct(matrix, 0.0))) == len(dopamine) and len(set(distinct(matrix, 99.0))) == 1
     )
-    rows = discovery(dopamine, matrix)
-    assert rows[-1]["distinct"] == len(set(stands)) and rows[-1]["lowest_kcal_mol"] == 0
-    assert (np.diff([row["lowest_kcal_mol"] for row in rows]) <= 0).all()
+    table = discovery(dopamine, matrix)
+    assert table["distinct"].iloc[-1] == len(set(stands)) and table["lowest_kcal_mol"].iloc[-1] == 0
+    assert (np.diff(table["lowest_kcal_mol"]) <= 0).all()
 
 
 @pytest.mark.parametrize(
