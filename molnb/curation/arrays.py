@@ -34,11 +34,12 @@ def write_arrays(
 ) -> None:
     """Write every array of the folder; ``tasks`` are name, level, labels."""
     out = folder / "arrays"
+    # One number a molecule: small enough to hold all parts at once.
     tables = list(read_parts(parts, ["row", "n_heavy", "n_atoms", "charge", "bonds"]))
     n_atom = _joined(tables, "n_atoms").astype(np.int64)
     n_heavy = _joined(tables, "n_heavy")
     n_bond = np.concatenate([list_lengths(table, "bonds") // 2 for table in tables])
-    n_hydrogen = n_atom - n_heavy  # each has one bond
+    n_hydrogen = n_atom - n_heavy  # each hydrogen has one bond, and bonds are pairs of atoms
     _save(out, "row", _joined(tables, "row"), np.int64)
     _save(out, "charge", _joined(tables, "charge"), np.int8)
     _save(out, "n_heavy", n_heavy, np.int32)
@@ -50,6 +51,7 @@ def write_arrays(
         _save(out, f"split_{name}", sides.column(f"split_{name}").to_numpy(), np.int8)
     _write_ragged(parts, out, _OF_ATOMS, int(n_atom.sum()))
     _write_ragged(parts, out, _OF_BONDS, int(n_bond.sum()))
+    # How many values a label has in each molecule, by the level of its task.
     n_items = {
         "molecule": np.ones_like(n_atom),
         "atom": n_atom,
@@ -76,6 +78,7 @@ def _save(out: Path, name: str, values: np.ndarray, dtype: Any) -> None:
 
 def _write_ragged(parts: list[Path], out: Path, arrays: dict[str, tuple], total: int) -> None:
     """Write list columns of all parts as arrays, several at once, of ``total`` atoms or bonds."""
+    # All files are open together, so that each part is read once.
     with contextlib.ExitStack() as files:
         append = {
             name: files.enter_context(writing_array(out / f"{name}.npy", dtype, (total, *width)))
@@ -96,13 +99,11 @@ def _write_task(
     """
     name = task["name"]
     labels = task["labels"]
-    labelled = np.concatenate(
-        [
-            _known_labels(table, labels).any(axis=1)
-            for table in _with_residuals(parts, labels, residuals)
-        ]
-    )
-    index = np.flatnonzero(labelled)
+    # The file is as long as the labelled molecules have values, so they are counted first.
+    labelled_parts = []
+    for table in _with_residuals(parts, labels, residuals):
+        labelled_parts.append(_known_labels(table, labels).any(axis=1))
+    index = np.flatnonzero(np.concatenate(labelled_parts))
     offset = _offsets(n_items[index])
     shape = (int(offset[-1]), len(labels))
     _save(out, f"{name}.index", index, np.int64)
@@ -118,9 +119,11 @@ def _with_residuals(
     parts: list[Path], labels: list[str], residuals: pa.Table | None
 ) -> Iterator[pa.Table]:
     """The labels of each part, residual ones laid beside those of the part."""
-    derived = [x for x in labels if residuals is not None and x in residuals.column_names]
+    derived_names = set() if residuals is None else set(residuals.column_names)
+    derived = [label for label in labels if label in derived_names]
+    stored = [label for label in labels if label not in derived_names]
     start = 0
-    for table in read_parts(parts, ["row", *(label for label in labels if label not in derived)]):
+    for table in read_parts(parts, ["row", *stored]):  # the row, so that a table has a length
         for label in derived:
             table = table.append_column(label, residuals.column(label).slice(start, len(table)))
         start += len(table)

@@ -39,9 +39,9 @@ def describe_molecules(shards: Shards) -> pd.DataFrame:
 
 
 def element_shares(shards: Shards) -> dict[str, float]:
-    """Share of the molecules that hold an element (0 to 1), by symbol, most frequent first.
+    """Share of the molecules that hold an element (0 to 1), by symbol; hydrogen is left out.
 
-    Hydrogen is left out.
+    The most frequent element stands first.
     """
     n_atom = np.diff(np.asarray(shards.array("atom_offset")))
     numbers = np.asarray(shards.array("numbers"))
@@ -86,9 +86,9 @@ def data_card(shards: Shards) -> pd.Series:
     described = describe_molecules(shards)
     scaffolds = np.array(shards.table(["scaffold"])["scaffold"].to_pylist())
     is_charged = np.asarray(shards.array("charge")) != 0
+    n_row = f"{manifest['n_sampled']:,} of {manifest['n_source']:,}"
     card = {
-        "molecules": f"{shards.n:,}, from {manifest['n_sampled']:,} of {manifest['n_source']:,} "
-        "rows",
+        "molecules": f"{shards.n:,}, from {n_row} rows",
         **{name: _spread(described[name].to_numpy()) for name in described},
         "charged": _percent(np.mean(is_charged)),
         "stereo left open": _percent(stereo_shares(shards)[OPEN_STEREO]),
@@ -100,8 +100,8 @@ def data_card(shards: Shards) -> pd.Series:
 
 def _spread(values: np.ndarray) -> str:
     low, median, high = np.percentile(values, (5, 50, 95))
-    whole = np.array_equal(values, np.round(values))
-    digits = 1 if high < 20 and not whole else 0
+    is_integer = np.array_equal(values, np.round(values))
+    digits = 1 if high < 20 and not is_integer else 0
     return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
@@ -113,10 +113,7 @@ def _percent(share: float) -> str:
 
 
 def split_similarities(shards: Shards, split: str) -> np.ndarray:
-    """Tanimoto similarity (ECFP4) of each test molecule to its nearest training molecule.
-
-    In sample order.
-    """
+    """Tanimoto similarity (ECFP4) of each test molecule, in order, to the nearest in training."""
     smiles = np.array(shards.smiles())
     side = np.asarray(shards.array(f"split_{split}"))
     train = smiles[side == SPLIT_VALUES.index("train")].tolist()

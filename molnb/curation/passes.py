@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ..recipes.snapshot import write_snapshot
 from ..recipes.sources import LocatedSource
 from ..rng import sample_rows
 from ..shards import DROPPED_SCHEMA
-from .chunks import Job
+from .chunks import Job, label_slice, read_slice
 from .database import connect, parquet_table, write_query
 from .deduplication import merge
 
@@ -50,18 +51,29 @@ def cut_slices(n: int, least: int) -> list[Slice]:
     return [Slice(i, edges[i], edges[i + 1]) for i in range(n_slice)]
 
 
-def run_pass(
-    job: Job, pool: Pool, work: Callable, stage: str, n: int, least: int, title: str, shown: bool
-) -> None:
+class Stage(NamedTuple):
+    """A pass over slices: what is done with each, and by which name its files are known."""
+
+    name: str  # as `Job.slice_file` takes it
+    work: Callable
+    least: int  # rows of the smallest slice
+    title: str
+
+
+READING = Stage("read", read_slice, least=100, title="reading")
+LABELLING = Stage("part", label_slice, least=24, title="conformers and labels")
+
+
+def run_pass(job: Job, pool: Pool, stage: Stage, n: int, progress: bool) -> None:
     """Do the work of a stage on every slice of n items that is not done yet."""
-    with Progress(f"{job.recipe.name}: {title}", n, shown) as bar:
+    with Progress(f"{job.recipe.name}: {stage.title}", n, progress) as bar:
         missing = []
-        for piece in cut_slices(n, least):
-            if job.slice_file(stage, piece.index).exists():
+        for piece in cut_slices(n, stage.least):
+            if job.slice_file(stage.name, piece.index).exists():
                 bar.advance(piece.stop - piece.start)
             else:
                 missing.append(piece)
-        for piece in run_slices(pool, work, job, missing):
+        for piece in run_slices(pool, stage.work, job, missing):
             bar.advance(piece.stop - piece.start)
 
 
@@ -90,6 +102,14 @@ def write_dropped(job: Job) -> dict[str, dict[str, int]]:
     return dropped
 
 
+def count_reasons(dropped: dict[str, dict[str, int]]) -> Counter[str]:
+    """Dropped rows by reason alone; a reason may come up in several steps."""
+    counts: Counter[str] = Counter()
+    for reasons in dropped.values():
+        counts.update(reasons)
+    return counts
+
+
 def check_row_counts(
     source: str, n_sampled: int, n_kept: int, dropped: dict[str, dict[str, int]], advice: str
 ) -> None:
@@ -97,8 +117,8 @@ def check_row_counts(
 
     ``source`` says in the message where the rows are from, ``advice`` what to look at.
     """
-    counts = {reason: n for reasons in dropped.values() for reason, n in reasons.items()}
-    n_dropped = sum(sum(reasons.values()) for reasons in dropped.values())
+    counts = count_reasons(dropped)
+    n_dropped = sum(counts.values())
     if n_kept + n_dropped != n_sampled:
         raise RuntimeError(
             f"{n_sampled} rows became {n_kept} molecules + {n_dropped} dropped: a row was lost"

@@ -34,9 +34,17 @@ from ..recipes.sources import (
     with_source,
 )
 from ..shards import Shards, load_shards
-from .chunks import Job, label_slice, read_slice
+from .chunks import Job
 from .manifest import finish
-from .passes import check_row_counts, merge_once, run_pass, take_snapshot, write_dropped
+from .passes import (
+    LABELLING,
+    READING,
+    check_row_counts,
+    merge_once,
+    run_pass,
+    take_snapshot,
+    write_dropped,
+)
 from .reuse import adopt, report_versions, versions
 
 
@@ -159,20 +167,22 @@ def _make_plan(job: Job, located: LocatedSource, n: int | None) -> dict[str, Any
 
 
 def _make_molecules(
-    job: Job, located: LocatedSource, plan: dict[str, Any], pool: Pool, shown: bool
+    job: Job, located: LocatedSource, plan: dict[str, Any], pool: Pool, progress: bool
 ) -> None:
     """The three passes: afterwards all parts and ``dropped.parquet`` are there."""
     seconds: dict[str, float] = {}
     with _timed(seconds, "source"):
         source = take_snapshot(job, located, plan["n"])
     with _timed(seconds, "read"):
-        run_pass(job, pool, read_slice, "read", source["sampled"], 100, "reading", shown)
+        run_pass(job, pool, READING, source["sampled"], progress)
     with _timed(seconds, "merge"):
         merged = merge_once(job)
     if merged["n_kept"]:
         with _timed(seconds, "label"):
-            title = "conformers and labels" if job.recipe.needs_xtb() else "conformers"
-            run_pass(job, pool, label_slice, "part", merged["n_kept"], 24, title, shown)
+            stage = LABELLING
+            if not job.recipe.needs_xtb():
+                stage = stage._replace(title="conformers")
+            run_pass(job, pool, stage, merged["n_kept"], progress)
     dropped = write_dropped(job)
     parts = (job.folder / "shards").glob("part-*.parquet")
     n_kept = sum(pq.read_metadata(path).num_rows for path in parts)

@@ -38,8 +38,8 @@ def write_derived(
         fit = _fit_elements(parts, label["residual_of"], train)
         residuals = np.concatenate(list(_residuals(parts, label["residual_of"], fit)))
         columns.append(pa.array(residuals, from_pandas=True))
-        about = {"unit": label["unit"], "quantity": label["quantity"]}
-        fields.append(pa.field(label["name"], pa.float64(), metadata=about))
+        metadata = {"unit": label["unit"], "quantity": label["quantity"]}
+        fields.append(pa.field(label["name"], pa.float64(), metadata=metadata))
         fits[label["name"]] = _describe_fit(label, fit)
     table = pa.Table.from_arrays(columns, schema=pa.schema(fields))
     write_table(table, folder / "derived.parquet")

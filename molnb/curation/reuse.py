@@ -58,8 +58,10 @@ def adopt(job: Job, plan: dict[str, Any]) -> dict[str, Any]:
     for folder in sorted(job.folder.parent.glob(f"{job.recipe.name}-*")):
         if folder == job.folder:
             continue
-        finished = (folder / MANIFEST).exists()
-        made_with = (_adopt_finished if finished else _adopt_unfinished)(job, plan, folder)
+        if (folder / MANIFEST).exists():
+            made_with = _adopt_finished(job, plan, folder)
+        else:
+            made_with = _adopt_unfinished(job, plan, folder)
         if made_with is not None:
             report_versions(made_with, folder)
             return plan | {"versions": made_with, "adopted_from": folder.name}
@@ -71,6 +73,7 @@ def _same_molecules(plan: dict[str, Any], molecules_id: str, n: int | None) -> b
 
 
 def _adopt_finished(job: Job, plan: dict[str, Any], folder: Path) -> dict | None:
+    """Link the molecules of finished shards; returns the versions they were made with, or None."""
     try:
         shards = load_shards(folder)
     except InputError:
@@ -86,6 +89,7 @@ def _adopt_finished(job: Job, plan: dict[str, Any], folder: Path) -> dict | None
 
 
 def _adopt_unfinished(job: Job, plan: dict[str, Any], folder: Path) -> dict | None:
+    """Link what an interrupted curation has finished so far, likewise."""
     try:
         sibling = json.loads((folder / "work" / "plan.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

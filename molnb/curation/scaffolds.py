@@ -240,7 +240,7 @@ def describe_scaffolds(scaffolds: Scaffolds) -> pd.Series:
     counts = scaffolds.counts
     n = scaffolds.n_molecule
     shares = counts / n
-    about = {
+    description = {
         "molecules": scaffolds.corpus.n,
         "acyclic": scaffolds.n_acyclic,
         "scaffolds": len(counts),
@@ -253,4 +253,4 @@ def describe_scaffolds(scaffolds: Scaffolds) -> pd.Series:
         "top 10 (share)": coverage(scaffolds, 10),
         "top 40 (share)": coverage(scaffolds, 40),
     }
-    return pd.Series(about, name=scaffolds.name, dtype=object)
+    return pd.Series(description, name=scaffolds.name, dtype=object)

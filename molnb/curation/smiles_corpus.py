@@ -2,7 +2,7 @@
 
 This is curation up to its merge: the same slices on the same workers, restartable, nothing lost
 silently. It costs about 3 ms a molecule and a core, where conformers and labels cost ten times that
-and more, and is all scaffolds need. Questions to them are put in SQL and answered by DuckDB out of
+and more, and is all that scaffolds need. Tables are made of the molecules in SQL, by DuckDB, out of
 core.
 """
 
@@ -38,9 +38,17 @@ from ..recipes.schema import Recipe
 from ..recipes.snapshot import snapshot_schema
 from ..recipes.sources import find_source, recipe_for_file, stated_digest, with_source
 from ..shards import Shards
-from .chunks import Job, read_slice
+from .chunks import Job
 from .database import connect, parquet_table
-from .passes import check_row_counts, merge_once, run_pass, take_snapshot, write_dropped
+from .passes import (
+    READING,
+    check_row_counts,
+    count_reasons,
+    merge_once,
+    run_pass,
+    take_snapshot,
+    write_dropped,
+)
 from .pipeline import locked, refuse_counts, removed_if_refused
 from .reuse import report_versions, versions
 
@@ -57,7 +65,7 @@ class Molecules:
     n_source: int  # rows there are
     dropped: dict[str, dict[str, int]]  # step -> reason -> rows
     # row, smiles, inchikey14, tautomer_key, scaffold; in memory or in Parquet files
-    held: pa.Table | tuple[Path, ...]
+    rows: pa.Table | tuple[Path, ...]
 
     def __repr__(self) -> str:
         return f"Molecules({self.name}: {self.summary()})"
@@ -68,14 +76,14 @@ class Molecules:
         if self.n_sampled != self.n_source:
             rows += f" of {self.n_source:,}"
         line = f"{self.n:,} molecules from {rows} rows"
-        counts = {reason: n for reasons in self.dropped.values() for reason, n in reasons.items()}
+        counts = count_reasons(self.dropped)
         if counts:
             line += "; dropped: " + ", ".join(f"{reason} {n:,}" for reason, n in counts.items())
         return line
 
 
 def load_molecules(
-    what: str | os.PathLike | Recipe | Shards | Molecules | Sequence[str],
+    corpus: str | os.PathLike | Recipe | Shards | Molecules | Sequence[str],
     source: str | os.PathLike | dict | None = None,
     n: int | None = None,
     workers: int | None = None,
@@ -91,20 +99,20 @@ def load_molecules(
     again gives those too. A list is not kept on disk. Raises InputError for an unknown corpus and
     where no row becomes a molecule.
     """
-    if isinstance(what, Molecules):
-        return what
+    if isinstance(corpus, Molecules):
+        return corpus
     refuse_counts(n, workers)
-    if isinstance(what, Shards):
-        return _of_shards(what)
-    if not isinstance(what, str | os.PathLike | Recipe):
-        return _of_list(list(what), name or "list", workers, progress)
+    if isinstance(corpus, Shards):
+        return _of_shards(corpus)
+    if not isinstance(corpus, str | os.PathLike | Recipe):
+        return _of_list(list(corpus), name or "list", workers, progress)
     home = Path(home or paths.home())
-    recipe = without_computed(with_source(_find_recipe(what), source))
+    recipe = without_computed(with_source(_find_recipe(corpus), source))
     workers = count_cores() if workers is None else workers
     folder = _read_recipe(recipe, n, workers, cluster, home, progress)
     counts = _read_counts(folder)
     report_versions(counts.pop("versions"), folder)
-    molecules = Molecules(recipe.name, **counts, held=(folder / "molecules.parquet",))
+    molecules = Molecules(recipe.name, **counts, rows=(folder / "molecules.parquet",))
     if progress:
         print(f"{molecules.name}: {molecules.summary()}")
     return molecules
@@ -118,18 +126,18 @@ def _of_shards(shards: Shards) -> Molecules:
         manifest["n_sampled"],
         manifest["n_source"],
         manifest["dropped"],
-        held=tuple(shards.parts()),
+        rows=tuple(shards.parts()),
     )
 
 
-def _find_recipe(what: str | os.PathLike | Recipe) -> Recipe:
+def _find_recipe(corpus: str | os.PathLike | Recipe) -> Recipe:
     """A recipe as it is, by its name, or made for a file of one's own."""
-    if isinstance(what, Recipe):
-        return what
-    is_recipe_file = str(what).endswith((".yaml", ".yml"))
-    if str(what) in list_recipes() or is_recipe_file or not Path(what).is_file():
-        return load_recipe(what)  # which refuses an unknown name, with the nearest known one
-    return recipe_for_file(what)
+    if isinstance(corpus, Recipe):
+        return corpus
+    is_recipe_file = str(corpus).endswith((".yaml", ".yml"))
+    if str(corpus) in list_recipes() or is_recipe_file or not Path(corpus).is_file():
+        return load_recipe(corpus)  # which refuses an unknown name, with the nearest known one
+    return recipe_for_file(corpus)
 
 
 # ---------------------------------------------------------------------------- reading a recipe
@@ -169,14 +177,14 @@ def _read_counts(folder: Path) -> dict[str, Any]:
 
 
 def _read_molecules(
-    job: Job, counts: dict[str, Any], workers: int, cluster: str | None, shown: bool
+    job: Job, counts: dict[str, Any], workers: int, cluster: str | None, progress: bool
 ) -> None:
     """Pass 1 and the merge of a curation.
 
     Leaves the molecules, the dropped rows, and ``molecules.json`` last.
     """
     with Pool(workers, cluster) as pool:
-        run_pass(job, pool, read_slice, "read", counts["sampled"], 100, "reading", shown)
+        run_pass(job, pool, READING, counts["sampled"], progress)
     n_kept = merge_once(job)["n_kept"]
     dropped = write_dropped(job)
     advice = "Is this the column of the structures?"
@@ -220,7 +228,7 @@ def _of_list(smiles: list, name: str, workers: int | None, progress: bool) -> Mo
         del counts["versions"]
         # Read, not mapped into memory: the folder goes away.
         with (job.folder / "molecules.parquet").open("rb") as file:
-            return Molecules(name, **counts, held=pq.read_table(file))
+            return Molecules(name, **counts, rows=pq.read_table(file))
 
 
 def _refuse_no_smiles(smiles: list, name: str) -> None:
@@ -235,11 +243,11 @@ def _refuse_no_smiles(smiles: list, name: str) -> None:
             )
 
 
-# ----------------------------------------------------------------------------------- questions
+# ------------------------------------------------------------------------------------- queries
 
 
 def query_molecules(sql: str, **tables: Molecules | pd.DataFrame | pa.Table) -> pd.DataFrame:
-    """The answer to a question in SQL, in which molecules and tables bear the names given here.
+    """The result of a query in SQL, in which molecules and tables bear the names given here.
 
     Molecules are read from their files as the query needs them, and DuckDB spills to disk what
     outgrows the memory.
@@ -248,15 +256,15 @@ def query_molecules(sql: str, **tables: Molecules | pd.DataFrame | pa.Table) -> 
 
 
 def query_arrow(sql: str, **tables: Molecules | pd.DataFrame | pa.Table) -> pa.Table:
-    """The same answer as an Arrow table, which is smaller and keeps integers with nulls."""
+    """The same result as an Arrow table, which is smaller and keeps integers with nulls."""
     con = connect(paths.home() / "data" / ".spill")
     try:
         for name, table in tables.items():
-            held = table.held if isinstance(table, Molecules) else table
-            if isinstance(held, tuple):
-                con.execute(f"CREATE VIEW {name} AS SELECT * FROM {parquet_table(held)}")
+            rows = table.rows if isinstance(table, Molecules) else table
+            if isinstance(rows, tuple):
+                con.execute(f"CREATE VIEW {name} AS SELECT * FROM {parquet_table(rows)}")
             else:
-                con.register(name, held)
+                con.register(name, rows)
         return con.sql(sql).to_arrow_table()
     finally:
         con.close()

@@ -108,10 +108,7 @@ def _report(side: np.ndarray, smiles: pa.ChunkedArray, split: Split) -> dict[str
 
 
 def _median_similarity(test: list[str], train: list[str]) -> float | None:
-    """Median similarity of test molecules to their nearest training molecule.
-
-    None where a side is empty.
-    """
+    """Median similarity of test molecules to the nearest in training; None if a side is empty."""
     if not test or not train:
         return None
     return round(float(np.median(nearest_similarities(test, train))), 4)

@@ -542,7 +542,8 @@ def deadly_label_slice(job: Job, piece: Slice, write: bool = True) -> None:
 def test_a_row_that_kills_its_worker_is_found_and_dropped_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "label_slice", deadly_label_slice)
+    deadly = pipeline.LABELLING._replace(work=deadly_label_slice)
+    monkeypatch.setattr(pipeline, "LABELLING", deadly)
     smiles = ["C" * i + x for i in range(1, 11) for x in ("O", "Cl", "Br")]
     recipe = recipe_for_file(write_csv(tmp_path, smiles))
     shards = curate(recipe, workers=2, home=tmp_path, progress=False)

@@ -82,16 +82,16 @@ def test_a_list_loses_copies_and_unreadable_rows_with_their_reasons() -> None:
 def test_reading_a_recipe_needs_no_conformers_and_is_done_once(
     sample: Molecules, shared_home: Path
 ) -> None:
-    folder = sample.held[0].parent
+    folder = sample.rows[0].parent
     assert sample.n_sampled == 300 and sample.n_source == 4999
     assert sorted(path.name for path in folder.iterdir() if path.name[0] != ".") == [
         "dropped.parquet",
         "molecules.json",
         "molecules.parquet",
     ]
-    before = sample.held[0].stat().st_mtime_ns
+    before = sample.rows[0].stat().st_mtime_ns
     again = load_molecules("nci", n=300, home=shared_home, progress=False)
-    assert again == sample and again.held[0].stat().st_mtime_ns == before
+    assert again == sample and again.rows[0].stat().st_mtime_ns == before
 
 
 def test_a_sample_as_large_as_the_source_is_the_source(tmp_path: Path) -> None:
