@@ -1,3 +1,1 @@
-"""From shards to batches: flat arrays of many molecules, with the labels that are known. Needs
-torch, no RDKit.
-"""
+"""From shards to batches: flat arrays of many molecules, with known labels. Torch, no RDKit."""

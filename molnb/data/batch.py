@@ -1,5 +1,4 @@
-"""Batches: flat arrays of many molecules on one device, and the padded view that a pair track
-needs.
+"""Batches: flat arrays of many molecules on one device, and a padded view of them.
 
 Atoms of all molecules lie one after another, bonds likewise, as they do on disk. A graph network
 reads the flat arrays as they are; the two-track model pads them on its device (`pad`). The legend
@@ -20,11 +19,12 @@ from ..shapes import Bool, Float, Int, UInt8
 from .encodings import shortest_paths
 
 LEVELS = ("molecule", "atom", "bond", "pair")
-N_BOND_STEREO, N_CONJUGATION = 6, 2  # values of the second and third bond feature
+N_BOND_STEREO = 6  # values of the second bond feature
+N_CONJUGATION = 2  # values of the third
 
 
 class SparseLabels(NamedTuple):
-    """Labels of one task in a batch: only what is known has a place here.
+    """Labels of one task in a batch, of the molecules, atoms, bonds or pairs that have one.
 
     `index` counts molecules, atoms or bonds of the batch from 0, after the task's level; for pairs
     its columns are (molecule, atom, atom). `values` is in the unit of the label; NaN where that one
@@ -123,15 +123,29 @@ class MolBatch:
         def moved(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
             return {name: array.to(device, non_blocking=True) for name, array in arrays.items()}
 
-        labels = {task: SparseLabels(**moved(x._asdict())) for task, x in self.labels.items()}
         return MolBatch(
-            moved(self.molecule), moved(self.atom), moved(self.bond), labels, self.longest
+            molecule=moved(self.molecule),
+            atom=moved(self.atom),
+            bond=moved(self.bond),
+            labels={
+                task: SparseLabels(**moved(labels._asdict()))
+                for task, labels in self.labels.items()
+            },
+            longest=self.longest,
         )
 
 
 def _owners(counts: Tensor, total: int) -> Tensor:
+    """The number of the owner of each item, from how many each has (`total` in all)."""
     owners = torch.arange(len(counts), device=counts.device)
     return torch.repeat_interleave(owners, counts, output_size=total)
+
+
+def _numbered(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Owner of each item, and its number with that owner (0, 1, ...), from how many each has."""
+    owner = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+    start = torch.cumsum(counts, 0) - counts
+    return owner, torch.arange(len(owner), device=counts.device) - start[owner]
 
 
 def every_index(batch: MolBatch, level: str) -> Int[Tensor, " k *pair"]:
@@ -146,21 +160,18 @@ def every_index(batch: MolBatch, level: str) -> Int[Tensor, " k *pair"]:
     }
     if level in counts:
         return torch.arange(counts[level], device=batch.device)
-    first = batch.position()
-    n_partner = batch.n_atoms[batch.mol_of_atom()] - 1 - first
-    atom = torch.arange(len(first), device=batch.device).repeat_interleave(n_partner)
-    start = torch.cumsum(n_partner, 0) - n_partner
-    nth = torch.arange(len(atom), device=batch.device) - start[atom]
-    return torch.stack([batch.mol_of_atom()[atom], first[atom], first[atom] + 1 + nth], 1)
+    position = batch.position()
+    mol = batch.mol_of_atom()
+    atom, number = _numbered(batch.n_atoms[mol] - 1 - position)  # partners after an atom
+    first = position[atom]
+    return torch.stack([mol[atom], first, first + 1 + number], 1)
 
 
 def square_index(batch: MolBatch) -> Int[Tensor, "k 3"]:
     """An index of all ordered pairs of atoms of a batch, an atom with itself included."""
-    n_partner = batch.n_atoms[batch.mol_of_atom()]
-    atom = torch.arange(len(n_partner), device=batch.device).repeat_interleave(n_partner)
-    start = torch.cumsum(n_partner, 0) - n_partner
-    second = torch.arange(len(atom), device=batch.device) - start[atom]
-    return torch.stack([batch.mol_of_atom()[atom], batch.position()[atom], second], 1)
+    mol = batch.mol_of_atom()
+    atom, second = _numbered(batch.n_atoms[mol])
+    return torch.stack([mol[atom], batch.position()[atom], second], 1)
 
 
 def owner_of(batch: MolBatch, level: str, index: Int[Tensor, " k *pair"]) -> Int[Tensor, " k"]:
@@ -195,12 +206,23 @@ def pad_atoms(values: Tensor, batch: MolBatch, length: int) -> Tensor:
     return padded
 
 
+def real_pairs(real: Bool[Tensor, "mol n"]) -> Bool[Tensor, "mol n n"]:
+    """True where both atoms of a padded view are real."""
+    return real[:, :, None] & real[:, None, :]
+
+
+def distances(coords: Float[Tensor, "mol n xyz"]) -> Float[Tensor, "mol n n"]:
+    """Distances between all atoms of a padded view; the gradient at zero distance is zero."""
+    return torch.linalg.vector_norm(coords[:, None] - coords[:, :, None], dim=-1)
+
+
 def pad(batch: MolBatch, length: int | None = None) -> Padded:
     """The padded view of a batch, `length` atoms long (default: its longest molecule)."""
     n = batch.longest if length is None else length
     if n < batch.longest:
         raise InputError(
-            f"cannot pad a molecule of {batch.longest} atoms to {n}: choose a length of at least that"
+            f"cannot pad a molecule of {batch.longest} atoms to {n}: choose a length of at least "
+            "that"
         )
     kind, stereo, conjugated = batch.bond_feats.to(torch.int64).unbind(-1)
     code = 1 + N_BOND_STEREO * N_CONJUGATION * kind + N_CONJUGATION * stereo + conjugated

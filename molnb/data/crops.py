@@ -36,7 +36,7 @@ def crop(
     Degrees and shortest paths are those of the piece, since they are taken from the bonds that are
     kept; features that RDKit counted (hydrogens, ring membership) are those of the whole molecule.
     Labels of atoms, bonds and pairs go with what they belong to; labels of a cropped molecule are
-    left out, for it is no longer that molecule. `levels` tells the level of each task that the
+    left out, for it is no longer that molecule. `levels` gives the level of each task that the
     batch has labels of.
     """
     if max_atoms is None or batch.longest <= max_atoms:
@@ -69,15 +69,15 @@ def select(batch: MolBatch, mols: Tensor) -> MolBatch:
     chosen[mols] = True
     n_atoms = batch.n_atoms[mols]
     return MolBatch(
-        molecule=_kept(batch.molecule, chosen),
-        atom=_kept(batch.atom, chosen[batch.mol_of_atom()]),
-        bond=_kept(batch.bond, chosen[batch.mol_of_bond()]),
+        molecule=_selected(batch.molecule, chosen),
+        atom=_selected(batch.atom, chosen[batch.mol_of_atom()]),
+        bond=_selected(batch.bond, chosen[batch.mol_of_bond()]),
         labels={},
         longest=int(n_atoms.max()) if len(mols) else 0,
     )
 
 
-def _kept(arrays: Mapping[str, Tensor], keep: Bool[Tensor, " row"]) -> dict[str, Tensor]:
+def _selected(arrays: Mapping[str, Tensor], keep: Bool[Tensor, " row"]) -> dict[str, Tensor]:
     return {name: array[keep] for name, array in arrays.items()}
 
 
@@ -112,8 +112,8 @@ def cut(
     return replace(
         batch,
         molecule={**batch.molecule, "n_atoms": n_atoms, "n_bonds": n_bonds},
-        atom=_kept(batch.atom, keep),
-        bond=_kept({**batch.bond, "bonds": bonds}, keep_bond),
+        atom=_selected(batch.atom, keep),
+        bond=_selected({**batch.bond, "bonds": bonds}, keep_bond),
         labels={
             task: _cut_labels(labels, (levels or {})[task], batch.first_atom(), pieces)
             for task, labels in batch.labels.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,8 +30,8 @@ def ragged(start: np.ndarray, count: np.ndarray) -> np.ndarray:
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(start - (ends - count), count)
 
 
-class _Stretch(NamedTuple):
-    """Rows of one dataset's flat array, and where a batch has them."""
+class _Transfer(NamedTuple):
+    """Rows of one dataset's flat arrays, and the rows of a batch that they become."""
 
     dataset: int
     source: np.ndarray
@@ -39,10 +39,26 @@ class _Stretch(NamedTuple):
 
 
 class _Sizes(NamedTuple):
-    """Atoms and bonds of each molecule of a batch."""
+    """Atoms and bonds of each molecule, of a dataset or of a batch."""
 
     n_atoms: np.ndarray
     n_bonds: np.ndarray
+
+
+class _StoredLabels(NamedTuple):
+    """What one dataset knows of a task about the molecules of a batch."""
+
+    mols: np.ndarray  # the labelled molecules, by their position in the batch
+    rows: np.ndarray  # and in the dataset
+    values: np.ndarray  # float32 [item, label], the items of one molecule after another
+    count: np.ndarray  # items of each of these molecules
+
+
+class _PlacedLabels(NamedTuple):
+    """Labels of one dataset as `SparseLabels` has them, still numpy arrays."""
+
+    index: np.ndarray
+    values: np.ndarray
 
 
 class Corpus:
@@ -66,19 +82,25 @@ class Corpus:
         self.hydrogens = hydrogens
         self.starts = np.cumsum([0] + [shards.n for shards in self.datasets])
         self.n = int(self.starts[-1])
-        self.n_atoms = np.concatenate([self._sizes(shards).n_atoms for shards in self.datasets])
-        self.n_bonds = np.concatenate([self._sizes(shards).n_bonds for shards in self.datasets])
+        sizes = [self._sizes(shards) for shards in self.datasets]
+        self.n_atoms = np.concatenate([of_dataset.n_atoms for of_dataset in sizes])
+        self.n_bonds = np.concatenate([of_dataset.n_bonds for of_dataset in sizes])
         self.tasks: dict[str, DatasetTask] = join_tasks(self.datasets)
         self.arrays = {level: [*names] for level, names in _ARRAYS.items()}
         for name in arrays:
             self.arrays[self._level_of(name)].append(name)
 
     def _sizes(self, shards: Shards) -> _Sizes:
+        """Atoms and bonds of each molecule of a dataset, as far as the model sees them."""
         if self.hydrogens:
-            offsets = shards.array("atom_offset"), shards.array("bond_offset")
-            return _Sizes(*map(np.diff, offsets))
-        n_heavy = np.asarray(shards.array("n_heavy"), np.int64)
-        return _Sizes(n_heavy, np.asarray(shards.array("n_heavy_bond"), np.int64))
+            return _Sizes(
+                n_atoms=np.diff(shards.array("atom_offset")),
+                n_bonds=np.diff(shards.array("bond_offset")),
+            )
+        return _Sizes(
+            n_atoms=np.asarray(shards.array("n_heavy"), np.int64),
+            n_bonds=np.asarray(shards.array("n_heavy_bond"), np.int64),
+        )
 
     def _level_of(self, name: str) -> str:
         """The level of a further array, which all datasets must have alike."""
@@ -122,10 +144,11 @@ class Corpus:
 
     def shared_with(self, others: Sequence[Shards]) -> np.ndarray:
         """Ascending ids of the molecules that another dataset also has, by either loose key."""
-        keys_of_others = {
-            key: pa.chunked_array([c for shards in others for c in shards.table([key])[key].chunks])
-            for key in LOOSE_KEYS
-        }
+        keys_of_others = {}
+        for key in LOOSE_KEYS:
+            columns = [shards.table([key])[key] for shards in others]
+            chunks = [chunk for column in columns for chunk in column.chunks]
+            keys_of_others[key] = pa.chunked_array(chunks)
         ids = [np.zeros(0, np.int64)]
         for start, shards in zip(self.starts, self.datasets, strict=False):
             table = shards.table(list(LOOSE_KEYS))
@@ -137,159 +160,170 @@ class Corpus:
         return np.concatenate(ids)
 
     def batch(self, ids: np.ndarray, tasks: Sequence[str] = ()) -> MolBatch:
-        """The molecules `ids` as one flat batch, in that order, with the known labels of
-        `tasks`.
-        """
+        """The molecules `ids`, in that order, as a flat batch with the known labels of `tasks`."""
         ids = np.asarray(ids, np.int64)
         n_atoms = self.n_atoms[ids]
         n_bonds = self.n_bonds[ids]
-        counts = {"molecule": np.ones(len(ids), np.int64), "atom": n_atoms, "bond": n_bonds}
-        arrays = {level: self._read(level, ids, count) for level, count in counts.items()}
-        sizes = {"ids": ids, "n_atoms": n_atoms, "n_bonds": n_bonds}
-        arrays["molecule"] |= {name: torch.from_numpy(values) for name, values in sizes.items()}
-        arrays["bond"]["bonds"] = arrays["bond"]["bonds"].to(torch.int64)
-        longest = int(n_atoms.max(initial=0))
-        return MolBatch(**arrays, labels=self.labels(ids, tasks), longest=longest)
+        molecule = self._read("molecule", ids, np.ones(len(ids), np.int64))
+        molecule["ids"] = torch.from_numpy(ids)
+        molecule["n_atoms"] = torch.from_numpy(n_atoms)
+        molecule["n_bonds"] = torch.from_numpy(n_bonds)
+        bond = self._read("bond", ids, n_bonds)
+        bond["bonds"] = bond["bonds"].to(torch.int64)
+        return MolBatch(
+            molecule=molecule,
+            atom=self._read("atom", ids, n_atoms),
+            bond=bond,
+            labels=self.labels(ids, tasks),
+            longest=int(n_atoms.max(initial=0)),
+        )
 
     def _read(self, level: str, ids: np.ndarray, count: np.ndarray) -> dict[str, torch.Tensor]:
         """All arrays of a level for these molecules, across datasets, in the order of `ids`."""
-        plan = self._plan(level, ids, count)
+        transfers = self._transfers(level, ids, count)
         return {
-            name: torch.from_numpy(self._gather(name, plan, int(count.sum())))
+            name: torch.from_numpy(self._gather(name, transfers, int(count.sum())))
             for name in self.arrays[level]
         }
 
-    def _plan(self, level: str, ids: np.ndarray, count: np.ndarray) -> list[_Stretch]:
-        owner = np.searchsorted(self.starts, ids, side="right") - 1
-        target_start = np.cumsum(count) - count
-        plan = []
-        for dataset in np.unique(owner):
-            chosen = owner == dataset
+    def _transfers(self, level: str, ids: np.ndarray, count: np.ndarray) -> list[_Transfer]:
+        """Which rows of each dataset's arrays a batch takes; `count` is how many a molecule has.
+
+        Without hydrogens a molecule takes its first rows only: heavy atoms, and the bonds between
+        them, stand first on disk.
+        """
+        dataset_of_id = np.searchsorted(self.starts, ids, side="right") - 1
+        target_start = np.cumsum(count) - count  # of each molecule, in the batch
+        transfers = []
+        for dataset in np.unique(dataset_of_id):
+            chosen = dataset_of_id == dataset
             rows = ids[chosen] - self.starts[dataset]
             if level == "molecule":
                 start = rows
             else:
                 start = self.datasets[dataset].array(f"{level}_offset")[rows]
             source = ragged(start, count[chosen])
-            plan.append(_Stretch(dataset, source, ragged(target_start[chosen], count[chosen])))
-        return plan
+            target = ragged(target_start[chosen], count[chosen])
+            transfers.append(_Transfer(dataset, source, target))
+        return transfers
 
-    def _gather(self, name: str, plan: list[_Stretch], total: int) -> np.ndarray:
-        if len(plan) == 1:  # one dataset: its rows are in order, no second copy
-            return np.asarray(self.datasets[plan[0].dataset].array(name)[plan[0].source])
+    def _gather(self, name: str, transfers: list[_Transfer], n_row: int) -> np.ndarray:
+        """One array of a batch, of `n_row` rows."""
+        if len(transfers) == 1:  # one dataset: its rows are in order, no second copy
+            dataset, source, _ = transfers[0]
+            return np.asarray(self.datasets[dataset].array(name)[source])
         sample = self.datasets[0].array(name)
-        values = np.empty((total, *sample.shape[1:]), sample.dtype)
-        for dataset, source, target in plan:
+        values = np.empty((n_row, *sample.shape[1:]), sample.dtype)
+        for dataset, source, target in transfers:
             values[target] = self.datasets[dataset].array(name)[source]
         return values
 
     def labels(self, ids: np.ndarray, tasks: Sequence[str]) -> dict[str, SparseLabels]:
-        """The known labels of these molecules, by the key of their task; none without any."""
+        """The known labels of these molecules, by the key of their task.
+
+        A task of which nothing is known about any of them has no entry.
+        """
         ids = np.asarray(ids, np.int64)
         sizes = _Sizes(self.n_atoms[ids], self.n_bonds[ids])
-        keys = find_tasks(self.tasks, tasks)
-        labels = {key: self._labels_of(self.tasks[key], ids, sizes) for key in keys}
-        return {key: known for key, known in labels.items() if known is not None}
+        labels = {}
+        for key in find_tasks(self.tasks, tasks):
+            of_task = self._labels_of(self.tasks[key], ids, sizes)
+            if of_task is not None:
+                labels[key] = of_task
+        return labels
 
     def _labels_of(self, task: DatasetTask, ids: np.ndarray, sizes: _Sizes) -> SparseLabels | None:
-        pieces = []
+        """Labels of one task, from each dataset that has it; None where nothing is known."""
+        indices = []
+        values = []
         for dataset, name in task.members:
-            shards = self.datasets[dataset]
-            start, end = self.starts[dataset : dataset + 2]
-            mols = np.flatnonzero((ids >= start) & (ids < end))
-            rows = ids[mols] - start
-            labelled = np.asarray(shards.array(f"{name}.index"))
-            rank = np.searchsorted(labelled, rows)
-            known = rank < len(labelled)
-            known[known] = labelled[rank[known]] == rows[known]
-            if known.any():
-                entries = _Entries(mols[known], rank[known], rows[known])
-                pieces.append(_PLACE[task.level](self, shards, task, name, entries, sizes))
-        if not pieces:
+            stored = self._stored_labels(dataset, name, ids)
+            if len(stored.mols):
+                placed = self._place(task, self.datasets[dataset], stored, sizes)
+                indices.append(placed.index)
+                values.append(placed.values)
+        if not indices:
             return None
-        index, values = (np.concatenate(parts) for parts in zip(*pieces))
-        return SparseLabels(torch.from_numpy(index), torch.from_numpy(values))
+        return SparseLabels(
+            index=torch.from_numpy(np.concatenate(indices)),
+            values=torch.from_numpy(np.concatenate(values)),
+        )
+
+    def _stored_labels(self, dataset: int, name: str, ids: np.ndarray) -> _StoredLabels:
+        """What a dataset's task `name` holds about the molecules `ids`, as it lies on disk."""
+        shards = self.datasets[dataset]
+        start, end = self.starts[dataset : dataset + 2]
+        mols = np.flatnonzero((ids >= start) & (ids < end))
+        rows = ids[mols] - start
+        # The task keeps the rows of its labelled molecules, ascending: where each of ours would
+        # stand, and whether it does.
+        labelled_rows = np.asarray(shards.array(f"{name}.index"))
+        rank = np.searchsorted(labelled_rows, rows)
+        is_labelled = rank < len(labelled_rows)
+        is_labelled[is_labelled] = labelled_rows[rank[is_labelled]] == rows[is_labelled]
+        rank = rank[is_labelled]
+        offset = shards.array(f"{name}.offset")
+        count = offset[rank + 1] - offset[rank]
+        values = shards.array(f"{name}.values")[ragged(offset[rank], count)]
+        return _StoredLabels(
+            mols=mols[is_labelled],
+            rows=rows[is_labelled],
+            values=np.asarray(values, np.float32),
+            count=count,
+        )
+
+    def _place(
+        self, task: DatasetTask, shards: Shards, stored: _StoredLabels, sizes: _Sizes
+    ) -> _PlacedLabels:
+        """Stored labels with the place in the batch of what each belongs to."""
+        mols = stored.mols
+        if task.level == "molecule":
+            return _PlacedLabels(mols, stored.values)
+        if task.level == "pair":
+            n_heavy = np.asarray(shards.array("n_heavy"), np.int64)[stored.rows]
+            return _PlacedLabels(_pair_index(mols, n_heavy), stored.values)
+        if task.level == "bond":
+            # Bonds between heavy atoms come first on disk: without hydrogens these are read.
+            values = stored.values[_prefix(stored.count, sizes.n_bonds[mols])]
+            return _PlacedLabels(_items_of(mols, sizes.n_bonds), values)
+        values = stored.values
+        if not self.hydrogens:
+            values = _without_hydrogens(shards, task, stored)
+        return _PlacedLabels(_items_of(mols, sizes.n_atoms), values)
 
 
-class _Entries(NamedTuple):
-    """Labelled molecules of a batch: their place in it, in the task's arrays, and in the
-    dataset.
+def _items_of(mols: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Positions in a batch of all atoms (or bonds) of some of its molecules.
+
+    `sizes` says how many each molecule of the batch has.
     """
-
-    mols: np.ndarray
-    rank: np.ndarray
-    rows: np.ndarray
-
-
-def _stored(shards: Shards, name: str, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values of a task for some labelled molecules, one after another, and how many each has."""
-    offset = shards.array(f"{name}.offset")
-    count = offset[rank + 1] - offset[rank]
-    values = shards.array(f"{name}.values")[ragged(offset[rank], count)]
-    return np.asarray(values, np.float32), count
-
-
-def _place_molecules(corpus, shards, task, name, entries, sizes):
-    values, _ = _stored(shards, name, entries.rank)
-    return entries.mols, values
-
-
-def _place_bonds(corpus, shards, task, name, entries, sizes):
-    values, count = _stored(shards, name, entries.rank)
-    n_bonds = sizes.n_bonds[entries.mols]
-    start = (np.cumsum(sizes.n_bonds) - sizes.n_bonds)[entries.mols]
-    # bonds between heavy atoms come first on disk, so a view without hydrogens reads a prefix
-    return ragged(start, n_bonds), values[_prefix(count, n_bonds)]
-
-
-def _place_pairs(corpus, shards, task, name, entries, sizes):
-    values, _ = _stored(shards, name, entries.rank)
-    n_heavy = np.asarray(shards.array("n_heavy"), np.int64)[entries.rows]
-    return _pair_index(entries.mols, n_heavy), values
-
-
-def _place_atoms(corpus, shards, task, name, entries, sizes):
-    values, count = _stored(shards, name, entries.rank)
-    start = (np.cumsum(sizes.n_atoms) - sizes.n_atoms)[entries.mols]
-    index = ragged(start, sizes.n_atoms[entries.mols])
-    if not corpus.hydrogens:
-        values = _without_hydrogens(shards, task, entries.rows, count, values)
-    return index, values
-
-
-# Labels of one dataset, put where the batch has the molecule, atom, bond or pair they belong to.
-_PLACE: dict[str, Callable] = {
-    "molecule": _place_molecules,
-    "atom": _place_atoms,
-    "bond": _place_bonds,
-    "pair": _place_pairs,
-}
+    start = np.cumsum(sizes) - sizes
+    return ragged(start[mols], sizes[mols])
 
 
 def _prefix(count: np.ndarray, n_first: np.ndarray) -> np.ndarray:
-    """Indices of the first `n_first` of each molecule's `count` entries."""
+    """Positions of the first `n_first` of each molecule's `count` items, which lie in a row."""
     return ragged(np.cumsum(count) - count, n_first)
 
 
 def _pair_index(mols: np.ndarray, n_heavy: np.ndarray) -> np.ndarray:
     """(molecule, i, j) of the upper triangle, i < j, row by row, of each molecule."""
-    first = ragged(np.zeros_like(n_heavy), n_heavy)
-    n_partner = np.repeat(n_heavy, n_heavy) - 1 - first
+    first = ragged(np.zeros_like(n_heavy), n_heavy)  # 0, 1, ... of each molecule
+    n_partner = np.repeat(n_heavy, n_heavy) - 1 - first  # atoms after it
     second = ragged(first + 1, n_partner)
     mol = np.repeat(np.repeat(mols, n_heavy), n_partner)
     return np.stack([mol, np.repeat(first, n_partner), second], 1)
 
 
-def _without_hydrogens(
-    shards: Shards, task: DatasetTask, rows: np.ndarray, count: np.ndarray, values: np.ndarray
-) -> np.ndarray:
+def _without_hydrogens(shards: Shards, task: DatasetTask, stored: _StoredLabels) -> np.ndarray:
     """Labels of the heavy atoms: those of hydrogens added to them where the task says so."""
-    n_heavy = np.asarray(shards.array("n_heavy"), np.int64)[rows]
+    n_heavy = np.asarray(shards.array("n_heavy"), np.int64)[stored.rows]
     if task.fold != "sum":
-        return values[_prefix(count, n_heavy)]
-    atoms = ragged(shards.array("atom_offset")[rows], count)
+        return stored.values[_prefix(stored.count, n_heavy)]
+    atoms = ragged(shards.array("atom_offset")[stored.rows], stored.count)
     parent = np.asarray(shards.array("parent")[atoms], np.int64)  # within the molecule
     first_heavy = np.cumsum(n_heavy) - n_heavy
-    summed = np.zeros((int(n_heavy.sum()), values.shape[1]), np.float64)
-    np.add.at(summed, parent + np.repeat(first_heavy, count), values)
+    summed = np.zeros((int(n_heavy.sum()), stored.values.shape[1]), np.float64)
+    # Every atom, heavy ones too, adds to the heavy atom that it belongs to.
+    np.add.at(summed, parent + np.repeat(first_heavy, stored.count), stored.values)
     return summed.astype(np.float32)

@@ -1,6 +1,4 @@
-"""Where an atom sits in the molecular graph: encodings computed from bonds alone, on whatever
-device they are on.
-"""
+"""Where an atom sits in the molecular graph: encodings computed from bonds alone, on any device."""
 
 from __future__ import annotations
 
@@ -13,8 +11,7 @@ UNREACHABLE = -1  # no path: another fragment, or padding
 
 
 def shortest_paths(adjacent: Bool[Tensor, "mol n n"]) -> Int[Tensor, "mol n n"]:
-    """Bonds on the shortest path between any two atoms (int16); UNREACHABLE (-1) where there is no
-    path.
+    """Bonds on the shortest path between any two atoms (int16); UNREACHABLE (-1) without a path.
 
     Breadth-first search from all atoms at once: one small matrix product for each shell of
     neighbours, as many as the longest of the shortest paths. Padding atoms have no bonds, so they

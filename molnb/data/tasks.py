@@ -14,7 +14,7 @@ from ..errors import InputError, did_you_mean
 from ..shards import Shards
 
 
-class Label(NamedTuple):
+class LabelColumn(NamedTuple):
     """One column of labels: two columns are the same label only if all five agree."""
 
     name: str
@@ -43,7 +43,7 @@ class DatasetTask(NamedTuple):
     kind: str
     loss: str
     fold: str | None
-    labels: tuple[Label, ...]
+    labels: tuple[LabelColumn, ...]
     members: tuple[Member, ...]
 
     def means_the_same_as(self, other: DatasetTask) -> bool:
@@ -54,27 +54,32 @@ class DatasetTask(NamedTuple):
 
 def dataset_names(datasets: Sequence[Shards]) -> list[str]:
     """One name a dataset, no two alike: the recipe's, else the folder's, else one with a number."""
-    names = [shards.name for shards in datasets]  # of recipes: letters, digits, underscores
-    if len(set(names)) < len(names):
-        folders = [shards.path.name.replace(".", "_") for shards in datasets]  # a key holds no dot
-        names = [folder if names.count(name) > 1 else name for name, folder in zip(names, folders)]
-    return [
-        name if names.count(name) == 1 else f"{name}:{names[:number].count(name) + 1}"
-        for number, name in enumerate(names)
-    ]
+    recipes = [shards.name for shards in datasets]  # letters, digits, underscores
+    names = []
+    for shards in datasets:
+        is_unique = recipes.count(shards.name) == 1
+        folder = shards.path.name.replace(".", "_")  # the key of a task must hold no dot
+        names.append(shards.name if is_unique else folder)
+    numbered = []
+    for position, name in enumerate(names):
+        number = names[:position].count(name) + 1
+        numbered.append(name if names.count(name) == 1 else f"{name}:{number}")
+    return numbered
 
 
-def _declared(number: int, name: str, stored: dict) -> DatasetTask:
-    labels = tuple(
-        Label(*(str(label.get(field, "")) for field in Label._fields)) for label in stored["labels"]
-    )
+def _declared_task(number: int, name: str, stored: dict) -> DatasetTask:
+    """A task as the manifest of dataset `number` declares it."""
+    labels = []
+    for label in stored["labels"]:
+        declared = {field: str(label.get(field, "")) for field in LabelColumn._fields}
+        labels.append(LabelColumn(**declared))
     return DatasetTask(
         key=name,
         level=stored["level"],
         kind=stored["kind"],
         loss=stored["loss"],
         fold=stored.get("fold"),
-        labels=labels,
+        labels=tuple(labels),
         members=(Member(number, name),),
     )
 
@@ -88,13 +93,14 @@ def join_tasks(datasets: Sequence[Shards]) -> dict[str, DatasetTask]:
     by_name: dict[str, list[DatasetTask]] = {}
     for number, shards in enumerate(datasets):
         for name, stored in shards.tasks.items():
-            _join(by_name.setdefault(name, []), _declared(number, name, stored))
+            _join(by_name.setdefault(name, []), _declared_task(number, name, stored))
     tasks: dict[str, DatasetTask] = {}
     names = dataset_names(datasets)
     for name, distinct in by_name.items():
         for task in distinct:
-            apart = f"{names[task.members[0].dataset]}/{name}"
-            key = name if len(distinct) == 1 else apart
+            key = name
+            if len(distinct) > 1:
+                key = f"{names[task.members[0].dataset]}/{name}"
             tasks[key] = task._replace(key=key)
     return tasks
 
@@ -118,8 +124,8 @@ def find_tasks(tasks: dict[str, DatasetTask], names: Iterable[str]) -> list[str]
         matching = [key for key, task in tasks.items() if name in (key, task.members[0].name)]
         if not matching:
             raise InputError(
-                f"no dataset of this run has the task {name!r}{did_you_mean(name, tasks)}: they have "
-                f"{', '.join(tasks) or 'none'}"
+                f"no dataset of this run has the task {name!r}{did_you_mean(name, tasks)}: they "
+                f"have {', '.join(tasks) or 'none'}"
             )
         keys += [key for key in matching if key not in keys]
     return keys

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.batch import MolBatch, pad_atoms
+from ..data.batch import MolBatch, distances, pad_atoms, real_pairs
 from ..shapes import Float, Int
 
 
@@ -63,15 +63,9 @@ def coord_scores(coords: Float[Tensor, "atom xyz"], batch: MolBatch) -> dict[str
     predicted = pad_atoms(coords, batch, n)  # mol n xyz
     truth = pad_atoms(centred(batch), batch, n)
     n_atoms = real.sum(1)
-    real_pair = real[:, :, None] & real[:, None, :]
     displacement = ((predicted - truth).abs().sum(-1) * real).sum(1) / n_atoms
-    error = (distances(predicted) - distances(truth)).abs() * real_pair
+    error = (distances(predicted) - distances(truth)).abs() * real_pairs(real)
     return {
         "coord_l1_angstrom": displacement.sum(),
         "distance_l1_angstrom": (error.sum((1, 2)) / n_atoms**2).sum(),
     }
-
-
-def distances(coords: Float[Tensor, "mol n xyz"]) -> Float[Tensor, "mol n n"]:
-    """Distances between all atoms; the gradient at zero distance is zero."""
-    return torch.linalg.vector_norm(coords[:, None] - coords[:, :, None], dim=-1)

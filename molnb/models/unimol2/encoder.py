@@ -46,7 +46,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...data.batch import LEVELS, MolBatch
+from ...data.batch import LEVELS, MolBatch, distances
 from ...data.masked import MaskedBatch
 from ...shapes import Bool, Float, Int
 from ..heads import N_TOKEN, TokenHead
@@ -237,9 +237,9 @@ class TwoTrack(Encoder):
         node.
         """
         layout = layout or self.make_layout(inputs)
-        displacement = inputs.coords[:, None] - inputs.coords[:, :, None]
-        distance = torch.linalg.vector_norm(displacement, dim=-1)
-        stretched = self.kernel.stretch(distance, inputs.pair_left, inputs.pair_right)
+        stretched = self.kernel.stretch(
+            distances(inputs.coords), inputs.pair_left, inputs.pair_right
+        )
         hops, bond_kind, stretched = (
             layout.take_pairs(_after_virtual(values, 2))
             for values in (inputs.hops, inputs.bond_kind, stretched)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...data.batch import Padded, pad, pad_atoms
+from ...data.batch import Padded, pad, pad_atoms, real_pairs
 from ...data.masked import MaskedBatch
 from ...shapes import Bool, Float, Int
 from ..heads import N_TOKEN
@@ -88,14 +88,14 @@ def encode(
         hops = torch.where(shown[..., None], hops, HIDDEN_HOP_ROW)
     # two codes a pair, one for each atom, in halves of a table of their own
     of_atom = tokens if conventions.pair_types == "elements" else feats[..., 0]
-    real_pair = real_pairs(real)
+    is_real_pair = real_pairs(real)
     return EncoderInputs(
         real=real,
         tokens=tokens * real,
         feats=feats * real[..., None],
         degree=degree * real,
-        bond_kind=bond_kind * real_pair,
-        hops=hops * real_pair,
+        bond_kind=bond_kind * is_real_pair,
+        hops=hops * is_real_pair,
         pair_left=(of_atom + 1) * real,
         pair_right=(of_atom + 1 + N_TOKEN) * real,
         coords=view.coords,
@@ -126,8 +126,3 @@ def mark_shapes(inputs: EncoderInputs) -> None:
     for array in inputs:
         torch._dynamo.maybe_mark_dynamic(array, 0)
         torch._dynamo.mark_static(array, list(range(1, array.ndim)))
-
-
-def real_pairs(real: Bool[Tensor, "mol n"]) -> Bool[Tensor, "mol n n"]:
-    """True where both atoms are real."""
-    return real[:, :, None] & real[:, None, :]

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...data.batch import distances, real_pairs
 from ...errors import InputError
 from ...shapes import Float
 from ..model import Model
 from .config import REFERENCE, TwoTrackConfig
 from .encoder import make_two_track
-from .inputs import EncoderInputs, real_pairs
+from .inputs import EncoderInputs
 
 _LAYER = {
     "self_attn.linear_q": "attention.query",
@@ -211,7 +212,7 @@ def reference_outputs(model: ReferenceModel, batch: ReferenceBatch) -> dict[str,
         "x": encoding.atoms,
         "pair": encoding.pairs,
         "coord": coords,
-        "dist": _distances(coords),
+        "dist": distances(coords),
         "logits": model.heads["tokens"].logits(atoms),
     }
     for logits in model.class_logits(encoding.molecule).values():
@@ -227,7 +228,7 @@ def reference_losses(model: ReferenceModel, batch: ReferenceBatch) -> dict[str, 
     n = real.sum(1)
     elements = batch.target_token[batch.target_token > 0].long()
     moved = (outputs["coord"] - target).abs().sum(-1) * real
-    stretched = (outputs["dist"] - _distances(target)).abs() * real_pairs(real)
+    stretched = (outputs["dist"] - distances(target)).abs() * real_pairs(real)
     losses = {
         "masked_token_loss": F.cross_entropy(outputs["logits"].float(), elements),
         "masked_coord_loss": (moved.sum(1) / n).mean(),
@@ -266,7 +267,3 @@ def reference_names(model: Model) -> dict[str, str]:
         for leaf in ("weight", "bias")
         if f"{own_name}.{leaf}" in own_names
     }
-
-
-def _distances(coords: Float[Tensor, "mol n xyz"]) -> Float[Tensor, "mol n n"]:
-    return torch.linalg.vector_norm(coords[:, None] - coords[:, :, None], dim=-1)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...data.batch import real_pairs
 from ...shapes import Bool, Float, Int
 
 
@@ -118,10 +119,6 @@ def _key_mask(real: Bool[Tensor, "mol n_node"]) -> Float[Tensor, "mol 1 1 n_node
     return zeros.masked_fill(~real, float("-inf"))[:, None, None]
 
 
-def _real_pairs(real: Bool[Tensor, "mol n_node"]) -> Bool[Tensor, " cell"]:
-    return (real[:, :, None] & real[:, None, :]).flatten()
-
-
 def padded_layout(real: Bool[Tensor, "mol n_node"], padded_norm: bool) -> Layout:
     """Layout of the whole batch as one group at its padded length.
 
@@ -139,7 +136,7 @@ def padded_layout(real: Bool[Tensor, "mol n_node"], padded_norm: bool) -> Layout
         first_pair=numbers * n_node * n_node,
         stride=torch.full_like(numbers, n_node),
         key_mask=_key_mask(real),
-        real_pairs=_real_pairs(real),
+        real_pairs=real_pairs(real).flatten(),
         node_cells=None,
         pair_cells=None,
         length=length,
@@ -180,8 +177,8 @@ def packed_layout(real: Bool[Tensor, "mol n_node"], padded_norm: bool, slack: in
         # and cell (molecule, i, j) is row (molecule * longest + i) * longest + j
         pair_cells.append((nodes.view(n_mol, n_node, 1) * longest + positions).flatten())
     cells_of_pairs = torch.cat(pair_cells)
-    real_pairs = _real_pairs(real)[cells_of_pairs]
-    no_padding = slack == 0 or bool(real_pairs.all())
+    is_real = real_pairs(real).flatten()[cells_of_pairs]
+    no_padding = slack == 0 or bool(is_real.all())
     if padded_norm:
         length = torch.full((len(order),), float(longest))
     else:
@@ -192,7 +189,7 @@ def packed_layout(real: Bool[Tensor, "mol n_node"], padded_norm: bool, slack: in
         first_pair=first_pair,
         stride=stride,
         key_mask=_key_mask(real),
-        real_pairs=None if no_padding else real_pairs,
+        real_pairs=None if no_padding else is_real,
         node_cells=torch.cat(node_cells),
         pair_cells=cells_of_pairs,
         length=length,
