@@ -59,7 +59,7 @@ def _encoder_key(source: Run | RunConfig) -> Hashable:
 
 def _random_model(config: RunConfig) -> Model:
     """An untrained model none of whose weights start at zero."""
-    return make_model(replace(config, model=config.model.starting_nowhere_at_zero()))
+    return make_model(replace(config, model=config.model.fully_random()))
 
 
 def fold_config(config: RunConfig, benchmark: BenchmarkTask, fold: Fold, number: int) -> RunConfig:

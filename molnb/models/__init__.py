@@ -1,3 +1,1 @@
-"""From a batch to an encoding: families of encoders, the interface they share, and heads beside
-them.
-"""
+"""From a batch to an encoding: families of encoders behind one interface, and heads beside them."""

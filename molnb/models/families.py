@@ -20,12 +20,10 @@ from .unimol2.encoder import make_two_track
 
 
 class Built(NamedTuple):
-    """A new encoder, and the heads for masked atoms (`tokens`) and moved ones (`movement`) if
-    any.
-    """
+    """A new encoder, and its heads for masked atoms (`tokens`) and moved ones (`movement`)."""
 
     encoder: Encoder
-    masking_heads: dict[str, nn.Module]
+    masking_heads: dict[str, nn.Module]  # none where a family cannot learn by masking
 
 
 class Family(NamedTuple):

@@ -1,4 +1,4 @@
-"""Heads: one question each, read from an encoding at the rows where an answer is wanted."""
+"""Heads: small networks that read vectors of an encoding; one for labels, one for masked atoms."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class LabelHead(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def index(self, task: str, batch: MolBatch, everywhere: bool) -> Int[Tensor, " k *pair"] | None:
-        """The labelled rows of a task in a batch (None without any), or all there are."""
+        """What of a batch the head should read: what is labelled (None without any), or all."""
         if everywhere:
             return every_index(batch, self.levels[0])
         return batch.labels[task].index if task in batch.labels else None
@@ -56,7 +56,7 @@ class LabelHead(nn.Module):
 
 
 class TokenHead(nn.Module):
-    """Which element hides behind a masked atom: one logit for each of 128 tokens."""
+    """Predicts the element of masked atoms: one logit for each of 128 tokens."""
 
     levels = ("atom",)
 

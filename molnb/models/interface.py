@@ -34,25 +34,27 @@ class EncoderConfig:
         """The configuration as plain data for JSON, with the name of its family."""
         return {"family": self.family, **asdict(self)}
 
-    def starting_nowhere_at_zero(self) -> EncoderConfig:
-        """The configuration whose new encoder has no branch that starts at zero; here itself.
+    def fully_random(self) -> EncoderConfig:
+        """The configuration whose new encoder has random weights everywhere; here itself.
 
-        Such an encoder is a control: one that starts at zero would say the same of every molecule.
+        Such an encoder is a control: where branches start at zero it says the same of every
+        molecule.
         """
         return self
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> EncoderConfig:
         """Undo `to_dict`."""
-        values = {name: value for name, value in stored.items() if name != "family"}
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        values = {}
+        for name, value in stored.items():
+            if name != "family":
+                values[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**values)
 
 
 @runtime_checkable
 class Encoding(Protocol):
-    """An encoder's output. `layers` are the encodings after each block, where they were asked
-    for.
-    """
+    """An encoder's output; `layers` are those after each block, where they were requested."""
 
     layers: Sequence[Encoding]
 
@@ -65,9 +67,7 @@ class Encoding(Protocol):
 
 
 class Counts(NamedTuple):
-    """Parameters: `n` of the blocks, of which scaling laws speak, and the `total` with all
-    tables.
-    """
+    """Parameters: `n` of the blocks, of which scaling laws speak, and `total` with all tables."""
 
     n: int
     total: int
@@ -98,8 +98,8 @@ class Encoder(nn.Module):
         Rates that fall with depth and layers that are frozen go by it. Here: the number in a name
         like `blocks.3.weight`, and 0 without one.
         """
-        part, _, rest = parameter.partition(".")
-        return int(rest.partition(".")[0]) + 1 if part == "blocks" else 0
+        parts = parameter.split(".")
+        return int(parts[1]) + 1 if parts[0] == "blocks" else 0
 
     def count_parameters(self) -> Counts:
         """How many parameters there are; here `n` is what lies in blocks."""
@@ -126,9 +126,7 @@ class Encoder(nn.Module):
         return []
 
     def unseen_in(self, batch: MolBatch) -> list[tuple[str, ...]]:
-        """For each molecule of a batch (on the CPU), the features it has that training never
-        showed.
-        """
+        """For each molecule of a batch (on the CPU), its features that training never showed."""
         return [()] * batch.n_mol
 
     def forget_unseen(self) -> None:

@@ -14,7 +14,7 @@ from .interface import Encoder, Encoding
 
 
 class Prediction(NamedTuple):
-    """What a model says of a batch: the encoding, and the output of each head by its name.
+    """A model's output for a batch: the encoding, and the output of each head by its name.
 
     A task's head gives one row a label row, in units of standard deviations; `tokens` gives logits
     of the hidden atoms, `movement` the denoised coordinates of all atoms (Å).
@@ -42,10 +42,10 @@ class Model(nn.Module):
         return {"molecule"}.union(*(head.levels for head in self.heads.values()))
 
     def forward(self, batch: MolBatch | MaskedBatch, everywhere: bool = False) -> Prediction:
-        """Encode a batch and ask each head.
+        """Encode a batch and apply each head.
 
-        A task is asked where the batch has labels of it, or `everywhere`; a plain batch has nothing
-        withheld.
+        The head of a task reads what the batch has labels of, or all there is (`everywhere`); a
+        plain batch has nothing withheld.
         """
         masked = batch if isinstance(batch, MaskedBatch) else unmasked(batch)
         encoding = self.encoder(masked, self.levels)

@@ -34,7 +34,7 @@ from ..models.unimol2.official import (
     reference_names,
     to_molnb_name,
 )
-from ..models.unimol2.sizes import find_scale, spoken
+from ..models.unimol2.sizes import find_paper_size, readable_size
 from ..paths import home
 from .checkpoints import write_weights
 from .config import RunConfig
@@ -221,7 +221,7 @@ def from_checkpoint(file: str | Path, out: str | Path) -> Converted:
     out = _new(out)
     checkpoint = read_checkpoint(file)
     config = infer_config(checkpoint)
-    scale = find_scale(config)
+    scale = find_paper_size(config)
     name = f"unimol2-{scale or 'official'}"
     settings = RunConfig(name=name, data=("converted",), model=config, steps=1, warmup_steps=0)
     model = make_model(settings)
@@ -310,7 +310,7 @@ def _notes(
     checkpoint: Checkpoint,
 ) -> Iterator[str]:
     n, total = count_parameters(config)
-    model = f"Uni-Mol2 {spoken(scale)}" if scale else "a Uni-Mol2 of no published size"
+    model = f"Uni-Mol2 {readable_size(scale)}" if scale else "a Uni-Mol2 of no published size"
     yield (
         f"{model}: {config.n_layer} layers, atoms {config.d_atom}, {config.n_head} heads, pairs "
         f"{config.d_pair}; N {n:,}, in all {total:,} parameters; conventions of the reference"

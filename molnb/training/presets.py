@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import InputError, did_you_mean
 from ..models.families import count_parameters
 from ..models.unimol2.config import TwoTrackConfig
-from ..models.unimol2.sizes import LAPTOP, PAPER, spoken
+from ..models.unimol2.sizes import LAPTOP, PAPER, readable_size
 from ..objectives.pretraining import Pretrain
 from ..objectives.supervised import Supervised
 from .config import RunConfig, data_names
@@ -166,10 +166,10 @@ PRESETS: dict[str, Preset] = {
     for make in (pretrain_tiny, labels_tiny, finetune_tiny)
 }
 for _size in LAPTOP:
-    _text = laptop.__doc__.format(size=spoken(_size))
+    _text = laptop.__doc__.format(size=readable_size(_size))
     PRESETS[f"laptop_{_size}"] = Preset(partial(laptop, size=_size), _text)
 for _scale in PAPER:
-    _text = paper.__doc__.format(size=spoken(_scale))
+    _text = paper.__doc__.format(size=readable_size(_scale))
     PRESETS[f"pretrain_{_scale}"] = Preset(partial(paper, scale=_scale), _text)
 
 

@@ -22,7 +22,7 @@ from molnb.errors import InputError
 from molnb.inference.predictor import load_run
 from molnb.models.unimol2.config import MOLNB, REFERENCE
 from molnb.models.unimol2.official import ReferenceModel, load_reference
-from molnb.models.unimol2.sizes import PAPER, find_scale
+from molnb.models.unimol2.sizes import PAPER, find_paper_size
 from molnb.objectives.supervised import Supervised
 from molnb.training.checkpoints import write_weights
 from molnb.training.config import RunConfig
@@ -152,7 +152,7 @@ def test_published_sizes_are_recognised_by_their_shapes(size):
     with torch.device("meta"):
         weights = ReferenceModel(replace(PAPER[size], conventions=REFERENCE), {}).state_dict()
     tensors = {names[name]: tensor for name, tensor in weights.items()}
-    assert find_scale(infer_config(Checkpoint(tensors, {}, ()))) == size
+    assert find_paper_size(infer_config(Checkpoint(tensors, {}, ()))) == size
 
 
 # ---------------------------------------------------------------------------------------- refusals

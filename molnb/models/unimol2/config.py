@@ -49,7 +49,8 @@ class TwoTrackConfig(EncoderConfig):
     def __post_init__(self):
         if self.d_atom % self.n_head:
             raise InputError(
-                f"d_atom {self.d_atom} is not a multiple of n_head {self.n_head}: change one of them"
+                f"d_atom {self.d_atom} is not a multiple of n_head {self.n_head}: change one of "
+                "them"
             )
 
     @classmethod
@@ -57,5 +58,5 @@ class TwoTrackConfig(EncoderConfig):
         conventions = Conventions(**stored["conventions"])
         return super().from_dict({**stored, "conventions": conventions})
 
-    def starting_nowhere_at_zero(self) -> TwoTrackConfig:
+    def fully_random(self) -> TwoTrackConfig:
         return replace(self, conventions=replace(self.conventions, init="normal"))

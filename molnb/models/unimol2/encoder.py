@@ -1,5 +1,4 @@
-"""The two-track encoder of Uni-Mol2: atoms attend under a bias from pairs, pairs hear from atoms
-and triangles.
+"""The two-track encoder of Uni-Mol2: atoms attend with a bias from pairs, pairs learn from both.
 
 Source: Uni-Mol2 (arXiv 2406.14969), section 3, and the authors' released code where text and code
 disagree.
@@ -67,10 +66,11 @@ from .inputs import (
 from .layers import Block, DistanceKernel
 from .movement import MovementHead
 from .packing import Layout, packed_layout, padded_layout
-from .vocabulary import SeenRows, names_of, unseen_in
+from .vocabulary import SeenRows, names_of_rows, unseen_in
 
-# What one group more costs on a CPU, in numbers of the pair track (flat from 4,000 to 64,000).
-RUN_COST = 16_000
+# What one more size group costs on a CPU, in numbers of the pair track; speed is the same from
+# 4,000 to 64,000.
+GROUP_COST = 16_000
 MAX_GRAPHS = 64  # compiled lengths go up in eights; dropout on and off are apart
 _WITHOUT_TABLES = ("blocks", "norm", "pair_norm")  # what N counts
 
@@ -141,7 +141,7 @@ class Tracks(NamedTuple):
 class TwoTrack(Encoder):
     """The transformer over atoms and pairs.
 
-    Rows of the embedding tables that no training molecule asked for contribute nothing
+    Rows of the embedding tables that no training molecule has read contribute nothing
     (`vocabulary`), except under the conventions of the reference, which knows no such rule.
     """
 
@@ -189,8 +189,7 @@ class TwoTrack(Encoder):
         self._fused = torch.compile(self.encode, **options)
 
     def padded_length(self, longest: int, device: torch.device) -> int:
-        """Atoms that a batch is padded to: on a CPU its longest molecule, else full eights of
-        nodes.
+        """Atoms that a batch is padded to: those of its longest molecule, or full eights of nodes.
 
         Compiled code is made for each length, and a GPU's attention wants a bias with aligned rows.
         """
@@ -206,11 +205,11 @@ class TwoTrack(Encoder):
         real = torch.cat([torch.ones_like(inputs.real[:, :1]), inputs.real], 1)  # mol n_node
         padded_norm = self.config.conventions.length_norm == "padded"
         if real.device.type == "cpu" and not torch.compiler.is_compiling():
-            return packed_layout(real, padded_norm, slack=RUN_COST // self.config.d_pair)
+            return packed_layout(real, padded_norm, slack=GROUP_COST // self.config.d_pair)
         return padded_layout(real, padded_norm)
 
     def _embed(self, table: str, rows: Tensor) -> Tensor:
-        """Rows of a table; those never asked for in training are zero."""
+        """Rows of a table; in evaluation those that training never read are zero."""
         embedding = getattr(self, table)
         if self.training or self.seen is None:
             return embedding(rows)
@@ -221,10 +220,9 @@ class TwoTrack(Encoder):
     ) -> Float[Tensor, "node d_atom"]:
         """Sum of the embeddings of token, features and degree; the virtual node first."""
         layout = layout or self.make_layout(inputs)
-        tokens, feats, degree = (
-            layout.take_nodes(_after_virtual(rows))
-            for rows in (inputs.tokens, inputs.feats, inputs.degree)
-        )
+        tokens = layout.take_nodes(_after_virtual(inputs.tokens))
+        feats = layout.take_nodes(_after_virtual(inputs.feats))
+        degree = layout.take_nodes(_after_virtual(inputs.degree))
         x = self._embed("features", feats).sum(-2)
         x = x + self._embed("degrees", degree) + self._embed("tokens", tokens)
         virtual = layout.take_nodes(_is_virtual(inputs.real))[:, None]
@@ -233,17 +231,17 @@ class TwoTrack(Encoder):
     def embed_pairs(
         self, inputs: EncoderInputs, layout: Layout | None = None
     ) -> Float[Tensor, "pair d_pair"]:
-        """Shortest path, bond and distance of each pair; one row for pairs with the virtual
-        node.
+        """Sum of the embeddings of shortest path, bond and distance of each pair.
+
+        Pairs with the virtual node have one row of their own.
         """
         layout = layout or self.make_layout(inputs)
         stretched = self.kernel.stretch(
             distances(inputs.coords), inputs.pair_left, inputs.pair_right
         )
-        hops, bond_kind, stretched = (
-            layout.take_pairs(_after_virtual(values, 2))
-            for values in (inputs.hops, inputs.bond_kind, stretched)
-        )
+        hops = layout.take_pairs(_after_virtual(inputs.hops, 2))
+        bond_kind = layout.take_pairs(_after_virtual(inputs.bond_kind, 2))
+        stretched = layout.take_pairs(_after_virtual(stretched, 2))
         bond_table = self._embed("bonds", self.bond_rows).mean(-2)  # 63 d_pair
         # an embedding and not an index: the backward of an index adds in any order, this one always
         # in the same
@@ -309,7 +307,7 @@ class TwoTrack(Encoder):
     def unseen_features(self) -> list[str]:
         if self.seen is None:
             return []
-        return names_of(self.seen.unseen(self._reads_parity), self._reads_parity)
+        return names_of_rows(self.seen.unseen(self._reads_parity), self._reads_parity)
 
     def unseen_in(self, batch: MolBatch) -> list[tuple[str, ...]]:
         if self.seen is None:
@@ -322,16 +320,14 @@ class TwoTrack(Encoder):
 
     @torch.no_grad()
     def forget_unseen(self) -> None:
-        """Set the rows of tables that training never asked for to zero."""
+        """Set the rows of tables that training never read to zero."""
         if self.seen is not None:
             for table in self.seen.tables:
                 getattr(self, table).weight *= self.seen.mask(table)
 
 
 def _after_virtual(values: Tensor, axes: int = 1) -> Tensor:
-    """Room for the virtual node in front of the atoms, on the first axis after the molecules, or
-    two.
-    """
+    """Zeros for the virtual node before the atoms, on the first axis (or two) after molecules."""
     n_last = values.ndim - 1 - axes
     return F.pad(values, (0, 0) * n_last + (1, 0) * axes)
 

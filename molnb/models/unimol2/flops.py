@@ -8,10 +8,8 @@ numbers a pair are never made, and the folded movement head.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .config import TwoTrackConfig
+from ..heads import N_TOKEN
+from .config import TwoTrackConfig
 
 PARTS = (
     "attention",
@@ -22,7 +20,6 @@ PARTS = (
     "distance kernel",
     "heads",
 )
-N_TOKEN = 128  # logits of the token head
 
 
 def count_multiplications(

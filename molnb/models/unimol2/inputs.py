@@ -1,7 +1,7 @@
 """What the two-track encoder embeds: integer features as rows of its embedding tables.
 
-Rows follow the authors' code: 0 is padding everywhere, and a molecule whose features are withheld
-asks for rows of their own.
+Rows follow the authors' code: 0 is padding everywhere, and withheld features have rows of their
+own.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def make_inputs(masked: MaskedBatch, conventions: Conventions, length: int) -> E
     batch = masked.batch
     view = pad(batch, length)._replace(coords=pad_atoms(masked.noisy, batch, length))
     hidden = pad_atoms(masked.hidden, batch, length)
-    return encode(view, conventions, hidden, masked.visible)
+    return table_rows(view, conventions, hidden, masked.visible)
 
 
-def encode(
+def table_rows(
     view: Padded,
     conventions: Conventions,
     hidden: Bool[Tensor, "mol n"] | None = None,
@@ -81,11 +81,12 @@ def encode(
     path = view.hops.to(torch.int64)
     hops = torch.where(path < 0, UNREACHABLE_HOP_ROW, path + FIRST_HOP_ROW)
     if visible is not None:
-        shown = visible[:, None]
-        feats = torch.where(shown[..., None], feats, HIDDEN_ROW)
-        degree = torch.where(shown, degree, HIDDEN_ROW)
-        bond_kind = torch.where(shown[..., None], bond_kind, HIDDEN_ROW)
-        hops = torch.where(shown[..., None], hops, HIDDEN_HOP_ROW)
+        of_atoms = visible[:, None]  # mol 1
+        of_pairs = visible[:, None, None]  # mol 1 1
+        feats = torch.where(of_pairs, feats, HIDDEN_ROW)
+        degree = torch.where(of_atoms, degree, HIDDEN_ROW)
+        bond_kind = torch.where(of_pairs, bond_kind, HIDDEN_ROW)
+        hops = torch.where(of_pairs, hops, HIDDEN_HOP_ROW)
     # two codes a pair, one for each atom, in halves of a table of their own
     of_atom = tokens if conventions.pair_types == "elements" else feats[..., 0]
     is_real_pair = real_pairs(real)
@@ -108,9 +109,9 @@ def bond_kinds() -> Int[Tensor, "63 3"]:
     Kinds are padding, hidden, no bond, and 5 x 6 x 2 combinations.
     """
     kinds = [(0, 0, 0), (HIDDEN_ROW,) * 3, (NO_BOND_ROW,) * 3]
-    type_row, stereo_row, conjugation_row = (
-        FIRST_BOND_ROW + ROWS_A_COLUMN * column for column in range(3)
-    )
+    type_row = FIRST_BOND_ROW
+    stereo_row = type_row + ROWS_A_COLUMN
+    conjugation_row = stereo_row + ROWS_A_COLUMN
     for kind in range(5):
         for stereo in range(6):
             for conjugated in range(2):

@@ -78,9 +78,7 @@ CLASSIFICATION = "classification_heads."  # how the names of its fine-tuning hea
 
 
 def to_molnb_name(name: str) -> str | None:
-    """The name in molnb's model of a reference tensor; None for fine-tuning heads and the
-    unknown.
-    """
+    """The name in molnb's model of a reference tensor; None for one that it does not have."""
     layer = re.match(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)$", name)
     if layer:
         return f"encoder.blocks.{layer[1]}.{_LAYER[layer[2]]}.{layer[3]}"
@@ -91,9 +89,7 @@ def to_molnb_name(name: str) -> str | None:
 
 
 class ReferenceModel(Model):
-    """The encoder and masking heads under the reference's conventions, and its fine-tuning
-    heads.
-    """
+    """Encoder and masking heads under the reference's conventions, with its fine-tuning heads."""
 
     def __init__(self, config: TwoTrackConfig, n_class: dict[str, int]):
         super().__init__(*make_two_track(config))
@@ -171,8 +167,7 @@ class ReferenceBatch(NamedTuple):
 
 
 def make_reference_batch(arrays: dict) -> ReferenceBatch:
-    """A batch from the reference's integer features (`atom_feat`, `edge_feat`, ...), padded as
-    given.
+    """A batch from the reference's own arrays (`atom_feat`, `edge_feat`, ...), padded as they are.
 
     Coordinates are in Å.
     """

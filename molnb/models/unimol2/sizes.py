@@ -1,5 +1,4 @@
-"""How large a model is: the paper's six sizes, a family for laptops, and how parameters are
-counted.
+"""Sizes of two-track models: the paper's six, and a family for laptops.
 
 N, the size that scaling laws speak of, leaves out what does not grow with the work of the model:
 embedding tables (tokens, features, degrees, bonds, shortest paths, virtual atom and pair), the
@@ -12,9 +11,7 @@ from .config import TwoTrackConfig
 
 
 def _paper(n_layer: int, d_atom: int) -> TwoTrackConfig:
-    """Pair track 512 wide whatever the atoms are, heads 16 wide, a feed-forward as wide as the
-    atoms.
-    """
+    """A size of the paper: heads 16 wide, pairs 512, a feed-forward as wide as the atoms."""
     return TwoTrackConfig(
         n_layer, d_atom, n_head=d_atom // 16, d_ffn=d_atom, d_pair=512, d_hidden=64
     )
@@ -32,13 +29,12 @@ PAPER: dict[str, TwoTrackConfig] = {
 
 
 def make_laptop(n_layer: int) -> TwoTrackConfig:
-    """A model that is one number: as many heads as layers, each 16 wide, so that depth and width
-    grow together.
+    """A laptop size from its depth: as many heads as layers, each 16 wide.
 
-    Pairs are half as wide as atoms and their hidden width is an eighth, so the pair track grows
-    too. (In the paper it is 512 at every size, so that the smallest model costs almost what the
-    largest costs a layer.) N grows as the third power of the depth and a little faster. No dropout:
-    these models see their data a few times at most.
+    So depth and width grow together. Pairs are half as wide as atoms and their hidden width is an
+    eighth, so the pair track grows too. (In the paper it is 512 at every size, so that the smallest
+    model costs almost what the largest costs a layer.) N grows as the third power of the depth and
+    a little faster. No dropout: these models see their data a few times at most.
     """
     d = 16 * n_layer
     return TwoTrackConfig(
@@ -67,20 +63,18 @@ LAPTOP: dict[str, TwoTrackConfig] = {
 }
 
 
-def spoken(size: str) -> str:
+def readable_size(size: str) -> str:
     """A size as people write it: 0.25M for 0m25, 84M for 84m, 1.1B for 1100m."""
-    whole, _, rest = size.partition("m")
-    if rest:
-        return f"{whole}.{rest}M"
-    return f"{int(whole) / 1000:g}B" if int(whole) >= 1000 else f"{whole}M"
+    millions, _, decimals = size.partition("m")
+    if decimals:
+        return f"{millions}.{decimals}M"
+    return f"{int(millions) / 1000:g}B" if int(millions) >= 1000 else f"{millions}M"
 
 
-def find_scale(config: TwoTrackConfig) -> str | None:
+def find_paper_size(config: TwoTrackConfig) -> str | None:
     """The paper's name (42m to 1100m) of these widths and this depth; None for another size."""
-    widths = ("n_layer", "d_atom", "n_head", "d_ffn", "d_pair", "d_hidden", "n_kernel")
-    same = (
-        n
-        for n, known in PAPER.items()
-        if all(getattr(known, w) == getattr(config, w) for w in widths)
-    )
-    return next(same, None)
+    fields = ("n_layer", "d_atom", "n_head", "d_ffn", "d_pair", "d_hidden", "n_kernel")
+    for size, published in PAPER.items():
+        if all(getattr(published, name) == getattr(config, name) for name in fields):
+            return size
+    return None

@@ -1,8 +1,7 @@
-"""Which rows of the two-track encoder's embedding tables training has asked for, and what they
-mean.
+"""Which rows of the two-track encoder's embedding tables training has read, and what they mean.
 
-A row that no training molecule asks for would stay at its random start and disturb whoever asks for
-it later. So the encoder keeps count of the rows that training asked for, and in evaluation all
+A row that no training molecule reads would stay at its random start and disturb a molecule that
+reads it later. So the encoder keeps count of the rows that training read, and in evaluation all
 others are zero: an element, chirality or path that was never seen contributes nothing, and is
 named. The exception is the distance kernel: its rows of an unseen element keep the initial stretch
 (but for weight decay), so that distances to such an atom are still read.
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...data.batch import MolBatch, pad
+from ...data.batch import MolBatch, pad, real_pairs
 from ...data.crops import select
 from ...shapes import Bool, Float, Int
 from ...vocabulary import ATOM_VALUES, BOND_VALUES, CHIRALITY_PARITIES, SYMBOLS
@@ -55,14 +54,14 @@ TABLES = {
 LONGEST_PATH = UNREACHABLE_HOP_ROW - FIRST_HOP_ROW - 1  # bonds, that a row stands for
 _LONGER = re.compile(r"path: over (\d+) bonds")
 
-Rows = Mapping[str, Bool[np.ndarray, " row"]]  # table -> one truth value a row
+# Some rows of the tables: table -> for each row whether it is among them.
+RowMasks = Mapping[str, Bool[np.ndarray, " row"]]
 
 
 class SeenRows(nn.Module):
-    """The rows of each table that training has asked for; stored with the weights.
+    """The rows of each table that training has read; stored with the weights.
 
-    Of an encoder that nobody has trained yet, all rows count as seen: its weights are what they
-    are.
+    Of an encoder that nobody has trained yet all rows count as seen.
     """
 
     tables = tuple(TABLES)
@@ -73,93 +72,106 @@ class SeenRows(nn.Module):
             self.register_buffer(table, torch.ones(n_row, dtype=torch.bool))
 
     def reset(self) -> None:
-        """Count from here on: no row was asked for."""
+        """Count from here on: no row has been read."""
         for table in TABLES:
             self.get_buffer(table).fill_(False)
 
     def mark(self, inputs: EncoderInputs, bond_rows: Int[Tensor, "63 3"]) -> None:
-        """Keep count of the rows that a batch asks for."""
+        """Count the rows that a batch reads as seen; `bond_rows` are those of each kind of bond."""
         kinds = torch.zeros(len(bond_rows), dtype=torch.bool, device=bond_rows.device)
         kinds[inputs.bond_kind] = True
-        rows = {
+        rows_read = {
             "tokens": inputs.tokens,
             "features": inputs.feats,
             "degrees": inputs.degree,
             "bonds": bond_rows[kinds],
             "hops": inputs.hops,
         }
-        for table, asked_for in rows.items():
-            self.get_buffer(table)[asked_for] = True
+        for table, rows in rows_read.items():
+            self.get_buffer(table)[rows] = True
 
     def mask(self, table: str) -> Float[Tensor, "row 1"]:
-        """One for the rows of a table that were asked for, zero for the others."""
+        """One for the rows of a table that training has read, zero for the others."""
         return self.get_buffer(table).float()[:, None]
 
-    def unseen(self, parity: bool = True) -> Rows:
-        """The rows that mean something and that training never asked for."""
-        rows = {}
+    def unseen(self, parity: bool = True) -> RowMasks:
+        """The rows that mean something and that training never read."""
+        masks = {}
         for table, names in row_names(parity).items():
-            meant = np.zeros(TABLES[table], bool)
-            meant[list(names)] = True
-            rows[table] = meant & ~self.get_buffer(table).cpu().numpy()
-        return rows
+            has_meaning = np.zeros(TABLES[table], bool)
+            has_meaning[list(names)] = True
+            masks[table] = has_meaning & ~self.get_buffer(table).cpu().numpy()
+        return masks
 
 
 @cache
 def row_names(parity: bool = True) -> dict[str, dict[int, str]]:
-    """What each row of the embedding tables stands for: table, row, name."""
+    """What each row of the embedding tables stands for: table -> row -> "feature: value".
+
+    `parity` says whether the encoder reads the parity of centres, or else RDKit's chirality tag.
+    """
+    tokens = {number: f"element: {symbol}" for number, symbol in enumerate(SYMBOLS, 1)}
+    tokens[MASK_TOKEN] = "hidden: element"
     features = {HIDDEN_ROW: "hidden: features"}
     for column, (feature, values) in enumerate(ATOM_VALUES):
-        values = CHIRALITY_PARITIES if parity and feature == "chirality" else values
-        first = FIRST_ATOM_ROW + ROWS_A_COLUMN * column
-        features |= {first + v: f"{feature}: {value}" for v, value in enumerate(values)}
+        if parity and feature == "chirality":
+            values = CHIRALITY_PARITIES
+        # Each column of features has 16 rows of its own, in the order of its values.
+        for row, value in enumerate(values, FIRST_ATOM_ROW + ROWS_A_COLUMN * column):
+            features[row] = f"{feature}: {value}"
     bonds = {HIDDEN_ROW: "hidden: bond", NO_BOND_ROW: "bond type: no bond"}
     for column, (feature, values) in enumerate(BOND_VALUES):
-        first = FIRST_BOND_ROW + ROWS_A_COLUMN * column
-        bonds |= {first + v: f"{feature}: {value}" for v, value in enumerate(values)}
-    degrees = {FIRST_DEGREE_ROW + n: f"heavy neighbours: {n}" for n in range(N_DEGREE - 2)}
-    paths = {FIRST_HOP_ROW + n: f"path: {n} bonds" for n in range(LONGEST_PATH + 1)}
+        for row, value in enumerate(values, FIRST_BOND_ROW + ROWS_A_COLUMN * column):
+            bonds[row] = f"{feature}: {value}"
+    degrees = {HIDDEN_ROW: "hidden: degree"}
+    for n in range(N_DEGREE - FIRST_DEGREE_ROW):
+        degrees[FIRST_DEGREE_ROW + n] = f"heavy neighbours: {n}"
+    hops = {FIRST_HOP_ROW + n: f"path: {n} bonds" for n in range(LONGEST_PATH + 1)}
+    hops[UNREACHABLE_HOP_ROW] = "path: none"
+    hops[HIDDEN_HOP_ROW] = "hidden: path"
     return {
-        "tokens": dict(enumerate((f"element: {symbol}" for symbol in SYMBOLS), 1))
-        | {MASK_TOKEN: "hidden: element"},
+        "tokens": tokens,
         "features": features,
-        "degrees": {HIDDEN_ROW: "hidden: degree"} | degrees,
+        "degrees": degrees,
         "bonds": bonds,
-        "hops": paths | {UNREACHABLE_HOP_ROW: "path: none", HIDDEN_HOP_ROW: "hidden: path"},
+        "hops": hops,
     }
 
 
-def names_of(rows: Rows, parity: bool = True) -> list[str]:
-    """Rows by name, each as "what: value"; the paths above the longest that is no row in one."""
-    names = [
-        name
-        for table, known in row_names(parity).items()
-        for row, name in known.items()
-        if rows[table][row]
-    ]
-    longest = longest_path(rows)
+def names_of_rows(masks: RowMasks, parity: bool = True) -> list[str]:
+    """Rows by name, each as "feature: value"; all paths above the longest that is no row as one."""
+    names = []
+    for table, name_of_row in row_names(parity).items():
+        names += [name for row, name in name_of_row.items() if masks[table][row]]
+    longest = longest_path(masks)
     if longest == LONGEST_PATH:
         return names
-    longer = {f"path: {n} bonds" for n in range(longest + 1, LONGEST_PATH + 1)}
+    longer = _names_of_longer_paths(longest)
     return [name for name in names if name not in longer] + [f"path: over {longest} bonds"]
 
 
-def rows_named(names: Iterable[str], parity: bool = True) -> Rows:
-    """Undo `names_of`."""
-    wanted = set(names)
-    for longer in filter(None, map(_LONGER.fullmatch, list(wanted))):
-        wanted |= {f"path: {n} bonds" for n in range(int(longer[1]) + 1, LONGEST_PATH + 1)}
-    rows = {}
-    for table, known in row_names(parity).items():
-        rows[table] = np.zeros(TABLES[table], bool)
-        rows[table][[row for row, name in known.items() if name in wanted]] = True
-    return rows
+def rows_of_names(names: Iterable[str], parity: bool = True) -> RowMasks:
+    """Undo `names_of_rows`."""
+    all_names = set(names)
+    for name in list(all_names):
+        longer = _LONGER.fullmatch(name)
+        if longer:
+            all_names |= _names_of_longer_paths(int(longer[1]))
+    masks = {}
+    for table, name_of_row in row_names(parity).items():
+        masks[table] = np.zeros(TABLES[table], bool)
+        masks[table][[row for row, name in name_of_row.items() if name in all_names]] = True
+    return masks
 
 
-def longest_path(unseen: Rows) -> int:
+def _names_of_longer_paths(longest: int) -> set[str]:
+    return {f"path: {n} bonds" for n in range(longest + 1, LONGEST_PATH + 1)}
+
+
+def longest_path(unseen: RowMasks) -> int:
     """The longest shortest path (bonds) that is not among the unseen; -1 if all are."""
-    seen = np.flatnonzero(~unseen["hops"][FIRST_HOP_ROW:UNREACHABLE_HOP_ROW])
-    return int(seen[-1]) if len(seen) else -1
+    lengths = np.flatnonzero(~unseen["hops"][FIRST_HOP_ROW:UNREACHABLE_HOP_ROW])
+    return int(lengths[-1]) if len(lengths) else -1
 
 
 def degrees(batch: MolBatch) -> Int[np.ndarray, " atom"]:
@@ -167,39 +179,41 @@ def degrees(batch: MolBatch) -> Int[np.ndarray, " atom"]:
     return torch.bincount(batch.bond_ends().flatten(), minlength=len(batch.numbers)).numpy()
 
 
-class Shown(NamedTuple):
-    """The row of one table that each atom, or each bond, of a batch asks for."""
+class TableLookup(NamedTuple):
+    """The row of one table that each atom, or each bond, of a batch reads."""
 
     table: str
     rows: Int[np.ndarray, " item"]
     level: str
 
 
-def shown_rows(batch: MolBatch, parity: bool = True) -> Iterator[Shown]:
-    """The rows that a batch (on the CPU) asks for, but for paths."""
+def table_lookups(batch: MolBatch, parity: bool = True) -> Iterator[TableLookup]:
+    """The rows that a batch (on the CPU) reads, but for those of paths."""
     feats = batch.feats.numpy().astype(np.int64)
     bond_feats = batch.bond_feats.numpy().astype(np.int64)
-    yield Shown("tokens", batch.numbers.numpy().astype(np.int64), "atom")
-    yield Shown("degrees", degrees(batch) + FIRST_DEGREE_ROW, "atom")
+    yield TableLookup("tokens", batch.numbers.numpy().astype(np.int64), "atom")
+    yield TableLookup("degrees", degrees(batch) + FIRST_DEGREE_ROW, "atom")
     for column in range(len(ATOM_VALUES)):
+        # An encoder that reads the parity (column 8) has it in the place of the tag (column 0).
         values = feats[:, 8] if column == 0 and parity else feats[:, column]
-        yield Shown("features", values + FIRST_ATOM_ROW + ROWS_A_COLUMN * column, "atom")
+        yield TableLookup("features", values + FIRST_ATOM_ROW + ROWS_A_COLUMN * column, "atom")
     for column in range(len(BOND_VALUES)):
         rows = bond_feats[:, column] + FIRST_BOND_ROW + ROWS_A_COLUMN * column
-        yield Shown("bonds", rows, "bond")
+        yield TableLookup("bonds", rows, "bond")
 
 
-def unseen_in(unseen: Rows, batch: MolBatch, parity: bool = True) -> list[tuple[str, ...]]:
-    """The unseen features that each molecule of a batch (on the CPU) shows, by name."""
-    if not any(rows.any() for rows in unseen.values()):
+def unseen_in(unseen: RowMasks, batch: MolBatch, parity: bool = True) -> list[tuple[str, ...]]:
+    """The unseen features of each molecule of a batch (on the CPU), by name."""
+    if not any(mask.any() for mask in unseen.values()):
         return [()] * batch.n_mol
-    # dictionaries and not sets, to keep the order
+    # Dictionaries and not sets, to keep the order.
     features: list[dict[str, None]] = [{} for _ in range(batch.n_mol)]
     names = row_names(parity)
-    owner = {"atom": batch.mol_of_atom().numpy(), "bond": batch.mol_of_bond().numpy()}
-    for table, rows, level in shown_rows(batch, parity):
+    mol_of_item = {"atom": batch.mol_of_atom().numpy(), "bond": batch.mol_of_bond().numpy()}
+    for table, rows, level in table_lookups(batch, parity):
         for item in np.flatnonzero(unseen[table][rows]):
-            features[owner[level][item]][names[table].get(int(rows[item]), "")] = None
+            name = names[table].get(int(rows[item]), "")
+            features[mol_of_item[level][item]][name] = None
     longest_seen = longest_path(unseen)
     for paths in _long_or_broken(batch, longest_seen):
         if paths.longest > longest_seen:
@@ -219,16 +233,17 @@ class _Paths(NamedTuple):
 
 def _long_or_broken(batch: MolBatch, longest_seen: int) -> list[_Paths]:
     """Paths of the molecules that may hold a longer one than was seen, or fall in pieces."""
-    n = batch.n_atoms.numpy()
-    ends = np.bincount(batch.mol_of_atom().numpy()[degrees(batch) == 1], minlength=batch.n_mol)
-    # a path visits an atom once, and two end atoms at most
-    limit = np.minimum(n - 1, n - ends + 1)
-    pieces = (batch.n_bonds < batch.n_atoms - 1).numpy()
-    mols = torch.from_numpy(np.flatnonzero((limit > longest_seen) | pieces))
+    n_atom = batch.n_atoms.numpy()
+    is_end = degrees(batch) == 1
+    n_end = np.bincount(batch.mol_of_atom().numpy()[is_end], minlength=batch.n_mol)
+    # A path visits an atom once, and two end atoms at most: few molecules are left to look at.
+    most_bonds = np.minimum(n_atom - 1, n_atom - n_end + 1)
+    in_pieces = (batch.n_bonds < batch.n_atoms - 1).numpy()
+    mols = torch.from_numpy(np.flatnonzero((most_bonds > longest_seen) | in_pieces))
     if not len(mols):
         return []
     view = pad(select(batch, mols))
-    apart = (view.hops < 0) & view.real[:, :, None] & view.real[:, None, :]
+    without_path = (view.hops < 0) & real_pairs(view.real)
     longest = view.hops.flatten(1).amax(1)
-    broken = apart.flatten(1).any(1)
+    broken = without_path.flatten(1).any(1)
     return [_Paths(*row) for row in zip(mols.tolist(), longest.tolist(), broken.tolist())]

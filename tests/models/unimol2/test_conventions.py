@@ -21,7 +21,7 @@ from molnb.inference.featurizer import FeaturizedMolecule, featurize, flat_batch
 from molnb.models.model import Model
 from molnb.models.unimol2.config import MOLNB, REFERENCE, Conventions, TwoTrackConfig
 from molnb.models.unimol2.encoder import make_two_track
-from molnb.models.unimol2.inputs import encode
+from molnb.models.unimol2.inputs import table_rows
 from molnb.objectives.pretraining import Pretrain
 
 SMALL = TwoTrackConfig(
@@ -84,8 +84,8 @@ def test_ethanol_alone_trains_whatever_is_masked() -> None:
 def test_atoms_without_a_path_have_a_row_of_their_own() -> None:
     """Not the row of hidden paths, which unimol_tools gives them."""
     batch = flat_batch([featurize_as_is(Chem.MolFromSmiles("CC.O"))], False)
-    shown = encode(pad(batch), MOLNB, None, torch.tensor([True]))
-    hidden = encode(pad(batch), MOLNB, None, torch.tensor([False]))
+    shown = table_rows(pad(batch), MOLNB, None, torch.tensor([True]))
+    hidden = table_rows(pad(batch), MOLNB, None, torch.tensor([False]))
     assert shown.hops[0].tolist() == [[1, 2, 510], [2, 1, 510], [510, 510, 1]]
     assert set(hidden.hops.flatten().tolist()) == {511}
     with torch.no_grad():
@@ -102,7 +102,7 @@ def test_every_chirality_tag_of_rdkit_becomes_a_row_of_the_table(tag: str) -> No
     mol.GetAtomWithIdx(1).SetChiralTag(Chem.ChiralType.names[tag])
     for conventions in (MOLNB, REFERENCE):
         row = int(
-            encode(pad(flat_batch([featurize_as_is(mol)], False)), conventions).feats[0, 1, 0]
+            table_rows(pad(flat_batch([featurize_as_is(mol)], False)), conventions).feats[0, 1, 0]
         )
         assert 3 <= row <= (5 if conventions is MOLNB else 9)
 
@@ -114,7 +114,7 @@ def test_every_bond_stereo_of_rdkit_passes_atropisomers_included(stereo: str) ->
     if stereo in ("STEREOCIS", "STEREOTRANS", "STEREOZ", "STEREOE"):
         bond.SetStereoAtoms(1, 9)
     bond.SetStereo(Chem.BondStereo.names[stereo])
-    codes = encode(pad(flat_batch([featurize_as_is(mol)], False)), MOLNB)
+    codes = table_rows(pad(flat_batch([featurize_as_is(mol)], False)), MOLNB)
     assert 3 <= int(codes.bond_kind[0, 7, 8]) < 63
 
 
@@ -141,7 +141,7 @@ def test_the_tag_depends_on_the_numbering_and_the_parity_does_not() -> None:
             a.GetIdx() for a in turned.GetAtoms() if a.GetDegree() == 3 and a.GetTotalNumHs() == 1
         )
         for conventions in (MOLNB, REFERENCE):
-            codes = encode(pad(flat_batch([featurize_as_is(turned)], False)), conventions)
+            codes = table_rows(pad(flat_batch([featurize_as_is(turned)], False)), conventions)
             codes_seen[conventions.name].add(int(codes.feats[0, centre, 0]))
     assert len(codes_seen["molnb"]) == 1 and len(codes_seen["reference"]) == 2
 
@@ -151,8 +151,8 @@ def test_the_tag_depends_on_the_numbering_and_the_parity_does_not() -> None:
 
 def test_the_kernel_of_distances_knows_elements_and_the_reference_only_chirality() -> None:
     view = pad(flat_batch([featurize("NCO")], False))
-    by_element = encode(view, MOLNB)
-    by_chirality = encode(view, REFERENCE)
+    by_element = table_rows(view, MOLNB)
+    by_chirality = table_rows(view, REFERENCE)
     for name in ("pair_left", "pair_right"):
         assert len(set(getattr(by_element, name)[0].tolist())) == 3
         assert len(set(getattr(by_chirality, name)[0].tolist())) == 1
@@ -163,7 +163,7 @@ def test_the_kernel_of_distances_knows_elements_and_the_reference_only_chirality
 
 @torch.no_grad()
 def test_distances_reach_the_kernel_unstretched_and_the_references_shrunk_thirtyfold() -> None:
-    codes = encode(pad(flat_batch([featurize("CC(N)O")], False)), MOLNB)
+    codes = table_rows(pad(flat_batch([featurize("CC(N)O")], False)), MOLNB)
     kernel = make_model(MOLNB).encoder.kernel
     stretch = kernel.mul(codes.pair_left)[:, :, None] + kernel.mul(codes.pair_right)[:, None]
     assert torch.equal(stretch, torch.ones_like(stretch)) and not kernel.bias.weight.any()
@@ -174,7 +174,7 @@ def test_distances_reach_the_kernel_unstretched_and_the_references_shrunk_thirty
 
 def test_blocks_change_nothing_before_the_first_step_and_in_the_reference_they_do() -> None:
     batch = flat_batch([featurize("CC(=O)Oc1ccccc1C(=O)O")], False)
-    inputs = encode(pad(batch), MOLNB)
+    inputs = table_rows(pad(batch), MOLNB)
     for conventions, silent in ((MOLNB, True), (REFERENCE, False)):
         model = make_model(conventions)
         encoder = model.encoder

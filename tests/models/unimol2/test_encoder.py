@@ -15,7 +15,7 @@ from molnb.inference.featurizer import featurize, flat_batch
 from molnb.models.model import Model
 from molnb.models.unimol2.config import MOLNB, REFERENCE, TwoTrackConfig
 from molnb.models.unimol2.encoder import make_two_track
-from molnb.models.unimol2.inputs import MASK_TOKEN, bond_kinds, encode
+from molnb.models.unimol2.inputs import MASK_TOKEN, bond_kinds, table_rows
 
 SMALL = TwoTrackConfig(n_layer=2, d_atom=32, n_head=4, d_ffn=32, d_pair=16, d_hidden=8, n_kernel=32)
 
@@ -33,7 +33,7 @@ def shaken(config: TwoTrackConfig = SMALL, seed: int = 0) -> Model:
 def run(model: Model, molecules, length=None):
     """Molecule vector, atom vectors and moved coordinates of each molecule."""
     batch = flat_batch(molecules, hydrogens=False)
-    inputs = encode(pad(batch, length), model.encoder.config.conventions)
+    inputs = table_rows(pad(batch, length), model.encoder.config.conventions)
     with torch.no_grad():
         encoding = model.encoder.wrap(inputs, model.encoder.encode(inputs), batch)
         coords = model.heads["movement"].move(encoding)
@@ -63,7 +63,7 @@ def test_the_reference_convention_depends_on_padding_and_ours_does_not():
 def test_a_hidden_atom_does_not_leak_through_the_pair_types():
     batch = flat_batch([featurize("CCO"), featurize("CCN")], hydrogens=False)
     hidden = torch.tensor([[False, False, True]] * 2)
-    codes = encode(pad(batch), MOLNB, hidden, torch.zeros(2, dtype=torch.bool))
+    codes = table_rows(pad(batch), MOLNB, hidden, torch.zeros(2, dtype=torch.bool))
     assert codes.tokens[:, 2].tolist() == [MASK_TOKEN] * 2
     for first, second in ((c[0], c[1]) for c in codes[:-1]):
         assert torch.equal(first, second)
@@ -82,7 +82,7 @@ def test_enantiomers_differ_through_the_chirality_feature_alone():
 
 def test_hiding_features_leaves_elements_and_geometry():
     batch = flat_batch([featurize("CC=O"), featurize("CCO")], hydrogens=False)
-    codes = encode(pad(batch), MOLNB, None, torch.zeros(2, dtype=torch.bool))
+    codes = table_rows(pad(batch), MOLNB, None, torch.zeros(2, dtype=torch.bool))
     assert torch.equal(codes.feats[0], codes.feats[1]) and torch.equal(codes.hops[0], codes.hops[1])
     assert torch.equal(codes.tokens[0], codes.tokens[1]) and not torch.equal(
         codes.coords[0], codes.coords[1]

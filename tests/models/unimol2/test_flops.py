@@ -14,7 +14,7 @@ from molnb.models.model import Model
 from molnb.models.unimol2.config import MOLNB, TwoTrackConfig
 from molnb.models.unimol2.encoder import TwoTrackEncoding, make_two_track
 from molnb.models.unimol2.flops import PARTS, count_multiplications, count_training
-from molnb.models.unimol2.inputs import EncoderInputs, encode
+from molnb.models.unimol2.inputs import EncoderInputs, table_rows
 from molnb.models.unimol2.sizes import LAPTOP, PAPER
 
 ODD = TwoTrackConfig(n_layer=2, d_atom=48, n_head=4, d_ffn=32, d_pair=24, d_hidden=8, n_kernel=16)
@@ -39,7 +39,7 @@ def make_model(config: TwoTrackConfig) -> Model:
 
 
 def inputs_of(smiles: str) -> EncoderInputs:
-    return encode(pad(flat_batch([featurize(smiles)], False)), MOLNB)
+    return table_rows(pad(flat_batch([featurize(smiles)], False)), MOLNB)
 
 
 def encode_and_move(model: Model, inputs: EncoderInputs) -> tuple[TwoTrackEncoding, torch.Tensor]:

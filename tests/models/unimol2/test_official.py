@@ -21,7 +21,7 @@ from molnb.chemistry.features import molecule_arrays
 from molnb.data.batch import MolBatch, pad
 from molnb.errors import InputError
 from molnb.models.unimol2.config import REFERENCE
-from molnb.models.unimol2.inputs import encode
+from molnb.models.unimol2.inputs import table_rows
 from molnb.models.unimol2.official import (
     load_reference,
     make_reference_batch,
@@ -195,7 +195,7 @@ def test_features_are_the_authors():
                 arrays[name] = tensors[key][at[key] : at[key] + size].view(shape)
                 at[key] += size
             theirs = make_reference_batch(arrays).inputs
-            ours = encode(pad(batch), REFERENCE, None, torch.tensor([part == "on"]))
+            ours = table_rows(pad(batch), REFERENCE, None, torch.tensor([part == "on"]))
             for field, mine, given in zip(theirs._fields, ours, theirs):
                 assert torch.equal(mine, given.to(mine.dtype)), (smiles, part, field)
     assert at == {name: len(values) for name, values in tensors.items()}

@@ -10,7 +10,7 @@ import torch
 from molnb.models.families import count_parameters
 from molnb.models.model import Model
 from molnb.models.unimol2.encoder import make_two_track
-from molnb.models.unimol2.sizes import LAPTOP, PAPER, find_scale, spoken
+from molnb.models.unimol2.sizes import LAPTOP, PAPER, find_paper_size, readable_size
 
 # Table 2 of the paper names the sizes; these are the parameters of the authors' own model, both
 # heads counted.
@@ -31,7 +31,7 @@ def test_the_papers_sizes_have_its_parameters_to_the_last(size):
 
 def test_the_laptop_family_spans_a_tenth_of_a_million_to_ten_million():
     counts = [count_parameters(model) for model in LAPTOP.values()]
-    named = [float(spoken(size).removesuffix("M")) * 1e6 for size in LAPTOP]
+    named = [float(readable_size(size).removesuffix("M")) * 1e6 for size in LAPTOP]
     assert len(counts) >= 6 and counts == sorted(counts)
     assert (named[0], named[-1]) == (1e5, 1e7)
     for count, name in zip(counts, named):
@@ -65,6 +65,6 @@ def test_counting_draws_no_random_numbers():
 
 
 def test_a_scale_is_found_by_its_widths_and_depth():
-    assert [find_scale(model) for model in PAPER.values()] == list(PAPER)
-    assert find_scale(replace(PAPER["84m"], n_layer=13)) is None
-    assert [spoken(size) for size in ("0m25", "10m", "1100m")] == ["0.25M", "10M", "1.1B"]
+    assert [find_paper_size(model) for model in PAPER.values()] == list(PAPER)
+    assert find_paper_size(replace(PAPER["84m"], n_layer=13)) is None
+    assert [readable_size(size) for size in ("0m25", "10m", "1100m")] == ["0.25M", "10M", "1.1B"]

@@ -14,13 +14,13 @@ from molnb.data.masked import unmasked
 from molnb.inference.predictor import load_run
 from molnb.models.unimol2.config import MOLNB, REFERENCE, TwoTrackConfig
 from molnb.models.unimol2.encoder import TwoTrack
-from molnb.models.unimol2.inputs import HIDDEN_HOP_ROW, HIDDEN_ROW, MASK_TOKEN, encode
+from molnb.models.unimol2.inputs import HIDDEN_HOP_ROW, HIDDEN_ROW, MASK_TOKEN, table_rows
 from molnb.models.unimol2.vocabulary import (
     TABLES,
     longest_path,
-    names_of,
+    names_of_rows,
     row_names,
-    rows_named,
+    rows_of_names,
     unseen_in,
 )
 from molnb.objectives.pretraining import Pretrain
@@ -65,7 +65,7 @@ def test_names_follow_the_value_lists_of_the_features() -> None:
 def test_what_is_seen_is_what_the_encoder_looked_up(run, nci) -> None:
     """Several epochs have shown every training molecule, with and without its features."""
     corpus = Corpus([nci])
-    inputs = encode(pad(corpus.batch(corpus.ids("train"))), MOLNB)
+    inputs = table_rows(pad(corpus.batch(corpus.ids("train"))), MOLNB)
     real = inputs.real
     rows = {
         "tokens": inputs.tokens[real],
@@ -114,7 +114,7 @@ def test_unseen_rows_are_zero_after_training_with_weight_decay(run) -> None:
     encoder = run.load_model().encoder
     names = run.unseen()
     assert {"element: U", "path: none", "charge: 5"} <= set(names) and "element: C" not in names
-    unseen = rows_named(names)
+    unseen = rows_of_names(names)
     carbon_chain = {"tokens": 6, "features": 3, "degrees": 3, "bonds": 4, "hops": 2}
     for table in TABLES:
         weight = getattr(encoder, table).weight
@@ -125,7 +125,7 @@ def test_unseen_rows_are_zero_after_training_with_weight_decay(run) -> None:
 
 def test_names_say_the_same_again(run) -> None:
     names = run.unseen()
-    assert names_of(rows_named(names)) == list(names)
+    assert names_of_rows(rows_of_names(names)) == list(names)
     paths = [name for name in names if name.startswith("path")]
     assert any(name.startswith("path: over") for name in paths) and len(paths) < 10
 
@@ -175,13 +175,13 @@ def test_the_reference_convention_knows_no_such_rule(nci, tmp_path) -> None:
 
 def test_a_molecule_with_unseen_features_says_so(run) -> None:
     featurizer = pytest.importorskip("molnb.inference.featurizer")
-    unseen = rows_named(run.unseen())
+    unseen = rows_of_names(run.unseen())
     smiles = ("CCO", "CC[Se]C", "C" * 40)
     batch = featurizer.flat_batch([featurizer.featurize(s) for s in smiles], hydrogens=False)
     plain, selenium, chain = load_run(run.path).model.encoder.unseen_in(batch)
     assert plain == () and selenium == ("element: Se",)
     assert chain == (f"path: over {longest_path(unseen)} bonds",)
-    assert unseen_in(rows_named(()), batch) == [()] * 3
+    assert unseen_in(rows_of_names(()), batch) == [()] * 3
     fewer = batch.with_arrays("molecule", {"n_bonds": batch.n_bonds - torch.tensor([1, 0, 0])})
     bonds = {"bonds": batch.bonds[1:], "bond_feats": batch.bond_feats[1:]}
     assert "path: none" in unseen_in(unseen, fewer.with_arrays("bond", bonds))[0]
