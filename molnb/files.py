@@ -63,6 +63,13 @@ def write_json(content: Any, path: Path) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def with_tuples(stored: dict[str, Any]) -> dict[str, Any]:
+    """Values read from JSON, which has no tuples, for a frozen record, which has no lists."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+    }
+
+
 @contextlib.contextmanager
 def writing_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> Iterator[Any]:
     """Yield ``append(piece)``, which adds rows to a .npy file of a known shape.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..data.batch import LEVELS, MolBatch
 from ..data.masked import MaskedBatch
+from ..files import with_tuples
 from ..shapes import Float, Int
 
 
@@ -45,10 +46,8 @@ class EncoderConfig:
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> EncoderConfig:
         """Undo `to_dict`."""
-        values = {}
-        for name, value in stored.items():
-            if name != "family":
-                values[name] = tuple(value) if isinstance(value, list) else value
+        values = with_tuples(stored)
+        values.pop("family", None)
         return cls(**values)
 
 

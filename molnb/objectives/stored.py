@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ..errors import InputError, did_you_mean
+from ..files import with_tuples
 from .interface import Objective
 from .pretraining import Pretrain
 from .supervised import Supervised
@@ -27,13 +28,9 @@ def make_objective(stored: dict) -> Objective:
     if kind not in OBJECTIVES:
         near = did_you_mean(str(kind), OBJECTIVES)
         raise InputError(f"unknown objective {kind!r}{near}: known are {', '.join(OBJECTIVES)}")
-    values = {name: value for name, value in stored.items() if name != "kind"}
-    if "task_names" in values:
-        values["task_names"] = tuple(values["task_names"])
+    values = with_tuples({name: value for name, value in stored.items() if name != "kind"})
     if "tasks_scaled" in values:
-        values["tasks_scaled"] = tuple(map(_load_task, values["tasks_scaled"]))
+        values["tasks_scaled"] = tuple(
+            ScaledTask(**with_tuples(task)) for task in values["tasks_scaled"]
+        )
     return OBJECTIVES[kind](**values)
-
-
-def _load_task(stored: dict) -> ScaledTask:
-    return ScaledTask(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})

@@ -57,7 +57,7 @@ class Supervised(Objective):
     def corrupt(
         self, batch: MolBatch, seed: int, step: int, drop_features: float | None = None
     ) -> MaskedBatch:
-        """Nothing is withheld but, if asked, the features."""
+        """A batch of which nothing is withheld but features, of some molecules."""
         drop = self.drop_features if drop_features is None else drop_features
         visible = uniform(seed, step, batch.ids.numpy(), 0, VISIBLE_CHANNEL) >= drop
         counts = {}
@@ -98,7 +98,7 @@ class Supervised(Objective):
         return terms
 
     def weights(self, counts: Mapping[str, float]) -> dict[str, float]:
-        """Every task that has a label in the global batch counts the same."""
+        """Each task's weight: the same for every task that has a label in the global batch."""
         present = [name for name in map(loss_name, self.tasks_scaled) if counts.get(name)]
         return {name: 1.0 / len(present) for name in present}
 
@@ -124,22 +124,20 @@ def metric_names(task: ScaledTask) -> list[str]:
 def label_scores(
     task: ScaledTask, guess: Float[Tensor, "k label"], truth: Float[Tensor, "k label"]
 ) -> dict[str, Tensor]:
-    """Summed loss (scaled units) and summed error a label (its unit); unknown labels count
-    nothing.
-    """
-    known = torch.isfinite(truth)
+    """Summed loss (scaled units) and summed error a label (its unit); unknown labels count zero."""
+    is_known = torch.isfinite(truth)
     mean = guess.new_tensor(task.mean)
     scale = guess.new_tensor(task.scale)
     # an unknown label is replaced by the guess: no error and no gradient
-    target = torch.where(known, (truth - mean) / scale, guess.detach())
+    target = torch.where(is_known, (truth - mean) / scale, guess.detach())
     if task.kind == "binary":
         error = (guess > 0) != (truth > 0.5)
-        loss = _LOSSES["bce"](guess, torch.where(known, truth, 0.0), reduction="none")
+        loss = _LOSSES["bce"](guess, torch.where(is_known, truth, 0.0), reduction="none")
     else:
         error = (guess.detach() - target).abs() * scale
         loss = _LOSSES[task.loss](guess, target, reduction="none")
-    scores = {loss_name(task): (loss * known).sum()}
-    errors = (error * known).sum(0)
+    scores = {loss_name(task): (loss * is_known).sum()}
+    errors = (error * is_known).sum(0)
     return scores | dict(zip(metric_names(task), errors.unbind(), strict=True))
 
 

@@ -17,8 +17,7 @@ CHUNK = 4096  # labelled molecules whose labels are in memory at once
 
 
 class ScaledTask(NamedTuple):
-    """A group of label columns with one head: their scale on training rows, and how they are
-    scored.
+    """A group of label columns with one head: their scale on training rows, and how it is scored.
 
     `key` is that of `data.tasks`. `labels` are names that no other task of the run bears: plain
     ones where that is clear, else with the key before them. `mean` and `scale` are one number a
@@ -45,13 +44,13 @@ class Moments:
 
     def add(self, values: Float[np.ndarray, "row column"]) -> None:
         """Take in more rows (Chan, Golub & LeVeque 1983: two sets of moments as one)."""
-        known = np.isfinite(values)
-        count = known.sum(0)
+        is_known = np.isfinite(values)
+        count = is_known.sum(0)
         if not count.any():
             return
         n = np.maximum(count, 1)
-        mean = np.where(known, values, 0.0).sum(0) / n
-        squares = (np.where(known, values - mean, 0.0) ** 2).sum(0)
+        mean = np.where(is_known, values, 0.0).sum(0) / n
+        squares = (np.where(is_known, values - mean, 0.0) ** 2).sum(0)
         total = np.maximum(self.count + count, 1)
         shift = mean - self.mean
         self.squares += squares + shift**2 * self.count * count / total
@@ -73,6 +72,7 @@ def scale_tasks(
     nothing to learn.
     """
     keys = find_tasks(corpus.tasks, names)
+    # How many of the tasks have a label of this name.
     n_task = Counter(label.name for key in keys for label in corpus.tasks[key].labels)
     return tuple(_scale_task(corpus, key, train_ids, n_task) for key in keys)
 
@@ -93,10 +93,12 @@ def _scale_task(
         scale = np.ones_like(scale)
     elif not (scale > 0).any():
         raise InputError(
-            f"all {int(moments.count[0])} training values of task {key!r} are {mean[0]:g}: there is "
-            "nothing to learn"
+            f"all {int(moments.count[0])} training values of task {key!r} are {mean[0]:g}: there "
+            "is nothing to learn"
         )
-    labels = [x.name if n_task[x.name] == 1 else f"{key}/{x.name}" for x in task.labels]
+    labels = [
+        label.name if n_task[label.name] == 1 else f"{key}/{label.name}" for label in task.labels
+    ]
     return ScaledTask(
         key=key,
         level=task.level,
@@ -113,8 +115,8 @@ def _moments(corpus: Corpus, key: str, train_ids: np.ndarray) -> Moments:
     """Moments of a task's labels over training rows, a chunk of molecules at a time."""
     moments = Moments(len(corpus.tasks[key].labels))
     ids = np.intersect1d(train_ids, corpus.labelled([key]))
-    for first in range(0, len(ids), CHUNK):
-        labels = corpus.labels(ids[first : first + CHUNK], [key])[key]
+    for start in range(0, len(ids), CHUNK):
+        labels = corpus.labels(ids[start : start + CHUNK], [key])[key]
         values = labels.values.double().numpy()
         if np.isinf(values).any():
             raise InputError(

@@ -1,4 +1,4 @@
-"""What a loss must beat to mean anything, measured on the very batches the model is asked about.
+"""What a loss must beat to mean anything, measured on the batches that the model is scored on.
 
 - Coordinates and distances: the identity, which returns the noisy geometry as it came.
 - Masked atoms without features: the frequency of each element in the training rows.
@@ -38,7 +38,7 @@ Keys = Int[np.ndarray, " item"]
 
 
 def atom_keys(batch: MolBatch) -> Keys:
-    """One 64-bit number for what an atom shows while its element is hidden: features and bonds.
+    """One 64-bit number for what is visible of an atom with a hidden element: features and bonds.
 
     The key is a hash of the eight features (RDKit's chirality tag left out, its parity kept) and of
     how many bonds of each type it has; equal keys mean equal features but for hash collisions (one
@@ -104,7 +104,9 @@ class ElementTable:
         n_right = (numbers == frequency.argmax()).sum()
         return np.array([-np.log(frequency[numbers]).sum(), n_right], float)
 
-    def by_features(self, numbers: Shaped[np.ndarray, " atom"], keys: Keys) -> Float[np.ndarray, " 2"]:
+    def by_features(
+        self, numbers: Shaped[np.ndarray, " atom"], keys: Keys
+    ) -> Float[np.ndarray, " 2"]:
         """The same where features and bonds are visible; a new key falls back to the frequency."""
         counts = self.table.find(keys)
         prior = _PSEUDO * self.frequency
@@ -119,19 +121,19 @@ def pretrain_baselines(
     """Baselines of each pretraining term on masked batches, with features hidden and visible."""
     table = ElementTable()
     train_ids = hash_sample(train_ids, MAX_TRAIN)
-    for first in range(0, len(train_ids), CHUNK):
-        batch = corpus.batch(train_ids[first : first + CHUNK])
+    for start in range(0, len(train_ids), CHUNK):
+        batch = corpus.batch(train_ids[start : start + CHUNK])
         table.add(batch.numbers.numpy(), atom_keys(batch))
     sums = {"hidden": np.zeros(2), "visible": np.zeros(2)}
     identity: dict[str, float] = {}
-    n_hidden = sum(int(m.hidden.sum()) for m in masked)
-    n_mol = sum(m.batch.n_mol for m in masked)
-    for one in masked:
-        hidden = one.hidden.numpy()
-        numbers = one.batch.numbers.numpy()[hidden]
+    n_hidden = sum(int(group.hidden.sum()) for group in masked)
+    n_mol = sum(group.batch.n_mol for group in masked)
+    for group in masked:
+        hidden = group.hidden.numpy()
+        numbers = group.batch.numbers.numpy()[hidden]
         sums["hidden"] += table.by_frequency(numbers)
-        sums["visible"] += table.by_features(numbers, atom_keys(one.batch)[hidden])
-        for name, total in coord_scores(one.noisy, one.batch).items():
+        sums["visible"] += table.by_features(numbers, atom_keys(group.batch)[hidden])
+        for name, total in coord_scores(group.noisy, group.batch).items():
             identity[name] = identity.get(name, 0.0) + float(total)
     geometry = {name: total / max(n_mol, 1) for name, total in identity.items()}
     return {
@@ -141,16 +143,13 @@ def pretrain_baselines(
 
 
 def label_keys(batch: MolBatch, task: ScaledTask) -> Keys | None:
-    """What is visible of the labelled atoms or bonds: the key of the lookup baseline.
-
-    None at other levels.
-    """
+    """One number for what is visible of each labelled atom or bond; None at other levels."""
     index = batch.labels[task.key].index.numpy()
     numbers = batch.numbers.numpy().astype(np.int64)
     if task.level == "atom":
         # element, bonded atoms, charge, hydrogens, aromatic
-        shown = batch.feats.numpy()[:, [1, 2, 3, 6]]
-        return _hash_rows(np.concatenate([numbers[:, None], shown], 1)[index])
+        feats = batch.feats.numpy()[:, [1, 2, 3, 6]]
+        return _hash_rows(np.concatenate([numbers[:, None], feats], 1)[index])
     if task.level == "bond":
         elements = np.sort(numbers[batch.bond_ends().numpy()], 1)
         return _hash_rows(np.concatenate([elements, batch.bond_feats.numpy()], 1)[index])
@@ -171,8 +170,8 @@ class LabelTable:
     def add(self, batch: MolBatch) -> None:
         """Count the labels of a batch."""
         values = batch.labels[self.task.key].values.double().numpy()
-        known = np.isfinite(values)
-        rows = np.concatenate([np.where(known, values, 0.0), known], 1)
+        is_known = np.isfinite(values)
+        rows = np.concatenate([np.where(is_known, values, 0.0), is_known], 1)
         keys = label_keys(batch, self.task) if self.looked_up else np.zeros(len(rows), np.int64)
         self.table.add(keys, rows)
 
@@ -221,7 +220,7 @@ def _mean_errors(table: LabelTable, labelled: Sequence[MolBatch], looked_up: boo
     for batch in labelled:
         truth = batch.labels[table.task.key].values.numpy()
         guess = table.lookup(label_keys(batch, table.task)) if looked_up else table.mean()
-        known = np.isfinite(truth)
-        total += np.where(known, np.abs(guess - truth), 0.0).sum(0)
-        count += known.sum(0)
+        is_known = np.isfinite(truth)
+        total += np.where(is_known, np.abs(guess - truth), 0.0).sum(0)
+        count += is_known.sum(0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).tolist()

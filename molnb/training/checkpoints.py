@@ -1,7 +1,4 @@
-"""Weights and optimiser state as safetensors, written beside and renamed.
-
-A kill leaves the older file whole.
-"""
+"""Weights and optimiser state as safetensors files, which are there whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from ..errors import InputError
 from ..files import writing
 from ..models.model import Model
 
-KEPT = 2  # checkpoints
+N_KEPT = 2  # checkpoints
 BEST = "best.safetensors"
 _STEPS = "step-*.safetensors"
 
@@ -53,8 +50,8 @@ def check_fit(model: Model, stored: dict[str, torch.Tensor], origin: str) -> Non
         ]
         if shapes[0] != shapes[1]:
             raise InputError(
-                f"{origin} belongs to another model: {name} is {shapes[0]} there and {shapes[1]} in "
-                "this one. Delete the folder, or give the run another one"
+                f"{origin} belongs to another model: {name} is {shapes[0]} there and {shapes[1]} "
+                "in this one. Delete the folder, or give the run another one"
             )
 
 
@@ -62,7 +59,7 @@ def write_checkpoint(folder: Path, step: int, tensors: dict[str, torch.Tensor]) 
     """Keep weights and optimiser state after `step` steps; the last two are kept."""
     folder.mkdir(exist_ok=True)
     _save(tensors, folder / f"step-{step:09d}.safetensors", {"step": str(step)})
-    for old in sorted(folder.glob(_STEPS))[:-KEPT]:
+    for old in sorted(folder.glob(_STEPS))[:-N_KEPT]:
         old.unlink()
 
 
@@ -74,7 +71,7 @@ def write_weights(model: Model, file: Path) -> None:
 def _save(tensors: dict[str, torch.Tensor], file: Path, metadata: dict[str, str]) -> None:
     try:
         with writing(file) as partial:
-            on_cpu = {name: t.detach().contiguous().cpu() for name, t in tensors.items()}
+            on_cpu = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
             save_file(on_cpu, partial, metadata)
     except SafetensorError as error:  # how safetensors reports a full disk
         raise InputError(

@@ -9,12 +9,22 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import with_tuples
 from ..models.families import load_config
 from ..models.interface import EncoderConfig
 from ..objectives.interface import Objective
 from ..objectives.pretraining import Pretrain
 from ..objectives.stored import describe, make_objective
 from ..paths import home
+
+_POSITIVE = (
+    "steps",
+    "global_batch",
+    "pair_budget",
+    "eval_every",
+    "checkpoint_every",
+    "log_every",
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,9 @@ class RunConfig:
     also has, by the loose keys that ignore stereo, charge and tautomer, are left out. Molecules
     above `max_atoms` are cropped to it in pretraining (None: never), another piece at every step;
     validation sees them whole.
+
+    `compile` fuses the encoder with torch.compile, which pays on a GPU, after a minute for each
+    padded length; `precision` is auto, float32 or bfloat16 (`device.autocast`).
     """
 
     name: str
@@ -60,9 +73,7 @@ class RunConfig:
     checkpoint_every: int = 200
     log_every: int = 1
     precision: str = "auto"
-    compile: bool = (
-        False  # fuse the encoder with torch.compile: pays on a GPU, after a minute for each length
-    )
+    compile: bool = False
     start_from: str | None = None
     frozen_layers: int = 0
     head_learning_rate: float | None = None
@@ -71,14 +82,7 @@ class RunConfig:
     max_atoms: int | None = None
 
     def __post_init__(self):
-        for name in (
-            "steps",
-            "global_batch",
-            "pair_budget",
-            "eval_every",
-            "checkpoint_every",
-            "log_every",
-        ):
+        for name in _POSITIVE:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give 1 or more")
         if self.precision not in ("auto", "float32", "bfloat16"):
@@ -87,8 +91,9 @@ class RunConfig:
             )
         if self.max_atoms is not None and (self.max_atoms < 2 or self.objective.learns_labels):
             raise InputError(
-                f"max_atoms is {self.max_atoms}: give 2 or more, and only in pretraining. A label belongs to the whole "
-                "molecule and not to a piece of it; curate leaves out what is too large (structure.max_heavy_atoms)"
+                f"max_atoms is {self.max_atoms}: give 2 or more, and only in pretraining. A label "
+                "belongs to the whole molecule and not to a piece of it; curate leaves out what is "
+                "too large (structure.max_heavy_atoms)"
             )
         if not self.data:
             raise InputError("a run needs data: name at least one folder that curate() returned")
@@ -116,7 +121,7 @@ class RunConfig:
                 f"the run {stored['name']!r} was made by an older molnb (its config.json names no "
                 "family of encoders), and its weights bear other names: train it again"
             )
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+        values = with_tuples(stored)
         values["model"] = load_config(stored["model"])
         values["objective"] = make_objective(stored["objective"])
         return cls(**values)

@@ -35,7 +35,7 @@ from ..models.unimol2.official import (
     to_molnb_name,
 )
 from ..models.unimol2.sizes import find_paper_size, readable_size
-from ..paths import home
+from ..paths import find_run_folder
 from .checkpoints import write_weights
 from .config import RunConfig
 from .runs import Run, find_run, make_model, start_run
@@ -44,7 +44,7 @@ ASIDE = "official.safetensors"  # tensors of the checkpoint that molnb's model d
 RECORD = "official.json"
 _BUFFERS = {"se3_invariant_kernel.gaussian.mean": "encoder.kernel.mean"}
 _TOKEN_HEAD = "lm_head."  # how its names begin in the authors' code, and in molnb's
-_OWN_TOKEN_HEAD = "heads.tokens."
+_MOLNB_TOKEN_HEAD = "heads.tokens."
 _N_KERNEL = 128  # fixed in the authors' code
 # What shapes cannot tell, and what molnb's distance kernel takes for granted.
 _KERNEL_ARGUMENTS = {
@@ -62,9 +62,10 @@ _WIDTHS = {
 }
 
 
-class Checkpoint(NamedTuple):
-    """What a file of the authors' code holds: tensors by its names, its arguments, and the names
-    of all the rest.
+class OfficialCheckpoint(NamedTuple):
+    """A file of the authors' code: tensors under its names, and the arguments it was made with.
+
+    `ignored` names what else the file holds.
     """
 
     tensors: dict[str, Tensor]
@@ -73,19 +74,16 @@ class Checkpoint(NamedTuple):
 
 
 class Converted(NamedTuple):
-    """Where the result is, and what people should know about it, a sentence each."""
+    """The run or checkpoint that was made, and what people should know of it, a sentence each."""
 
     path: Path
     notes: tuple[str, ...]
 
 
 def convert(source: str | Path, out: str | Path) -> Converted:
-    """A checkpoint file as a run in the new folder `out`, or a run's folder as a checkpoint in
-    the new file `out`.
-    """
-    source = Path(source)
-    is_run = source.is_dir() or not source.exists() and (home() / "runs" / source).is_dir()
-    return to_checkpoint(source, out) if is_run else from_checkpoint(source, out)
+    """A checkpoint file as a run in a new folder, or a run as a checkpoint in a new file."""
+    folder = find_run_folder(source)
+    return to_checkpoint(folder, out) if folder.is_dir() else from_checkpoint(source, out)
 
 
 # ---------------------------------------------------------------------------------------- reading
@@ -93,24 +91,25 @@ def convert(source: str | Path, out: str | Path) -> Converted:
 
 @contextmanager
 def _only_namespace() -> Iterator[None]:
-    """Nothing but torch's own short list and argparse.Namespace may be built, whatever was
-    admitted elsewhere.
+    """Within the block torch builds nothing but its own short list and argparse.Namespace.
+
+    What a program has admitted before does not count, and is admitted again afterwards.
     """
-    others = torch.serialization.get_safe_globals()
+    admitted_before = torch.serialization.get_safe_globals()
     torch.serialization.clear_safe_globals()
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             yield
     finally:
-        torch.serialization.add_safe_globals(others)
+        torch.serialization.add_safe_globals(admitted_before)
 
 
-def read_checkpoint(file: str | Path) -> Checkpoint:
-    """Tensors of ``{"model": ...}`` or of a bare state dictionary, without ``module.`` before their
-    names.
+def read_checkpoint(file: str | Path) -> OfficialCheckpoint:
+    """The tensors and arguments of a file that holds ``{"model": ...}``, or tensors alone.
 
-    Raises InputError for a file that is not there, not whole, not a checkpoint, or that asks for
-    more than tensors.
+    A ``module.`` before the names of tensors, as parallel training leaves it, is taken off. Raises
+    InputError for a file that is not there, not whole, not a checkpoint, or that asks for more than
+    tensors.
     """
     file = Path(file)
     if not file.is_file():
@@ -123,63 +122,66 @@ def read_checkpoint(file: str | Path) -> Checkpoint:
     except Exception as error:  # a damaged pickle can fail in any way
         raise _refusal(file, error) from None
     state = stored.get("model", stored) if isinstance(stored, dict) else None
-    if (
-        not isinstance(state, dict)
-        or not state
-        or not all(isinstance(v, Tensor) for v in state.values())
-    ):
+    if not isinstance(state, dict) or not state or not _all_tensors(state):
         raise InputError(
-            f'{file} holds no model: give a file with {{"model": tensors by name}}, or the tensors themselves'
+            f'{file} holds no model: give a file with {{"model": tensors by name}}, or the tensors '
+            "themselves"
         )
     tensors = {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
     if state is stored:
-        return Checkpoint(tensors, {}, ())
-    given = stored.get("args")
-    arguments = (
-        vars(given)
-        if isinstance(given, argparse.Namespace)
-        else given
-        if isinstance(given, dict)
-        else {}
-    )
-    return Checkpoint(tensors, arguments, tuple(str(k) for k in stored if k != "model"))
+        return OfficialCheckpoint(tensors, {}, ())
+    arguments = stored.get("args")
+    if isinstance(arguments, argparse.Namespace):
+        arguments = vars(arguments)
+    if not isinstance(arguments, dict):
+        arguments = {}
+    ignored = tuple(str(name) for name in stored if name != "model")
+    return OfficialCheckpoint(tensors, arguments, ignored)
+
+
+def _all_tensors(state: dict) -> bool:
+    return all(isinstance(value, Tensor) for value in state.values())
 
 
 def _refusal(file: Path, error: Exception) -> InputError:
-    """Why a file could not be read: it asks for something that could run, or it is no whole
-    checkpoint.
-    """
-    asked = re.search(r"(?:GLOBAL|global:?|class|instance of type) ([\w.]+\.[\w.]+)", str(error))
-    if isinstance(error, pickle.UnpicklingError) and asked:
+    """Why a file could not be read: it asks for what could run code, or is no whole checkpoint."""
+    global_name = re.search(
+        r"(?:GLOBAL|global:?|class|instance of type) ([\w.]+\.[\w.]+)", str(error)
+    )
+    if isinstance(error, pickle.UnpicklingError) and global_name:
         return InputError(
-            f"{file} asks for {asked[1]}, which could run code: only tensors and argparse.Namespace are admitted, and "
-            'nothing was run. Take the file from its authors, or have its owner save {"model": model.state_dict()} anew'
+            f"{file} asks for {global_name[1]}, which could run code: only tensors and "
+            "argparse.Namespace are admitted, and nothing was run. Take the file from its authors, "
+            'or have its owner save {"model": model.state_dict()} anew'
         )
     text = str(error).partition("WeightsUnpickler error:")[2] or str(error) or type(error).__name__
-    first = text.strip().splitlines()[0][:160]
-    first = (
-        first if any(map(str.isalpha, first)) else "it was not written by torch.save"
-    )  # a stray byte of a pickle
+    reason = text.strip().splitlines()[0][:160]
+    if not any(map(str.isalpha, reason)):  # a stray byte of a pickle
+        reason = "it was not written by torch.save"
     size = f"{file.stat().st_size:,} bytes"
     return InputError(
-        f"{file} ({size}) is no readable checkpoint ({first}): fetch it again, it may have been cut short"
+        f"{file} ({size}) is no readable checkpoint ({reason}): fetch it again, it may have been "
+        "cut short"
     )
 
 
-def infer_config(checkpoint: Checkpoint) -> TwoTrackConfig:
-    """Depth, widths and heads from the tensors' shapes; dropout from the arguments, where there are
-    any.
+def infer_config(checkpoint: OfficialCheckpoint) -> TwoTrackConfig:
+    """The configuration of a checkpoint, from the shapes of its tensors.
 
-    Raises InputError where a tensor is missing that tells a width, or where the arguments
-    contradict the shapes.
+    Dropout, which shapes cannot tell, comes from the arguments where there are any. Raises
+    InputError where a tensor is missing that tells a width, or where the arguments contradict the
+    shapes.
     """
-    layers = [
-        int(m[1]) for k in checkpoint.tensors if (m := re.match(r"encoder\.layers\.(\d+)\.", k))
-    ]
+    layers = []
+    for name in checkpoint.tensors:
+        layer = re.match(r"encoder\.layers\.(\d+)\.", name)
+        if layer:
+            layers.append(int(layer[1]))
     if not layers:
         raise InputError(
-            "the checkpoint has no encoder.layers: it is not of Uni-Mol2 (Uni-Mol 1 has another model, and molnb does "
-            "not read it); give a checkpoint of https://huggingface.co/dptech/Uni-Mol2"
+            "the checkpoint has no encoder.layers: it is not of Uni-Mol2 (Uni-Mol 1 has another "
+            "model, and molnb does not read it); give a checkpoint of "
+            "https://huggingface.co/dptech/Uni-Mol2"
         )
 
     def size(name: str, axis: int) -> int:
@@ -187,28 +189,31 @@ def infer_config(checkpoint: Checkpoint) -> TwoTrackConfig:
             raise InputError(f"the weights lack {name!r}: give a whole checkpoint of Uni-Mol2")
         return checkpoint.tensors[name].shape[axis]
 
-    given = checkpoint.arguments
-    first = "encoder.layers.0"
+    arguments = checkpoint.arguments
     config = TwoTrackConfig(
         n_layer=max(layers) + 1,
         d_atom=size("embed_tokens.weight", 1),
-        n_head=size(f"{first}.self_attn.linear_bias.weight", 0),
-        d_ffn=size(f"{first}.ffn.linear_1.weight", 0),
+        n_head=size("encoder.layers.0.self_attn.linear_bias.weight", 0),
+        d_ffn=size("encoder.layers.0.ffn.linear_1.weight", 0),
         d_pair=size("edge_feature.edge_encoder.weight", 1),
-        d_hidden=size(f"{first}.opm.linear_in.weight", 0) // 2,
+        d_hidden=size("encoder.layers.0.opm.linear_in.weight", 0) // 2,
         n_kernel=size("se3_invariant_kernel.gaussian.mean", 0),
-        dropout=float(given.get("dropout", 0.1)),
-        attention_dropout=float(given.get("attention_dropout", 0.1)),
+        dropout=float(arguments.get("dropout", 0.1)),
+        attention_dropout=float(arguments.get("attention_dropout", 0.1)),
         conventions=REFERENCE,
     )
-    said = {name: given[name] for name in _WIDTHS if isinstance(given.get(name), int)}
-    wrong = [
-        f"{name}={value}" for name, value in said.items() if value != getattr(config, _WIDTHS[name])
-    ]
-    wrong += [f"{k}={given[k]}" for k, v in _KERNEL_ARGUMENTS.items() if given.get(k, v) != v]
-    if wrong:
+    contradictions = []
+    for name, field in _WIDTHS.items():
+        value = arguments.get(name)
+        if isinstance(value, int) and value != getattr(config, field):
+            contradictions.append(f"{name}={value}")
+    for name, expected in _KERNEL_ARGUMENTS.items():
+        if arguments.get(name, expected) != expected:
+            contradictions.append(f"{name}={arguments[name]}")
+    if contradictions:
         raise InputError(
-            f"the checkpoint's arguments say {', '.join(wrong)}, its tensors otherwise: it cannot be trusted"
+            f"the checkpoint's arguments say {', '.join(contradictions)}, its tensors otherwise: "
+            "it cannot be trusted"
         )
     return config
 
@@ -237,13 +242,13 @@ def from_checkpoint(file: str | Path, out: str | Path) -> Converted:
     write_json(record | {"lacked_token_head": headless}, run.path / RECORD)
     if left_over:
         with writing(run.path / ASIDE) as partial:
-            save_file({name: t.contiguous() for name, t in left_over.items()}, partial)
+            save_file({name: part.contiguous() for name, part in left_over.items()}, partial)
     write_weights(model, run.path / "weights.safetensors")
     run.write_status(state="done", step=0, steps=0)
     return Converted(run.path, tuple(_notes(config, scale, headless, left_over, checkpoint)))
 
 
-def _fill(model: Model, checkpoint: Checkpoint) -> dict[str, Tensor]:
+def _fill(model: Model, checkpoint: OfficialCheckpoint) -> dict[str, Tensor]:
     """Copy a checkpoint's tensors into a model; returns those of heads that it does not have.
 
     Those are the heads of the authors' fine-tuning.
@@ -252,33 +257,34 @@ def _fill(model: Model, checkpoint: Checkpoint) -> dict[str, Tensor]:
     renamed: dict[str, Tensor] = {}
     left_over: dict[str, Tensor] = {}
     for name, tensor in checkpoint.tensors.items():
-        own_name = _own_name(name)
-        if own_name is None and name.startswith(CLASSIFICATION):
+        molnb_name = _molnb_name(name)
+        if molnb_name is None and name.startswith(CLASSIFICATION):
             left_over[name] = tensor
             continue
-        if own_name not in expected:
+        if molnb_name not in expected:
             raise InputError(
                 f"Uni-Mol2 has no tensor {name!r}: is this another model's checkpoint?"
             )
-        if tensor.shape != expected[own_name].shape:
+        if tensor.shape != expected[molnb_name].shape:
             raise InputError(
                 f"{name} has shape {tuple(tensor.shape)}, the other tensors ask for "
-                f"{tuple(expected[own_name].shape)}: the checkpoint is damaged, fetch it again"
+                f"{tuple(expected[molnb_name].shape)}: the checkpoint is damaged, fetch it again"
             )
-        renamed[own_name] = tensor
+        renamed[molnb_name] = tensor
     # a checkpoint without masked-token loss has no token head; half a head is damage
-    headless = not any(name.startswith(_OWN_TOKEN_HEAD) for name in renamed)
-    for own_name in expected:
-        optional = headless and own_name.startswith(_OWN_TOKEN_HEAD)
-        if own_name not in renamed and not optional:
-            name = _official_names(model.encoder.config)[own_name]
+    headless = not any(name.startswith(_MOLNB_TOKEN_HEAD) for name in renamed)
+    for molnb_name in expected:
+        optional = headless and molnb_name.startswith(_MOLNB_TOKEN_HEAD)
+        if molnb_name not in renamed and not optional:
+            name = _official_names(model.encoder.config)[molnb_name]
             raise InputError(f"the weights lack {name!r}: give a whole checkpoint of Uni-Mol2")
     _check_means(model, renamed["encoder.kernel.mean"])
     model.load_state_dict(expected | renamed)
     return left_over
 
 
-def _own_name(name: str) -> str | None:
+def _molnb_name(name: str) -> str | None:
+    """molnb's name of a tensor; None where its model has no such tensor."""
     try:
         return to_molnb_name(name)
     except KeyError:  # a layer of this name is not in the model
@@ -289,10 +295,11 @@ def _official_names(config: TwoTrackConfig) -> dict[str, str]:
     """Names of the model's tensors to the authors'."""
     with torch.device("meta"):
         names = reference_names(ReferenceModel(config, {})) | _BUFFERS
-    return {own_name: name for name, own_name in names.items()}
+    return {molnb_name: name for name, molnb_name in names.items()}
 
 
 def _check_means(model: Model, means: Tensor) -> None:
+    """Raise InputError unless the centres of a checkpoint's distance kernel are molnb's."""
     expected = model.encoder.kernel.mean
     if not torch.allclose(means.float(), expected, atol=0.05):
         raise InputError(
@@ -307,8 +314,9 @@ def _notes(
     scale: str | None,
     headless: bool,
     left_over: dict[str, Tensor],
-    checkpoint: Checkpoint,
+    checkpoint: OfficialCheckpoint,
 ) -> Iterator[str]:
+    """What people should know of a converted checkpoint, a sentence each."""
     n, total = count_parameters(config)
     model = f"Uni-Mol2 {readable_size(scale)}" if scale else "a Uni-Mol2 of no published size"
     yield (
@@ -328,6 +336,7 @@ def _notes(
 
 
 def _new(out: str | Path) -> Path:
+    """The path to write to; raises InputError where something is there."""
     out = Path(out)
     if out.exists():
         raise InputError(
@@ -354,9 +363,9 @@ def to_checkpoint(run: str | Path, out: str | Path) -> Converted:
     if conventions != REFERENCE:
         under = conventions.name if conventions else f"none: its family is {config.family}"
         raise InputError(
-            f"{run.path} has the conventions {under!r}, and the authors' code would read its weights "
-            "under its own: only runs that began with converted weights (conventions 'reference') go "
-            "back"
+            f"{run.path} has the conventions {under!r}, and the authors' code would read its "
+            "weights under its own: only runs that began with converted weights (conventions "
+            "'reference') go back"
         )
     if config.n_kernel != _N_KERNEL or config.hydrogens:
         raise InputError(
@@ -365,9 +374,10 @@ def to_checkpoint(run: str | Path, out: str | Path) -> Converted:
         )
     model = run.load_model()
     tensors = _official_tensors(_with_masking_heads(run, model), config, run.read(RECORD))
-    aside = run.path / ASIDE
-    tensors |= load_file(aside) if aside.exists() else {}
-    widths = {name: getattr(config, own_name) for name, own_name in _WIDTHS.items()}
+    left_over = run.path / ASIDE
+    if left_over.exists():
+        tensors |= load_file(left_over)
+    widths = {name: getattr(config, molnb_name) for name, molnb_name in _WIDTHS.items()}
     with writing(out) as partial:
         torch.save(
             {"model": tensors, "args": argparse.Namespace(arch="unimol2", **widths)}, partial
@@ -382,14 +392,13 @@ def to_checkpoint(run: str | Path, out: str | Path) -> Converted:
 
 
 def _with_masking_heads(run: Run, model: Model) -> dict[str, Tensor]:
-    """Tensors of a run's model; masking heads that it lacks are those of the run it started
-    from.
-    """
+    """Tensors of a run's model; masking heads that it lacks come from the run it started from."""
     tensors = dict(model.state_dict())
     while "tokens" not in model.heads and run.config.start_from:
         run = find_run(run.config.start_from)
         model = run.load_model()
-        heads = {k: v for k, v in model.state_dict().items() if k.startswith("heads.")}
+        state = model.state_dict()
+        heads = {name: tensor for name, tensor in state.items() if name.startswith("heads.")}
         tensors = heads | tensors
     return tensors
 
@@ -400,11 +409,11 @@ def _official_tensors(
     """A model's tensors under the authors' names, in the number formats they came in."""
     dtypes = record.get("dtypes", {})
     renamed = {}
-    for own_name, name in _official_names(config).items():
-        if own_name not in tensors:
+    for molnb_name, name in _official_names(config).items():
+        if molnb_name not in tensors:
             continue
         if record.get("lacked_token_head") and name.startswith(_TOKEN_HEAD):
             continue
         dtype = getattr(torch, dtypes.get(name, "float32"))
-        renamed[name] = tensors[own_name].to(dtype).clone()
+        renamed[name] = tensors[molnb_name].to(dtype).clone()
     return renamed

@@ -25,7 +25,8 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(
-            f"device {name!r} asked for, but torch {torch.__version__} sees no GPU: use --device cpu"
+            f"device {name!r} asked for, but torch {torch.__version__} sees no GPU: use --device "
+            "cpu"
         )
     try:
         return torch.device(name)

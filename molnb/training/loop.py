@@ -46,7 +46,7 @@ DROPOUT_CHANNEL = 100  # of the random numbers that seed torch's own generator
 
 @dataclass(frozen=True)
 class Report:
-    """What a step leaves behind: `rows` as logged, `loss` of the training batch."""
+    """A step that was made: its rows as logged, and the loss of the training batch."""
 
     step: int
     steps: int
@@ -56,7 +56,7 @@ class Report:
 
 
 class Session:
-    """What a run holds in memory while it trains; to make one changes nothing on disk."""
+    """A run in memory: model, optimiser and data. Making one changes nothing on disk."""
 
     def __init__(self, run: Run, device: str):
         self.run = run
@@ -116,7 +116,7 @@ def save(session: Session) -> None:
 def start_from(model: Model, run: Run, frozen_layers: int) -> None:
     """Take over a run's encoder, and its masking heads where both runs have them.
 
-    Freezes what embeds the input and the first blocks, if asked for any.
+    Freezes what embeds the input and the first `frozen_layers` blocks, unless that is 0.
     """
     trained = run.load_model()
     model.encoder.load_state_dict(trained.encoder.state_dict())
@@ -129,11 +129,11 @@ def start_from(model: Model, run: Run, frozen_layers: int) -> None:
                 parameter.requires_grad_(False)
 
 
-def total(counts: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Counts of several batches, added up by name."""
+def add_counts(groups: Sequence[MaskedBatch]) -> dict[str, float]:
+    """How many things each term is a sum over, in all groups of molecules together."""
     sums: dict[str, float] = {}
-    for one in counts:
-        for name, count in one.items():
+    for masked in groups:
+        for name, count in masked.counts.items():
             sums[name] = sums.get(name, 0.0) + count
     return sums
 
@@ -145,7 +145,7 @@ def take_step(session: Session) -> tuple[float, dict[str, float]]:
     n_train = len(session.train_ids)
     ids = session.train_ids[sample_ids(config.seed, step, config.global_batch, n_train)]
     groups = session.masked_batches(ids, config.seed, step, max_atoms=config.max_atoms)
-    counts = total([masked.counts for masked in groups])
+    counts = add_counts(groups)
     weights = session.objective.weights(counts)
     session.model.train()
     session.optimizer.zero_grad(set_to_none=True)
@@ -201,14 +201,12 @@ def score(
             terms = objective.loss_terms(model, masked.to(device))
         for name, term in terms.items():
             sums[name] = sums.get(name, 0.0) + float(term.total)
-    counts = total([masked.counts for masked in groups])
+    counts = add_counts(groups)
     return {name: value / counts[name] for name, value in sums.items() if counts[name]}
 
 
 def validation_batches(session: Session) -> dict[str, list[MaskedBatch]]:
-    """What validation asks, with features hidden and visible apart; the same noise for every
-    run.
-    """
+    """The validation molecules, with features hidden and visible apart; one noise for all runs."""
     shares = {"visible": 0.0}
     if not session.objective.learns_labels:
         shares = {"hidden": 1.0, "visible": 0.0}
@@ -218,29 +216,29 @@ def validation_batches(session: Session) -> dict[str, list[MaskedBatch]]:
     }
 
 
-def validate(session: Session, asked: dict[str, list[MaskedBatch]]) -> list[dict]:
+def validate(session: Session, validation: dict[str, list[MaskedBatch]]) -> list[dict]:
     """One row for hidden and one for visible features, with the loss as training weighs it."""
     rows = []
-    for features, groups in asked.items():
+    for features, groups in validation.items():
         precision = session.config.precision
         terms = score(session.model, session.objective, groups, session.device, precision)
-        weights = session.objective.weights(total([masked.counts for masked in groups]))
+        weights = session.objective.weights(add_counts(groups))
         loss = sum(weights[name] * value for name, value in terms.items() if name in weights)
         row = {"step": session.step, "part": "val", "features": features, "loss": loss}
         rows.append(row | terms)
     return rows
 
 
-def write_baselines(session: Session, asked: dict[str, list[MaskedBatch]]) -> None:
+def write_baselines(session: Session, validation: dict[str, list[MaskedBatch]]) -> None:
     """Measure once what each term must beat, and keep it in the run's folder."""
     file = session.run.path / "baselines.json"
     if file.exists() or not len(session.val_ids):
         return
     if isinstance(session.objective, Supervised):
-        val = [masked.batch for masked in asked["visible"]]
+        val = [masked.batch for masked in validation["visible"]]
         scores = label_baselines(session.corpus, session.objective, session.train_ids, val)
     else:
-        scores = pretrain_baselines(session.corpus, session.train_ids, asked["hidden"])
+        scores = pretrain_baselines(session.corpus, session.train_ids, validation["hidden"])
     write_json(scores, file)
 
 
@@ -265,7 +263,7 @@ def take_best(session: Session) -> None:
 
 
 def training_steps(run: Run, device: str = "auto") -> Iterator[Report]:
-    """The loop: yields after each step.
+    """The loop: makes a run's next steps, and yields a report after each.
 
     Closing the generator early leaves a run that can be used and resumed. Raises InputError where
     another process trains the run.
@@ -279,18 +277,19 @@ def training_steps(run: Run, device: str = "auto") -> Iterator[Report]:
 
 
 def _owned_steps(session: Session) -> Iterator[Report]:
+    """The loop of a run that this process owns, from where the run stands to its end."""
     run = session.run
     config = session.config
     began = time.time()
     seconds_before = run.status().get("seconds", 0.0)
-    asked = validation_batches(session)
-    write_baselines(session, asked)
+    validation = validation_batches(session)
+    write_baselines(session, validation)
     state = "stopped"
     device = str(session.device)
     run.write_status(state="running", step=session.step, steps=config.steps, device=device)
     try:
         if session.step == 0 and len(session.val_ids):
-            run.log(validate(session, asked), seconds_before)
+            run.log(validate(session, validation), seconds_before)
         if session.step == 0 and not config.start_from:
             session.model.encoder.begin_training()
         finished = session.step >= config.steps
@@ -303,7 +302,7 @@ def _owned_steps(session: Session) -> Iterator[Report]:
                 rows.append(row | terms)
             validated = session.step % config.eval_every == 0 or finished
             if validated and len(session.val_ids):
-                rows += validate(session, asked)
+                rows += validate(session, validation)
             seconds = seconds_before + time.time() - began
             run.log(rows, seconds)
             if validated and len(session.val_ids):
@@ -326,9 +325,9 @@ def _owned_steps(session: Session) -> Iterator[Report]:
 
 
 def prepare_run(config: RunConfig | Run | str | Path, out: str | Path | None = None) -> Run:
-    """The run to train: a folder to go on with, or the one of a configuration.
+    """The run to train: that of a folder, or a new one of a configuration.
 
-    Scales of labels are read from the training rows.
+    Scales of labels, where a configuration lacks them, are read from the training rows.
     """
     if isinstance(config, Run):
         return config
@@ -367,7 +366,7 @@ def train(
 ) -> Run:
     """Train a configuration, or go on with a run's folder; returns the run.
 
-    It ends with the last step, or when `watch`, which is told of each, returns False.
+    It ends with the last step, or when `watch`, which is called with each report, returns False.
     """
     run = prepare_run(config, out)
     with closing(training_steps(run, device)) as steps:
@@ -383,9 +382,7 @@ async def fit(
     watch: Watch | None = None,
     device: str = "auto",
 ) -> Run:
-    """`train` for a notebook cell (`await fit(...)`): the curve updates, Stop works, papermill
-    waits.
-    """
+    """`train` for a notebook cell, `await fit(...)`: curves grow, Stop works, papermill waits."""
     run = prepare_run(config, out)
     # closed also when the cell is interrupted: the run stays usable
     with closing(training_steps(run, device)) as steps:

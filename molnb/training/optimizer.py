@@ -38,10 +38,10 @@ def rate_share(config: RunConfig, name: str, depth_of: Callable[[str], int], n_b
 
     Heads have a rate of their own, lower blocks get less and less, what embeds the input least.
     """
-    part, _, rest = name.partition(".")
+    part, _, parameter = name.partition(".")
     if part == "heads":
         return (config.head_learning_rate or config.learning_rate) / config.learning_rate
-    return config.layer_decay ** (n_block - depth_of(rest))
+    return config.layer_decay ** (n_block - depth_of(parameter))
 
 
 def learning_rate(config: RunConfig, step: int) -> float:

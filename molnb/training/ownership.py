@@ -1,4 +1,4 @@
-"""Who trains a run: one process at a time, known by its lock, which ends with the process."""
+"""The process that trains a run: one at a time, by a lock that ends with the process."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ LOCK = "lock"
 
 @contextlib.contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Keep a run's folder to this process; another one that asks is refused, told by whom.
+    """Keep a run's folder to this process while the block runs.
 
-    The lock is the system's, not the file: it ends when the process does, however that happens.
+    Raises InputError, naming the owner, where another process has it. The lock is the system's, not
+    the file: it ends when the process does, however that happens.
     """
     with (folder / LOCK).open("a+", encoding="utf-8") as file:
         if not _locked(file):
@@ -37,7 +38,7 @@ def owned(folder: Path) -> Iterator[None]:
 
 
 def read_owner(folder: Path) -> dict:
-    """`pid` and `host` of the process that trains a run, or last did; empty if none ever has."""
+    """`pid` and `host` of the process that trains a run, or did last; empty if none ever has."""
     try:
         return json.loads((folder / LOCK).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -47,7 +48,7 @@ def read_owner(folder: Path) -> dict:
 def is_owned(folder: Path) -> bool:
     """Whether some process trains a run now.
 
-    Of another machine this cannot always be known; then its word stands.
+    A lock of another machine cannot always be seen; a run that it began then counts as owned.
     """
     try:
         with (folder / LOCK).open("r+", encoding="utf-8") as file:
@@ -59,7 +60,7 @@ def is_owned(folder: Path) -> bool:
 
 
 def _locked(file: IO[str]) -> bool:
-    """Whether the lock of an open file could be had; always true where there are none (Windows)."""
+    """Take the lock of an open file: whether it was free. True where there are none (Windows)."""
     try:
         import fcntl
     except ImportError:

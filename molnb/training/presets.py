@@ -1,5 +1,4 @@
-"""Presets: a run is a function that returns a full, frozen configuration; its text says what it
-costs.
+"""Presets: functions that return a full configuration of a run; their texts say what it costs.
 
 Times are for two laptop cores without a GPU unless a GPU is named. Change any field by name:
 ``make_preset("pretrain_tiny", data, steps=500, **{"model.n_layer": 2})``.
@@ -101,8 +100,7 @@ def finetune_tiny(data: Sequence[str]) -> RunConfig:
 
 
 def paper(data: Sequence[str], scale: str) -> RunConfig:
-    """The paper's {size} model and recipe (Table 2, section 3.3): for a GPU; a step of 1,024
-    molecules.
+    """The paper's {size} model and recipe (Table 2, section 3.3), for a GPU; a step of 1,024.
 
     Learning rate 1e-4 after 100,000 warm-up steps, then linear decay, one recipe for all scales;
     the paper's corpus takes 818,359 steps. What fits a device at once is `pair_budget`, which
@@ -129,8 +127,7 @@ def paper(data: Sequence[str], scale: str) -> RunConfig:
 
 
 def laptop(data: Sequence[str], size: str) -> RunConfig:
-    """A {size} encoder of the laptop family (N, without tables, kernel and heads), 1,000 steps of
-    64.
+    """A {size} encoder of the laptop family (N: no tables, kernel and heads), 1,000 steps of 64.
 
     Depth and width grow together (`molnb.models.unimol2.sizes`). The learning rate is that of
     `pretrain_tiny`, and less in proportion for wider models. A step of 64 `nci` molecules takes 0.4
@@ -183,9 +180,9 @@ def presets_table() -> pd.DataFrame:
         counts = count_parameters(model)
         values = {f.name: getattr(model, f.name) for f in fields(model)}
         widths = {name: value for name, value in values.items() if type(value) is int}
-        about = preset.text.partition("\n")[0]
+        summary = preset.text.partition("\n")[0]
         row = {"preset": name, "family": model.family, "N": counts.n, "total": counts.total}
-        rows.append(row | widths | {"about": about})
+        rows.append(row | widths | {"about": summary})
     return pd.DataFrame(rows)
 
 

@@ -43,8 +43,8 @@ def training_rows(corpus: Corpus, config: RunConfig) -> Rows:
         val = np.setdiff1d(val, shared)
     if not len(train):
         raise InputError(
-            f"no training molecules in {', '.join(config.data)}: curate more rows, or choose another "
-            "split"
+            f"no training molecules in {', '.join(config.data)}: curate more rows, or choose "
+            "another split"
         )
     return Rows(hash_sample(train, config.n_train), hash_sample(val, config.n_val))
 

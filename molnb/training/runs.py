@@ -42,7 +42,7 @@ LOGS = ("metrics.jsonl", "timings.jsonl")
 
 
 class Run:
-    """A run's folder."""
+    """A training run, read from and written to its folder."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -107,9 +107,11 @@ class Run:
         Features are mixed, hidden or visible.
         """
         rows = _read_lines(self.path / "metrics.jsonl")
-        wanted = {"part": part, "features": features}
-        wanted = {name: value for name, value in wanted.items() if value is not None}
-        return [row for row in rows if wanted.items() <= row.items()]
+        if part is not None:
+            rows = [row for row in rows if row.get("part") == part]
+        if features is not None:
+            rows = [row for row in rows if row.get("features") == features]
+        return rows
 
     def timings(self) -> list[dict]:
         """`step` and `seconds` since the run (or its last resumption) began."""
@@ -208,8 +210,8 @@ def _new_folder(config: RunConfig) -> Path:
             continue
         return path
     raise InputError(
-        f"{home() / 'runs'} holds {MAX_SAME_NAME} runs named {stem}: delete some, or name the folder "
-        "yourself"
+        f"{home() / 'runs'} holds {MAX_SAME_NAME} runs named {stem}: delete some, or name the "
+        "folder yourself"
     )
 
 
@@ -219,22 +221,19 @@ def find_run(name: str | Path) -> Run:
 
 
 def check_start(config: RunConfig) -> None:
-    """Refuse a run that cannot be started from.
-
-    It is not there, has no weights, or is of another architecture.
-    """
+    """Raise InputError where the run to start from is absent, untrained, or of another model."""
     run = find_run(config.start_from)
     run.weights_file()
-    stored = run.config.model.to_dict()
-    wanted = config.model.to_dict()
-    if stored["family"] != wanted["family"]:
+    trained = run.config.model.to_dict()
+    model = config.model.to_dict()
+    if trained["family"] != model["family"]:
         differing = ["family"]
     else:
-        differing = [name for name, value in wanted.items() if stored[name] != value]
+        differing = [name for name, value in model.items() if trained[name] != value]
     if differing:
         raise InputError(
-            f"{run.path} was trained with another architecture ({', '.join(differing)} differ): use "
-            "its model"
+            f"{run.path} was trained with another architecture ({', '.join(differing)} differ): "
+            "use its model"
         )
 
 
@@ -275,6 +274,7 @@ def runs_table(folder: str | Path | None = None) -> pd.DataFrame:
 
 
 def _table_row(run: Run) -> dict:
+    """What `runs_table` says of one run."""
     status = run.status()
     stored = run.read("config.json")
     row = {
@@ -293,8 +293,8 @@ def _table_row(run: Run) -> dict:
         "molecules": status.get("step", 0) * stored["global_batch"],
         "seconds": status.get("seconds"),
     }
-    last = run.last()
-    return row | {name: value for name, value in last.items() if name not in ("step", "part")}
+    terms = run.last()
+    return row | {name: value for name, value in terms.items() if name not in ("step", "part")}
 
 
 def _read_lines(file: Path) -> list[dict]:

@@ -27,7 +27,7 @@ from molnb.objectives.supervised import Supervised
 from molnb.training.checkpoints import write_weights
 from molnb.training.config import RunConfig
 from molnb.training.conversion import (
-    Checkpoint,
+    OfficialCheckpoint,
     _official_names,
     convert,
     infer_config,
@@ -152,7 +152,7 @@ def test_published_sizes_are_recognised_by_their_shapes(size):
     with torch.device("meta"):
         weights = ReferenceModel(replace(PAPER[size], conventions=REFERENCE), {}).state_dict()
     tensors = {names[name]: tensor for name, tensor in weights.items()}
-    assert find_paper_size(infer_config(Checkpoint(tensors, {}, ()))) == size
+    assert find_paper_size(infer_config(OfficialCheckpoint(tensors, {}, ()))) == size
 
 
 # ---------------------------------------------------------------------------------------- refusals
@@ -251,7 +251,7 @@ def test_weights_that_are_not_whole_are_refused_by_name(change, message, tmp_pat
 def test_arguments_that_contradict_the_tensors_are_refused():
     for argument in ({"encoder_layers": 3}, {"gaussian_std_width": 2.0}):
         with pytest.raises(InputError, match=next(iter(argument))):
-            infer_config(Checkpoint(authors_state(), argument, ()))
+            infer_config(OfficialCheckpoint(authors_state(), argument, ()))
 
 
 def test_nothing_is_overwritten(saved, tmp_path):
