@@ -1,8 +1,7 @@
-"""What a pretrained model makes of a disturbed molecule: true, noisy and predicted geometry of
-each.
+"""Noise undone by a pretrained model: true, noisy and predicted geometries of single molecules.
 
-Pretraining moves atoms by random noise and asks the model to move them back. Here single molecules
-are asked that, at a noise of one's choice, and the answers are kept to be looked at and measured.
+Pretraining moves atoms by random noise and lets the model move them back. Here that is done at a
+noise of one's choice, and the geometries are kept to be looked at and measured.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ class Denoised(NamedTuple):
     noisy: Float[np.ndarray, "atom 3"]
     predicted: Float[np.ndarray, "atom 3"]
 
-    def left(self) -> Float[np.ndarray, " atom"]:
-        """How far each atom still is from its true place (Å)."""
+    def predicted_error(self) -> Float[np.ndarray, " atom"]:
+        """Distance (Å) of each predicted atom from its true position."""
         return np.linalg.norm(self.predicted - self.true, axis=1)
 
-    def moved(self) -> Float[np.ndarray, " atom"]:
-        """How far noise had moved each atom (Å): what is left when nothing is done."""
+    def noisy_error(self) -> Float[np.ndarray, " atom"]:
+        """Distance (Å) by which noise had moved each atom: the error when nothing is undone."""
         return np.linalg.norm(self.noisy - self.true, axis=1)
 
 
@@ -51,7 +50,7 @@ def denoise(
     seed: int = 0,
     features: bool = True,
 ) -> list[Denoised]:
-    """Molecules of a corpus, by their place in it, with noise that a pretrained model undoes.
+    """Molecules of a corpus, by their row in it, with noise that a pretrained model undoes.
 
     No atom is masked. Noise (standard deviation of a coordinate) is that of its pretraining unless
     given; it depends on (seed, molecule) only, so two noise levels move atoms in the same
@@ -82,10 +81,8 @@ def denoise(
     return molecules
 
 
-def mean_left(molecules: Sequence[Denoised]) -> tuple[float, float]:
-    """Mean distance of an atom from its true place (Å): as predicted, and as the model was given
-    it.
-    """
-    left = np.concatenate([molecule.left() for molecule in molecules])
-    moved = np.concatenate([molecule.moved() for molecule in molecules])
-    return float(left.mean()), float(moved.mean())
+def mean_errors(molecules: Sequence[Denoised]) -> tuple[float, float]:
+    """Mean distance (Å) of atoms from their true positions: as predicted, and with the noise."""
+    predicted = np.concatenate([molecule.predicted_error() for molecule in molecules])
+    noisy = np.concatenate([molecule.noisy_error() for molecule in molecules])
+    return float(predicted.mean()), float(noisy.mean())

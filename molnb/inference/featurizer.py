@@ -1,7 +1,7 @@
 """Molecules made ready for an encoder: standardized, featurized, with one geometry.
 
 A molecule is treated as in curation (neutral parent, canonical SMILES, one conformer seeded by it),
-so any spelling and any numbering of its atoms gives the same answer. What cannot be used becomes
+so any spelling and any numbering of its atoms gives the same result. What cannot be used becomes
 the text of its error. Many molecules go in chunks, on many processes.
 """
 
@@ -43,12 +43,12 @@ _BOND_ARRAYS = ("bonds", "bond_feats")
 class FeaturizedMolecule(NamedTuple):
     """A molecule ready for an encoder.
 
-    `place` is each canonical atom's number among the `n_input` heavy atoms of the input; `arrays`
-    are those of `chemistry.features.molecule_arrays`; `coords` (Å) may lack the hydrogens.
+    `input_position` is each canonical atom's number among the `n_input` heavy atoms of the input;
+    `arrays` are those of `chemistry.features.molecule_arrays`; `coords` (Å) may lack the hydrogens.
     """
 
     smiles: str
-    place: Int[np.ndarray, " heavy"]
+    input_position: Int[np.ndarray, " heavy"]
     n_input: int
     arrays: dict
     coords: Float[np.ndarray, "atom 3"]
@@ -78,7 +78,7 @@ def featurize(
         coords = make_conformer(standard.smiles).coords
     return FeaturizedMolecule(
         smiles=standard.smiles,
-        place=n_heavy_before[np.asarray(standard.order)] - 1,
+        input_position=n_heavy_before[np.asarray(standard.order)] - 1,
         n_input=int(n_heavy_before[-1]),
         arrays=arrays,
         coords=np.asarray(coords, np.float32),
@@ -151,27 +151,34 @@ def featurize_all(
 def flat_batch(molecules: Sequence[FeaturizedMolecule], hydrogens: bool) -> MolBatch:
     """Featurized molecules as one flat batch, with hydrogens if the model sees them."""
 
-    def joined(arrays: list[np.ndarray], n_heavy: list[int]) -> torch.Tensor:
-        kept = arrays if hydrogens else [a[:n] for a, n in zip(arrays, n_heavy)]
-        return torch.from_numpy(np.concatenate(kept))
+    if hydrogens:
+        n_atoms = [len(molecule.arrays["numbers"]) for molecule in molecules]
+        n_bonds = [len(molecule.arrays["bonds"]) for molecule in molecules]
+    else:
+        n_atoms = [molecule.n_heavy for molecule in molecules]
+        n_bonds = [molecule.arrays["n_heavy_bonds"] for molecule in molecules]
 
-    def sizes(arrays: list[np.ndarray], n_heavy: list[int]) -> torch.Tensor:
-        return torch.tensor([len(a) for a in arrays] if hydrogens else n_heavy)
+    def joined(arrays: list[np.ndarray], sizes: list[int]) -> torch.Tensor:
+        """The first rows of each molecule's array, of all molecules in a row."""
+        pieces = [array[:size] for array, size in zip(arrays, sizes, strict=True)]
+        return torch.from_numpy(np.concatenate(pieces))
 
-    n_heavy = [m.n_heavy for m in molecules]
-    n_heavy_bonds = [m.arrays["n_heavy_bonds"] for m in molecules]
-    of = {name: [m.arrays[name] for m in molecules] for name in (*_ATOM_ARRAYS, *_BOND_ARRAYS)}
-    atom = {name: joined(of[name], n_heavy) for name in _ATOM_ARRAYS}
-    atom["coords"] = joined([m.coords for m in molecules], n_heavy)
-    bond = {name: joined(of[name], n_heavy_bonds) for name in _BOND_ARRAYS}
-    bond["bonds"] = bond["bonds"].to(torch.int64)
-    n_atoms = sizes(of["numbers"], n_heavy)
-    molecule = {
-        "ids": torch.arange(len(molecules)),
-        "n_atoms": n_atoms,
-        "n_bonds": sizes(of["bonds"], n_heavy_bonds),
+    atom = {
+        name: joined([molecule.arrays[name] for molecule in molecules], n_atoms)
+        for name in _ATOM_ARRAYS
     }
-    return MolBatch(molecule, atom, bond, labels={}, longest=int(n_atoms.max()))
+    atom["coords"] = joined([molecule.coords for molecule in molecules], n_atoms)
+    bond = {
+        name: joined([molecule.arrays[name] for molecule in molecules], n_bonds)
+        for name in _BOND_ARRAYS
+    }
+    bond["bonds"] = bond["bonds"].to(torch.int64)
+    per_molecule = {
+        "ids": torch.arange(len(molecules)),
+        "n_atoms": torch.tensor(n_atoms),
+        "n_bonds": torch.tensor(n_bonds),
+    }
+    return MolBatch(per_molecule, atom, bond, labels={}, longest=max(n_atoms))
 
 
 class FeaturizedChunk(NamedTuple):
@@ -181,6 +188,12 @@ class FeaturizedChunk(NamedTuple):
     featurized: list[FeaturizedMolecule | str]
 
 
+def check_conformer(conformer: str) -> None:
+    """Raise InputError for a source of coordinates that does not exist."""
+    if conformer not in CONFORMERS:
+        raise InputError(f"unknown conformer {conformer!r}: choose one of {', '.join(CONFORMERS)}")
+
+
 def featurize_chunks(
     molecules: Iterable[MoleculeInput], workers: int = 0, conformer: str = "new"
 ) -> Iterator[FeaturizedChunk]:
@@ -188,8 +201,7 @@ def featurize_chunks(
 
     `workers` processes featurize them; 0 does it here.
     """
-    if conformer not in CONFORMERS:
-        raise InputError(f"unknown conformer {conformer!r}: choose one of {', '.join(CONFORMERS)}")
+    check_conformer(conformer)
     source = iter(molecules)
     chunks = iter(lambda: list(itertools.islice(source, CHUNK)), [])
     if workers == 0:
@@ -202,8 +214,8 @@ def featurize_chunks(
             under_way.append(_begin(pool, chunk, conformer))
             if len(under_way) > _CHUNKS_AHEAD:
                 yield _collect(pool, under_way.pop(0))
-        for begun in under_way:
-            yield _collect(pool, begun)
+        for started in under_way:
+            yield _collect(pool, started)
 
 
 class _UnderWay(NamedTuple):
@@ -216,22 +228,24 @@ class _UnderWay(NamedTuple):
 
 
 def _begin(pool: Pool, chunk: list[MoleculeInput], conformer: str) -> _UnderWay:
-    pieces = [chunk[first : first + _PIECE] for first in range(0, len(chunk), _PIECE)]
-    futures = [pool.submit(featurize_all, p, MAX_HEAVY_ATOMS, conformer) for p in pieces]
+    """Hand a chunk to the workers."""
+    pieces = [chunk[start : start + _PIECE] for start in range(0, len(chunk), _PIECE)]
+    futures = [pool.submit(featurize_all, piece, MAX_HEAVY_ATOMS, conformer) for piece in pieces]
     return _UnderWay(chunk, pieces, futures, conformer)
 
 
-def _collect(pool: Pool, begun: _UnderWay) -> FeaturizedChunk:
+def _collect(pool: Pool, started: _UnderWay) -> FeaturizedChunk:
+    """What the workers made of a chunk, once all of its pieces are done."""
     featurized: list[FeaturizedMolecule | str] = []
-    for piece, future in zip(begun.pieces, begun.futures):
+    for piece, future in zip(started.pieces, started.futures, strict=True):
         try:
             featurized += future.result()
         except BrokenExecutor:  # RDKit took a worker with it, and with it whatever was under way
-            featurized += _again(pool, piece, begun.conformer)
-    return FeaturizedChunk(begun.chunk, featurized)
+            featurized += _retry(pool, piece, started.conformer)
+    return FeaturizedChunk(started.chunk, featurized)
 
 
-def _again(
+def _retry(
     pool: Pool, piece: list[MoleculeInput], conformer: str
 ) -> list[FeaturizedMolecule | str]:
     """A piece whose worker died, once more with nothing beside it; halved to find the one row."""
@@ -242,5 +256,7 @@ def _again(
         if len(piece) == 1:
             return ["worker died (machine-dependent)"]
         middle = len(piece) // 2
-        first, second = piece[:middle], piece[middle:]
-        return _again(pool, first, conformer) + _again(pool, second, conformer)
+        return [
+            *_retry(pool, piece[:middle], conformer),
+            *_retry(pool, piece[middle:], conformer),
+        ]

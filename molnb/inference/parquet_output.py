@@ -1,5 +1,4 @@
-"""Embeddings and predictions as Parquet: a row for each row of a file, or for each curated
-molecule.
+"""Embeddings and predictions as Parquet: a row for each row of a file, or each curated molecule.
 
 Written as they are computed, so memory does not grow with the file. Columns: `row, input_smiles,
 smiles`, the values, `unseen` (features that training never saw and that contribute nothing; null
@@ -30,12 +29,12 @@ from ..chemistry.failures import MoleculeError
 from ..chemistry.parsing import parse_molblock
 from ..errors import InputError
 from ..files import writing
-from ..paths import home
+from ..paths import find_data, home
 from ..processes import count_cores
 from ..recipes.readers import read_records
 from ..recipes.sources import find_source, recipe_for_file
 from ..shards import Shards, load_shards
-from .featurizer import CHUNK, CONFORMERS, MoleculeInput
+from .featurizer import CHUNK, MoleculeInput, check_conformer
 from .predictor import MAX_NUMBERS, PredictionRow, check_level, load_run, prediction_columns
 
 _FLOATS = pa.list_(pa.float32())
@@ -71,13 +70,14 @@ def find_shards(source: str | os.PathLike | Shards) -> Shards | None:
     path = Path(source)
     if path.is_file():
         return None
-    for folder in (path, home() / "data" / path):
-        if (folder / "manifest.json").is_file():
-            return load_shards(folder)
-    raise InputError(
-        f"{path} is neither a file nor curated molecules: name a CSV, SMI, SDF or Parquet file, a "
-        f"folder that curate made, or its name below {home() / 'data'}"
-    )
+    try:
+        folder = find_data(path)
+    except InputError:
+        raise InputError(
+            f"{path} is neither a file nor curated molecules: name a CSV, SMI, SDF or Parquet "
+            f"file, a folder that curate made, or its name below {home() / 'data'}"
+        ) from None
+    return load_shards(folder)
 
 
 def write_embeddings(
@@ -102,13 +102,13 @@ def write_embeddings(
     shards = find_shards(file)
     if shards is not None and (smiles or conformer != "new"):
         raise InputError(
-            f"{shards.path.name} is curated: its SMILES and geometries are on disk; leave the options "
-            "out"
+            f"{shards.path.name} is curated: its SMILES and geometries are on disk; leave the "
+            "options out"
         )
     if shards is not None:
         rows = model.stored_embedding_rows(shards, level)
     else:
-        _check_conformer(conformer)
+        check_conformer(conformer)
         molecules = read_molecules(file, smiles)
         rows = model.embedding_rows(molecules, level, _n_worker(workers), conformer)
     return _write((_as_stored(row, level) for row in rows), _KINDS[level], Path(out))
@@ -126,7 +126,7 @@ def write_predictions(
     """Write one column `<label>_<unit>` a label for each row of a file; returns counts of rows."""
     model = load_run(run, device)
     model.check_predicts()
-    _check_conformer(conformer)
+    check_conformer(conformer)
     kinds = {
         name: pa.float64() if task.level == "molecule" else _FLOATS
         for task in model.tasks
@@ -140,12 +140,8 @@ def _n_worker(workers: int | None) -> int:
     return count_cores() if workers is None else workers
 
 
-def _check_conformer(conformer: str) -> None:
-    if conformer not in CONFORMERS:
-        raise InputError(f"unknown conformer {conformer!r}: choose one of {', '.join(CONFORMERS)}")
-
-
 def _as_stored(row: PredictionRow, level: str) -> PredictionRow:
+    """A row as Parquet holds it: pairs as one list, beside the number of atoms."""
     if level != "pair" or row.values is None:
         return row
     pairs = row.values["embedding"]
@@ -155,9 +151,7 @@ def _as_stored(row: PredictionRow, level: str) -> PredictionRow:
 def _write(
     rows: Iterable[PredictionRow], kinds: dict[str, pa.DataType], out: Path
 ) -> dict[str, int]:
-    """Stream rows to a Parquet file; counts of rows, of errors, and of rows with unseen
-    features.
-    """
+    """Stream rows to a Parquet file; counts rows, errors, and rows with unseen features."""
     fields = {"row": pa.int64(), "input_smiles": pa.string(), "smiles": pa.string()}
     fields |= kinds | {"unseen": pa.list_(pa.string()), "error": pa.string()}
     schema = pa.schema(list(fields.items()))
@@ -174,19 +168,20 @@ def _write(
 def _chunks(rows: Iterable[PredictionRow]) -> Iterator[list[PredictionRow]]:
     """Rows to be written together: a bounded number of them, and of numbers in them."""
     chunk: list[PredictionRow] = []
-    held = 0
+    n_number = 0
     for row in rows:
         chunk.append(row)
-        held += sum(np.size(value) for value in (row.values or {}).values())
-        if len(chunk) == CHUNK or held > MAX_NUMBERS:
+        n_number += sum(np.size(value) for value in (row.values or {}).values())
+        if len(chunk) == CHUNK or n_number > MAX_NUMBERS:
             yield chunk
             chunk = []
-            held = 0
+            n_number = 0
     if chunk:
         yield chunk
 
 
 def _table(chunk: list[PredictionRow], schema: pa.Schema) -> pa.Table:
+    """Rows as an Arrow table."""
     columns = []
     for field in schema:
         if field.name == "unseen":
@@ -205,11 +200,12 @@ def _column(values: list, kind: pa.DataType) -> pa.Array:
         return pa.array(values, kind)
     arrays = [np.asarray(value, np.float32) for value in values if value is not None]
     empty = np.zeros(0, np.float32)
-    flat = pa.array(np.concatenate([a.reshape(-1) for a in arrays]) if arrays else empty)
+    flat = pa.array(np.concatenate([empty, *(array.reshape(-1) for array in arrays)]))
     if pa.types.is_list(kind.value_type):  # lists of vectors: the vectors first
         width = arrays[0].shape[-1] if arrays else 1
         offsets = np.arange(len(flat) // width + 1) * width
         flat = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)
-    ends = np.cumsum([0, *(0 if value is None else len(value) for value in values)])
+    lengths = [0 if value is None else len(value) for value in values]
+    ends = np.cumsum([0, *lengths])
     missing = pa.array([value is None for value in values])
     return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), flat, mask=missing)

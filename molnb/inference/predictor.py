@@ -1,8 +1,7 @@
-"""A trained run put to use: embeddings and predictions for any molecules, in the order they were
-given.
+"""Embeddings and predictions of a trained run for any molecules, in the order of the input.
 
 SMILES and RDKit molecules are treated as in curation (`featurizer`), so any spelling gives the same
-answer; curated molecules are read from their shards. What cannot be used gets an error in its row,
+result; curated molecules are read from their shards. What cannot be used gets an error in its row,
 and the others go on. What training never saw contributes nothing, and is named (`unseen`).
 """
 
@@ -38,10 +37,10 @@ from ..units import with_suffix
 from .featurizer import FeaturizedMolecule, MoleculeInput, featurize_chunks, flat_batch
 
 EMBED_LEVELS = ("molecule", "atom", "pair")
-MAX_NUMBERS = 2**24  # of output that is held while rows are streamed (64 MiB), or one molecule
+MAX_NUMBERS = 2**24  # of output in memory while rows are streamed (64 MiB), or one molecule
 _STORED = 4096  # curated molecules read together
 
-Molecules = str | Chem.Mol | Sequence[str | Chem.Mol]
+MoleculeInputs = str | Chem.Mol | Sequence[str | Chem.Mol]
 
 
 class PredictionRow(NamedTuple):
@@ -82,7 +81,7 @@ class TrainedModel:
 
     def embed(
         self,
-        molecules: Molecules | Shards,
+        molecules: MoleculeInputs | Shards,
         level: str = "molecule",
         conformer: str = "new",
     ) -> Float[np.ndarray, "molecule d"] | list[np.ndarray | None]:
@@ -113,9 +112,8 @@ class TrainedModel:
                 embedding[:] = array
         return embeddings
 
-    def predict(self, molecules: Molecules, conformer: str = "new") -> pd.DataFrame:
-        """Labels in their units, a row a molecule in input order, a column `<label>_<unit>` a
-        label.
+    def predict(self, molecules: MoleculeInputs, conformer: str = "new") -> pd.DataFrame:
+        """Labels in their units: a row a molecule, in input order; columns are `<label>_<unit>`.
 
         Labels of atoms, bonds and pairs are arrays, one in each cell. Atom labels follow the
         input's atom order, bond and pair labels the standardized SMILES in the column `smiles`.
@@ -161,11 +159,11 @@ class TrainedModel:
         return self._stored_rows(shards, level)
 
     def check_predicts(self) -> None:
-        """Refuse to predict with a run that learnt no labels."""
+        """Raise InputError for a run that learnt no labels, so has nothing to predict."""
         if not self.tasks:
             raise InputError(
-                f"{self.run.path} was trained without labels, so it has nothing to predict: use embed, "
-                "or train a preset with labels (`molnb train labels_tiny`)"
+                f"{self.run.path} was trained without labels, so it has nothing to predict: use "
+                "embed, or train a preset with labels (`molnb train labels_tiny`)"
             )
 
     def _width(self, level: str) -> int:
@@ -182,10 +180,12 @@ class TrainedModel:
         number = itertools.count()
         for chunk in featurize_chunks(molecules, workers, conformer):
             featurized = [self._with_hydrogens(molecule) for molecule in chunk.featurized]
-            usable = [m for m in featurized if isinstance(m, FeaturizedMolecule)]
+            usable = [
+                molecule for molecule in featurized if isinstance(molecule, FeaturizedMolecule)
+            ]
             results = self._results(usable, level)
-            for given, molecule in zip(chunk.molecules, featurized):
-                text = _as_text(given)
+            for molecule_input, molecule in zip(chunk.molecules, featurized, strict=True):
+                text = _as_text(molecule_input)
                 if isinstance(molecule, FeaturizedMolecule):
                     values, unseen = next(results)
                     smiles = molecule.smiles
@@ -194,22 +194,33 @@ class TrainedModel:
                     yield PredictionRow(next(number), text, None, None, error=molecule)
 
     def _stored_rows(self, shards: Shards, level: str) -> Iterator[PredictionRow]:
+        """Embeddings of curated molecules, in sample order."""
         corpus = Corpus([shards], self.config.model.hydrogens, self.config.model.arrays)
         n_heavy = np.asarray(shards.array("n_heavy"), int)
-        about = _about_stored(shards)
-        for first in range(0, corpus.n, _STORED):
-            ids = np.arange(first, min(first + _STORED, corpus.n))
+        columns = _stored_columns(shards)
+        for start in range(0, corpus.n, _STORED):
+            ids = np.arange(start, min(start + _STORED, corpus.n))
             for portion in np.split(ids, self._portions(n_heavy[ids], level)):
-                results: list[_Result | None] = [None] * len(portion)
-                for group in size_buckets(corpus.n_atoms[portion], self.config.pair_budget):
-                    batch = corpus.batch(portion[group])
-                    arrays = self._embedded(batch, n_heavy[portion[group]], level)
-                    unseen = self.model.encoder.unseen_in(batch)
-                    for position, array, names in zip(group, arrays, unseen):
-                        results[position] = _Result({"embedding": array.copy()}, names)
-                for values, unseen in results:
-                    stored = next(about)
-                    yield PredictionRow(**stored, values=values, error=None, unseen=unseen)
+                for values, unseen in self._stored_results(corpus, portion, n_heavy, level):
+                    yield PredictionRow(**next(columns), values=values, error=None, unseen=unseen)
+
+    def _stored_results(
+        self,
+        corpus: Corpus,
+        ids: Int[np.ndarray, " mol"],
+        n_heavy: Int[np.ndarray, " row"],
+        level: str,
+    ) -> list[_Result]:
+        """Embeddings of molecules of a corpus, in the order of `ids`; batches are by size."""
+        results: list[_Result | None] = [None] * len(ids)
+        for group in size_buckets(corpus.n_atoms[ids], self.config.pair_budget):
+            batch = corpus.batch(ids[group])
+            arrays = self._embedded(batch, n_heavy[ids[group]], level)
+            unseen = self.model.encoder.unseen_in(batch)
+            for position, array, names in zip(group, arrays, unseen, strict=True):
+                # A copy: the array is a view of the output of the whole batch.
+                results[position] = _Result({"embedding": array.copy()}, names)
+        return results
 
     def _with_hydrogens(self, molecule: FeaturizedMolecule | str) -> FeaturizedMolecule | str:
         """The molecule, or an error where the model sees hydrogens that have no coordinates."""
@@ -217,29 +228,30 @@ class TrainedModel:
             return molecule
         if len(molecule.coords) == len(molecule.arrays["numbers"]):
             return molecule
-        why = "this model sees hydrogens: add those of the parent in 3D"
-        return str(MoleculeError("no 3D coordinates", why))
+        detail = "this model sees hydrogens: add those of the parent in 3D"
+        return str(MoleculeError("no 3D coordinates", detail))
 
     def _portions(self, sizes: Int[np.ndarray, " mol"], level: str | None) -> np.ndarray:
         """Where to split a sequence of molecules, so that no part's output is too large to hold."""
         n_row = {"pair": sizes**2, "atom": sizes}.get(level, np.ones(len(sizes), int))
         width = self._width(level or "molecule")
         splits = []
-        held = 0
+        n_number = 0
         for position, count in enumerate((n_row * width).tolist()):
-            if position and held + count > MAX_NUMBERS:
+            if position and n_number + count > MAX_NUMBERS:
                 splits.append(position)
-                held = 0
-            held += count
+                n_number = 0
+            n_number += count
         return np.array(splits, int)
 
     def _results(self, molecules: list[FeaturizedMolecule], level: str | None) -> Iterator[_Result]:
         """Values of each molecule, in the order given; batches are by size."""
         hydrogens = self.config.model.hydrogens
-        sizes = np.array(
-            [len(m.arrays["numbers"]) if hydrogens else m.n_heavy for m in molecules], int
-        )
-        n_output = np.array([m.n_input for m in molecules], int)
+        if hydrogens:
+            sizes = np.array([len(molecule.arrays["numbers"]) for molecule in molecules], int)
+        else:
+            sizes = np.array([molecule.n_heavy for molecule in molecules], int)
+        n_output = np.array([molecule.n_input for molecule in molecules], int)
         for portion in np.split(np.arange(len(molecules)), self._portions(n_output, level)):
             results: list[_Result | None] = [None] * len(portion)
             for group in size_buckets(sizes[portion], self.config.pair_budget):
@@ -248,14 +260,15 @@ class TrainedModel:
                 if level is None:
                     values = self._predicted(batch, members)
                 else:
-                    arrays = self._embedded(batch, [m.n_heavy for m in members], level)
+                    n_heavy = [molecule.n_heavy for molecule in members]
+                    arrays = self._embedded(batch, n_heavy, level)
                     values = [
                         {"embedding": _in_input_order(array, molecule, level)}
-                        for array, molecule in zip(arrays, members)
+                        for array, molecule in zip(arrays, members, strict=True)
                     ]
                 unseen = self.model.encoder.unseen_in(batch)
-                for position, *result in zip(group, values, unseen):
-                    results[position] = _Result(*result)
+                for position, columns, names in zip(group, values, unseen, strict=True):
+                    results[position] = _Result(columns, names)
             yield from results
 
     @torch.no_grad()
@@ -306,14 +319,14 @@ def load_run(path: str | Path, device: str = "auto") -> TrainedModel:
 
 
 def embed(
-    run: str | Path | TrainedModel, molecules: Molecules | Shards, level: str = "molecule"
+    run: str | Path | TrainedModel, molecules: MoleculeInputs | Shards, level: str = "molecule"
 ) -> Float[np.ndarray, "molecule d"] | list[np.ndarray | None]:
     """Embeddings of molecules by a trained run (`TrainedModel.embed`)."""
     model = run if isinstance(run, TrainedModel) else load_run(run)
     return model.embed(molecules, level)
 
 
-def predict(run: str | Path | TrainedModel, molecules: Molecules) -> pd.DataFrame:
+def predict(run: str | Path | TrainedModel, molecules: MoleculeInputs) -> pd.DataFrame:
     """Labels of molecules as a trained run predicts them (`TrainedModel.predict`)."""
     model = run if isinstance(run, TrainedModel) else load_run(run)
     return model.predict(molecules)
@@ -334,15 +347,17 @@ def predict_stored(
     device = choose_device("auto")
     model = model.eval().to(device)
     ids = np.asarray(ids, np.int64)
+    scaled = None
+    if task is not None:
+        scaled = next(entry for entry in config.objective.tasks_scaled if entry.key == task)
     table: np.ndarray | None = None
     for group in size_buckets(corpus.n_atoms[ids], config.pair_budget):
         batch = corpus.batch(ids[group]).to(device)
         with autocast(device, config.precision):
-            if task is None:
+            if scaled is None:
                 encoding = model.encoder(unmasked(batch), ("molecule",))
                 rows = encoding.rows("molecule", every_index(batch, "molecule")).float()
             else:
-                scaled = next(t for t in config.objective.tasks_scaled if t.key == task)
                 output = model(batch, everywhere=True).outputs[task]
                 rows = in_units(scaled, output.float())
         if table is None:
@@ -352,7 +367,7 @@ def predict_stored(
 
 
 def check_level(level: str) -> None:
-    """Refuse a level of embeddings that does not exist."""
+    """Raise InputError for a level of embeddings that does not exist."""
     if level not in EMBED_LEVELS:
         raise InputError(f"unknown level {level!r}: choose one of {', '.join(EMBED_LEVELS)}")
 
@@ -379,16 +394,16 @@ def _in_input_order(values: np.ndarray, molecule: FeaturizedMolecule, level: str
     n_axis = 2 if level == "pair" else 1
     shape = [molecule.n_input] * n_axis
     in_order = np.full((*shape, *values.shape[n_axis:]), np.nan, np.float32)
-    in_order[np.ix_(*[molecule.place] * n_axis)] = values
+    in_order[np.ix_(*[molecule.input_position] * n_axis)] = values
     return in_order
 
 
-def _as_list(molecules: Molecules) -> list[str | Chem.Mol]:
+def _as_list(molecules: MoleculeInputs) -> list[str | Chem.Mol]:
     return [molecules] if isinstance(molecules, str | Chem.Mol) else list(molecules)
 
 
 def _as_text(molecule: MoleculeInput) -> str | None:
-    """How a row shows an input: a SMILES as it was, a molecule as RDKit writes it."""
+    """An input as text: a SMILES as it was, a molecule as RDKit writes it, None for others."""
     if not isinstance(molecule, Chem.Mol):
         return molecule if isinstance(molecule, str) else None
     try:
@@ -397,10 +412,8 @@ def _as_text(molecule: MoleculeInput) -> str | None:
         return None
 
 
-def _about_stored(shards: Shards) -> Iterator[dict]:
-    """`row`, `input_smiles` and `smiles` of curated molecules, in sample order, a part at a
-    time.
-    """
+def _stored_columns(shards: Shards) -> Iterator[dict]:
+    """`row`, `input_smiles` and `smiles` of curated molecules, in sample order, part by part."""
     columns = ["row", "input_smiles", "smiles"]
     for part in shards.parts():
         for rows in pq.ParquetFile(part).iter_batches(1024, columns=columns):

@@ -252,7 +252,7 @@ def test_what_is_displayed_in_jupyterlab_also_holds_the_page(
 
 def test_denoising_is_asked_the_same_question_at_every_noise(nci: Any, tmp_path: Path) -> None:
     from molnb import load_run, make_preset, train
-    from molnb.inference.denoising import denoise, mean_left
+    from molnb.inference.denoising import denoise, mean_errors
 
     run = train(
         make_preset("pretrain_tiny", [nci.path], steps=2, global_batch=8, eval_every=2),
@@ -266,7 +266,7 @@ def test_denoising_is_asked_the_same_question_at_every_noise(nci: Any, tmp_path:
     assert np.allclose(
         (large[0].noisy - large[0].true), 2 * (small[0].noisy - small[0].true), atol=0.05
     )
-    left, displaced = mean_left(denoise(model, nci, [0, 3], 0.0))
+    left, displaced = mean_errors(denoise(model, nci, [0, 3], 0.0))
     assert displaced < 1e-5 and left < 0.5
 
 
