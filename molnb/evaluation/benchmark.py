@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
+from ..curation.grouping import connected_groups
 from ..errors import InputError
 from ..shapes import Bool, Int
-from ..shards import Shards
+from ..shards import LOOSE_KEYS, Shards
 from ..units import with_unit
 
 FEWEST = 10  # labelled molecules that a comparison needs
@@ -63,7 +62,7 @@ class BenchmarkTask:
 
     def flag(self, column: str) -> Bool[np.ndarray, " row"]:
         """A flag of the dataset, such as `probably_censored`, row by row; False if missing."""
-        if column not in self.shards.table().schema.names:
+        if column not in self.shards.columns:
             return np.zeros(len(self.ids), bool)
         flags = self.shards.table([column])[column].to_numpy(zero_copy_only=False)
         return np.asarray(flags[self.ids], object) == True  # noqa: E712 (a missing flag is None)
@@ -74,7 +73,8 @@ def load_benchmark(
 ) -> BenchmarkTask:
     """The labelled molecules of a task with one label (default: the dataset's only such task).
 
-    Groups join what shares a scaffold or a loose key, so relatives stay in one fold. `keep` selects
+    Groups join what shares a scaffold or a loose key, in chains, so relatives stay in one fold.
+    `keep` selects
     molecules of the dataset; unknown labels are left out. Raises InputError for a task that cannot
     be compared: no such task, several labels, too few molecules, all values equal or not finite.
     """
@@ -104,7 +104,8 @@ def load_benchmark(
         )
     all_smiles = shards.smiles()
     smiles = tuple(all_smiles[i] for i in ids)
-    groups = _relatives(shards, ids)
+    # Scaffolds of acyclic molecules are empty, and join nothing.
+    groups = connected_groups(shards.table(["scaffold", *LOOSE_KEYS]).take(ids))
     return BenchmarkTask(shards, task, label["name"], label["unit"], ids, smiles, values, groups)
 
 
@@ -119,11 +120,9 @@ def _task_with_one_label(shards: Shards, task: str | None) -> str:
     if task is None and len(fitting) == 1:
         task = fitting[0]
     if task not in fitting:
-        problem = (
-            "no task was named"
-            if task is None
-            else f"it has no task {task!r} with one label a molecule"
-        )
+        problem = f"it has no task {task!r} with one label a molecule"
+        if task is None:
+            problem = "no task was named"
         choice = ", ".join(fitting) or "none: curate it with a label"
         raise InputError(f"{shards.path}: {problem}; choose among {choice}")
     kind = tasks[task]["kind"]
@@ -141,22 +140,3 @@ def _missing_labels(shards: Shards, label: dict) -> str:
     if not reasons:
         return ""
     return "; missing: " + ", ".join(f"{reason}: {n}" for reason, n in reasons.items())
-
-
-def _relatives(shards: Shards, ids: np.ndarray) -> np.ndarray:
-    """A group number a molecule: those with an equal scaffold or loose key share one, in chains.
-
-    The empty scaffold of acyclic molecules joins nothing.
-    """
-    table = shards.table(["scaffold", "inchikey14", "tautomer_key"]).take(ids)
-    left = []
-    right = []
-    for column in table.columns:
-        first_row: dict[str, int] = {}
-        for row, key in enumerate(column.to_pylist()):
-            if key:
-                left.append(first_row.setdefault(key, row))
-                right.append(row)
-    links = coo_matrix((np.ones(len(left)), (left, right)), (len(ids), len(ids)))
-    _, groups = connected_components(links, directed=False)
-    return groups

@@ -102,6 +102,7 @@ def make_ridge() -> Pipeline:
 
 
 def _make_forest() -> Pipeline:
+    """A random forest on columns whose gaps are filled."""
     forest = RandomForestRegressor(N_TREE, max_features=0.1, n_jobs=-1, random_state=0)
     return make_pipeline(SimpleImputer(keep_empty_features=True), forest)
 
@@ -163,15 +164,16 @@ def core_coverage(
     """Counts: molecules, those with a core, test molecules whose groups are all in training."""
     table = _groups_on_core(benchmark, core)
     matched = _has_core(table)
-    all_seen = np.zeros(len(table), bool)
+    in_training = np.zeros(len(table), bool)  # whether all groups of a row are
     for fold in folds:
         training_groups = [set(column[fold.train]) for column in table.T]
         for row in fold.test:
-            all_seen[row] = all(group in seen for group, seen in zip(table[row], training_groups))
+            pairs = zip(table[row], training_groups, strict=True)
+            in_training[row] = all(group in choices for group, choices in pairs)
     return {
         "molecules": len(table),
         "with the core": int(matched.sum()),
-        "all groups known": int((all_seen & matched).sum()),
+        "all groups known": int((in_training & matched).sum()),
     }
 
 

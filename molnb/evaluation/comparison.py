@@ -71,10 +71,11 @@ def compare(
     progress: bool = True,
     seed: int = 0,
 ) -> Comparison:
-    """Every method on every fold. `networks` are those that must be trained to conclusion to count.
+    """Fit every method on every fold, and gather what each predicts.
 
-    `seed` is that of the folds, for the record. Raises InputError for a fold without rows and for a
-    method that answers with something else than one finite number a test row.
+    `networks` are those that must be trained to conclusion to count. `seed` is that of the folds,
+    for the record. Raises InputError for a fold without rows and for a method that returns
+    something else than one finite number a test row.
     """
     for number, fold in enumerate(folds):
         if not len(fold.train) or not len(fold.test):
@@ -119,9 +120,9 @@ def extend(
                 kind = NETWORK if name in networks else OTHER
                 tables.append(table.assign(method=name, kind=kind, seconds=seconds))
                 display.advance(1)
-            others = comparison.results[comparison.results["method"] != name]
-            new = pd.concat(tables)[list(COLUMNS)].astype(COLUMNS)
-            comparison.results = pd.concat([others, new], ignore_index=True)
+            of_other_methods = comparison.results[comparison.results["method"] != name]
+            of_method = pd.concat(tables)[list(COLUMNS)].astype(COLUMNS)
+            comparison.results = pd.concat([of_other_methods, of_method], ignore_index=True)
 
 
 def _fold_results(comparison: Comparison, number: int, fitted: Fitted) -> pd.DataFrame:
@@ -144,7 +145,7 @@ def _fold_results(comparison: Comparison, number: int, fitted: Fitted) -> pd.Dat
 
 
 def _check_fitted(name: str, number: int, fold: Fold, fitted: Fitted) -> None:
-    """Raise InputError unless a method answered with one finite number a test row."""
+    """Raise InputError unless a method returned one finite number a test row."""
     for part, rows, values in (
         ("train", fold.train, fitted.train),
         ("test", fold.test, fitted.test),

@@ -1,4 +1,4 @@
-"""Folds that never part what belongs together."""
+"""Folds of a benchmark for cross-validation, which never part relatives, and their inner split."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Fold(NamedTuple):
 
 
 def make_folds(groups: Int[np.ndarray, " row"], n_fold: int = 5, seed: int = 0) -> list[Fold]:
-    """Folds that never part a group: the largest groups first, each into the emptiest fold.
+    """Training and test rows of each fold: the largest groups first, each into the emptiest fold.
 
-    Groups of one size come in an order drawn from `seed`. Raises InputError if there are fewer
-    groups than folds.
+    No group is parted. Groups of one size come in an order drawn from `seed`. Raises InputError if
+    there are fewer groups than folds.
     """
     if n_fold < 2:
         raise InputError(
@@ -64,14 +64,14 @@ def inner_split(
     groups = benchmark.groups[fold.train]
     names = np.unique(groups)
     target = share * len(fold.train)
-    held_groups = []
-    n_held = 0
+    stop_groups = []
+    n_stop = 0
     for name in names[np.argsort(hash64(seed, 1, names))]:
         size = int((groups == name).sum())
-        if n_held < target and size <= max(2 * target, 1):
-            held_groups.append(name)
-            n_held += size
-    stop = np.isin(groups, held_groups)
+        if n_stop < target and size <= max(2 * target, 1):
+            stop_groups.append(name)
+            n_stop += size
+    stop = np.isin(groups, stop_groups)
     if stop.all() or not stop.any():  # one group, or none small enough
         stop = hash64(seed, 2, np.arange(len(groups))) % np.uint64(round(1 / share)) == 0
     if stop.all() or not stop.any():  # so few rows that the draw took all or none

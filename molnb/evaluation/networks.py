@@ -26,9 +26,8 @@ from .folds import Fold, inner_split
 def frozen_encoder(source: Run | RunConfig) -> Method:
     """Ridge on the molecule vectors of an encoder: a run's, or one with random weights.
 
-    What a run's encoder has before any fine-tuning; that of a configuration, which is the control,
-    has random weights. All of them: with the usual start at zero of its residual branches an
-    untrained encoder would say the same of every molecule, and be no control.
+    A run's encoder is used as it is, without fine-tuning; a configuration, which is the control,
+    gives one with random weights everywhere (`EncoderConfig.fully_random`).
     """
 
     def fit(benchmark: BenchmarkTask, fold: Fold, number: int) -> Fitted:

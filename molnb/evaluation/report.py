@@ -19,14 +19,14 @@ from .results import NETWORK, check_results, fold_scores
 from .statistics import corrected_interval
 
 NOT_CONCLUDED = "not trained to conclusion"
-REFERENCE = "LightGBM"  # what differences are to
-BAR = "kNN"  # the method whose test error a network's training error must pass
+REFERENCE_METHOD = "LightGBM"  # what differences are to
+BAR_METHOD = "kNN"  # the method whose test error a network's training error must pass
 
 
 def comparison_table(
     results: pd.DataFrame,
-    reference: str = REFERENCE,
-    bar: str = BAR,
+    reference: str = REFERENCE_METHOD,
+    bar: str = BAR_METHOD,
     metric: str = "mae",
     test_rows: Iterable[int] | None = None,
 ) -> pd.DataFrame:
@@ -43,10 +43,11 @@ def comparison_table(
     """
     check_results(results)
     kinds = results.groupby("method", sort=False)["kind"].first()
-    others = kinds.index[kinds != NETWORK]
+    not_networks = kinds.index[kinds != NETWORK]
     _require_method(reference, kinds.index, "reference")
-    if len(others) < len(kinds) or bar != BAR:  # without networks only a bar that was named
-        _require_method(bar, others, "bar (a method that is no network)")
+    has_network = len(not_networks) < len(kinds)
+    if has_network or bar != BAR_METHOD:  # without networks only a bar that was named
+        _require_method(bar, not_networks, "bar (a method that is no network)")
     _check_pairs(results)
     ratio = _test_to_train(results)
     judged = results if test_rows is None else _tested_on(results, test_rows)
@@ -78,7 +79,7 @@ def comparison_table(
         index=kinds.index,
     )
     table["note"] = ""
-    if bar in others:
+    if bar in not_networks:
         sign = -1 if find_metric(metric).higher_is_better else 1
         passed = sign * training < sign * scores[bar].mean()
         table.loc[(kinds == NETWORK) & ~passed, "note"] = NOT_CONCLUDED
@@ -140,7 +141,7 @@ def _tested_on(results: pd.DataFrame, test_rows: Iterable[int]) -> pd.DataFrame:
 
 
 def readable_table(
-    table: pd.DataFrame, reference: str = REFERENCE, metric: str = "mae"
+    table: pd.DataFrame, reference: str = REFERENCE_METHOD, metric: str = "mae"
 ) -> pd.DataFrame:
     """The columns of a `comparison_table` that people read, rounded, as text."""
     check_table(table, reference, metric)
@@ -181,7 +182,7 @@ def check_table(table: pd.DataFrame, reference: str, metric: str) -> None:
 
 
 def conclusions(
-    table: pd.DataFrame, unit: str, reference: str = REFERENCE, metric: str = "mae"
+    table: pd.DataFrame, unit: str, reference: str = REFERENCE_METHOD, metric: str = "mae"
 ) -> list[str]:
     """What a `comparison_table` allows to say, in sentences; the first is about networks.
 

@@ -38,15 +38,8 @@ COLUMNS = {
 NETWORK = "network"  # a kind: what must be trained to conclusion to count
 OTHER = "other"
 
-_PREDICTION = [
-    "dataset",
-    "label",
-    "method",
-    "seed",
-    "fold",
-    "part",
-    "row",
-]  # these name one prediction
+# The columns that name one prediction.
+_PREDICTION = ["dataset", "label", "method", "seed", "fold", "part", "row"]
 
 
 def empty_results() -> pd.DataFrame:

@@ -19,7 +19,7 @@ from rdkit.Chem import rdDepictor, rdFMCS
 from ..errors import InputError
 from ..evaluation.comparison import Comparison
 from ..evaluation.metrics import find_metric
-from ..evaluation.report import REFERENCE, check_table
+from ..evaluation.report import REFERENCE_METHOD, check_table
 from ..evaluation.results import NETWORK, fold_scores
 from ..evaluation.similarity import nearest_training
 from ..shapes import Bool
@@ -40,7 +40,7 @@ def plot_differences(
     table: pd.DataFrame,
     axis: str,
     title: str = "",
-    reference: str = REFERENCE,
+    reference: str = REFERENCE_METHOD,
     metric: str = "mae",
 ) -> go.Figure:
     """Difference of each method's score to the reference's, with its interval, one line a method.

@@ -46,6 +46,7 @@ def made_shards(values, kind="regression", labels=1, missing=None, flags=None):
         manifest={"tasks": {"t": task}},
         array=lambda name: np.arange(n) if name == "t.index" else values[:, None],
         table=lambda names=None: table.select(names) if names else table,
+        columns=table.column_names,
         smiles=lambda: ["C" * (i + 1) for i in range(n)],
     )
 
