@@ -12,7 +12,7 @@ from typing import Any
 from ..chemistry.ensembles import Ensemble, distinct, overlaid, rmsd_matrix
 from ..kernel import headless
 from .conformers import plot_landscape
-from .view3d import LOOK, MAX_GHOSTS, Scene, script, show_conformers, why
+from .view3d import LOOK, MAX_GHOSTS, Scene, script, show_conformers, why_drawn
 
 _MODULE = """
 function render({ model, el }) {
@@ -44,9 +44,7 @@ def _widget_class() -> type:
 def make_widget(scene: Scene) -> Any:
     """A scene as a widget with a `frame` to set."""
     turned = scene.turned()
-    body = (
-        f'<div class="molnb-scene" style="{LOOK};width:{scene.width}px">{turned.body(why())}</div>'
-    )
+    body = f'<div class="molnb-scene" style="{LOOK};width:{scene.width}px">{turned.body(why_drawn())}</div>'
     return _widget_class()(body=body, spec=turned.spec(slider=False))
 
 

@@ -12,7 +12,17 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ..errors import InputError
-from .style import COLOURS, GLOW, POINTS, X_AXES, baseline_label, panels, term_label
+from .style import (
+    COLOURS,
+    DASHED,
+    GLOW,
+    LEGEND_BELOW,
+    POINTS,
+    X_AXES,
+    baseline_label,
+    panels,
+    term_label,
+)
 
 if TYPE_CHECKING:
     from ..training.runs import Run
@@ -109,9 +119,7 @@ def plot_losses(
     if logy:
         for axis in figure.select_yaxes():
             _make_log(figure, axis)
-    return figure.update_layout(
-        legend={"orientation": "h", "y": -0.22, "yanchor": "top"}, margin={"b": 90}
-    )
+    return figure.update_layout(legend=LEGEND_BELOW, margin={"b": 90})
 
 
 def _terms_with_baseline(baselines: Mapping[str, Mapping[str, float]]) -> list[str]:
@@ -127,7 +135,7 @@ def _add_baseline(figure: go.Figure, value: float, name: str, position: Mapping[
         x=[min(xs, default=0), max(xs, default=1)],
         y=[value, value],
         mode="lines+text",
-        line={"dash": "dash", "width": 2, "color": "#444"},
+        line=DASHED | {"width": 2},
         showlegend=False,
         text=["", name],
         textposition="top left",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Atomic number -> symbol and colour. In plots the symbol stands on the colour.
-ELEMENTS = {
+PALETTE = {
     1: ("H", "#c9cfd6"),
     5: ("B", "#d98880"),
     6: ("C", "#59626c"),
@@ -17,20 +17,20 @@ ELEMENTS = {
     35: ("Br", "#8c3b1f"),
     53: ("I", "#7b2fa0"),
 }
-CARBON = ELEMENTS[6][1]
-OTHER = "#a0309a"
+CARBON = PALETTE[6][1]
+OTHER_COLOUR = "#a0309a"
 
 
 def element_symbol(number: int) -> str:
     """The symbol of an element, from its atomic number; the number if not in the palette."""
     number = int(number)
-    return ELEMENTS[number][0] if number in ELEMENTS else str(number)
+    return PALETTE[number][0] if number in PALETTE else str(number)
 
 
 def element_colour(number: int) -> str:
     """The colour of an element as #rrggbb, from its atomic number; one colour for all others."""
     number = int(number)
-    return ELEMENTS[number][1] if number in ELEMENTS else OTHER
+    return PALETTE[number][1] if number in PALETTE else OTHER_COLOUR
 
 
 def text_colour(ground: str) -> str:

@@ -24,13 +24,10 @@ from ..evaluation.results import NETWORK, fold_scores
 from ..evaluation.similarity import nearest_training
 from ..shapes import Bool
 from .grid import draw_molecules
-from .style import COLOURS, panels
+from .style import COLOURS, DASHED, LEGEND_ABOVE, LEGEND_BELOW, panels
 
-GREY = "#8a8f98"
+GREY = "#8a8f98"  # of what counts for nothing
 N_PART = 5  # parts of equal size in which errors are averaged
-_LEGEND_ABOVE = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"}
-_LEGEND_BELOW = {"orientation": "h", "y": -0.22, "yanchor": "top"}
-_DASHED = {"dash": "dash", "color": "#444"}
 _TRAINING_LOOK = {"color": "#b8bec7", "size": 5, "opacity": 0.5}
 _TEST_LOOK = {"color": COLOURS[0], "size": 6, "opacity": 0.6}
 _FLAGGED_LOOK = {"color": COLOURS[1], "size": 8, "symbol": "x", "opacity": 0.8}
@@ -87,7 +84,7 @@ def plot_differences(
             },
             hovertemplate="%{y}: %{x:+.3f}<extra></extra>",
         )
-    figure.add_vline(0, line=_DASHED | {"width": 2})
+    figure.add_vline(0, line=DASHED | {"width": 2})
     figure.update_yaxes(
         tickvals=methods["height"].tolist(),
         ticktext=[
@@ -99,7 +96,7 @@ def plot_differences(
     words = find_metric(metric).words
     score = table.set_index("method")[metric][reference]
     figure.update_xaxes(title_text=f"{words} minus that of {reference} ({score:.2f})<br>{axis}")
-    return figure.update_layout(legend=_LEGEND_ABOVE)
+    return figure.update_layout(legend=LEGEND_ABOVE)
 
 
 def plot_guesses(
@@ -137,7 +134,7 @@ def plot_guesses(
             x=ends,
             y=ends,
             mode="lines",
-            line=_DASHED | {"width": 1.5},
+            line=DASHED,
             showlegend=False,
             hoverinfo="skip",
             **position,
@@ -157,7 +154,7 @@ def plot_guesses(
             )
     figure.update_xaxes(range=ends, title_text="predicted").update_yaxes(range=ends)
     figure.update_yaxes(title_text=f"measured<br>{comparison.benchmark.axis}", col=1)
-    return figure.update_layout(legend=_LEGEND_BELOW, margin={"b": 90})
+    return figure.update_layout(legend=LEGEND_BELOW, margin={"b": 90})
 
 
 def plot_error_by_similarity(comparison: Comparison, methods: Sequence[str]) -> go.Figure:
@@ -190,7 +187,7 @@ def plot_error_by_similarity(comparison: Comparison, methods: Sequence[str]) -> 
     figure.update_yaxes(
         title_text=f"mean absolute error<br>{comparison.benchmark.axis}", rangemode="tozero"
     )
-    return figure.update_layout(legend=_LEGEND_BELOW, margin={"b": 100})
+    return figure.update_layout(legend=LEGEND_BELOW, margin={"b": 100})
 
 
 def draw_worst(

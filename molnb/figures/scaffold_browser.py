@@ -62,9 +62,9 @@ def draw_structure(smiles: str, width: int, height: int, core: str | None = None
 
 
 def _lay_out(mol: Chem.Mol, core: str | None) -> list[int]:
-    """Atoms of the molecule's scaffold, which is laid out as it would be alone.
+    """Lay a molecule out so that its core stands as it would alone; returns its scaffold's atoms.
 
-    None where there is no core.
+    Without a core nothing is laid out, and no atom returned.
     """
     if core is None:
         return []

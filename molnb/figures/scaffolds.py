@@ -19,11 +19,8 @@ from ..curation.scaffold_comparison import overlap, shared_scaffolds, top_scaffo
 from ..curation.scaffold_sampling import TAU, scaffold_weights
 from ..curation.scaffolds import Scaffolds, coverage, effective_number, expected_scaffolds
 from .scaffold_browser import draw_structure, sample_title
-from .style import COLOURS
+from .style import COLOURS, DASHED, POINTS
 
-POINTS = 300  # of a long curve
-GREY = "#444"
-DASHED = {"dash": "dash", "width": 1.5, "color": GREY}
 # Where else a scaffold occurs, and the colour that says so.
 PRESENCE = {
     "also in the other's top {k}": COLOURS[2],
@@ -122,14 +119,14 @@ def _add_drawings(figure: go.Figure, top: pd.DataFrame, column: int, drawn: int)
     figure.update_yaxes(**_axis_below_drawings(top["share"]), row=1, col=column)
     n_across = 4
     n_down = 3
-    left = 0.13
-    wide = (1 - left) / n_across
+    margin = 0.13  # to the left of the drawings, as all lengths here a share of the panel
+    wide = (1 - margin) / n_across
     tall = 0.57 / n_down
     axis = column if column > 1 else ""
     domain = {"xref": f"x{axis} domain", "yref": f"y{axis} domain"}
     for number, row in enumerate(top.head(min(drawn, n_across * n_down)).itertuples()):
-        x = left + (number % n_across) * wide
-        y = 1.0 - number // n_across * tall
+        x = margin + (number % n_across) * wide
+        y = 1.0 - (number // n_across) * tall
         picture = base64.b64encode(draw_structure(row.scaffold, 140, 90).encode()).decode()
         figure.add_layout_image(
             source=f"data:image/svg+xml;base64,{picture}",

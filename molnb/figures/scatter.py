@@ -9,11 +9,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from .elements import element_colour, element_symbol, text_colour
-from .style import COLOURS
+from .style import COLOURS, DASHED, LEGEND_ABOVE, LINE_COLOUR
 
 # Ticks of a logarithmic axis of ratios.
 RATIO_TICKS = [step * 10**power for power in (-2, -1, 0, 1) for step in (1, 1.5, 2, 3, 5, 7)]
-_LEGEND_ABOVE = {"orientation": "h", "yanchor": "bottom", "x": 1, "xanchor": "right"}
 
 
 def plot_parity(
@@ -31,7 +30,7 @@ def plot_parity(
         layout={"template": "molnb", "height": 430, "title": title, "showlegend": False}
     )
     figure.add_scatter(
-        x=ends, y=ends, mode="lines", line={"color": "#444", "dash": "dash"}, hoverinfo="skip"
+        x=ends, y=ends, mode="lines", line={"color": LINE_COLOUR, "dash": "dash"}, hoverinfo="skip"
     )
     figure.add_scatter(
         x=guess, y=truth, mode="markers", marker={"size": 6, "opacity": 0.5, "color": COLOURS[0]}
@@ -40,16 +39,19 @@ def plot_parity(
 
 
 def plot_repeats(
-    values: Sequence[float], flagged: Sequence[bool], axis: str, what: str, title: str = ""
+    values: Sequence[float], flagged: Sequence[bool], axis: str, meaning: str, title: str = ""
 ) -> go.Figure:
     """How many rows share one exact value, a bar each; values with a flag stand out.
 
-    `axis` names the values, `what` the flag.
+    `axis` names the values; `meaning` says in words what a flag means.
     """
     values = np.asarray(values, float)
     flagged = np.asarray(flagged, bool)
     figure = go.Figure(layout={"template": "molnb", "height": 360, "title": title})
-    for name, rows, colour in (("other values", ~flagged, COLOURS[0]), (what, flagged, COLOURS[1])):
+    for name, rows, colour in (
+        ("other values", ~flagged, COLOURS[0]),
+        (meaning, flagged, COLOURS[1]),
+    ):
         exact, counts = np.unique(values[rows], return_counts=True)
         figure.add_bar(
             x=exact, y=counts, name=name, width=0.02, marker={"color": colour, "line": {"width": 0}}
@@ -58,7 +60,7 @@ def plot_repeats(
         xaxis_title=axis,
         yaxis_title="rows with exactly this value",
         barmode="overlay",
-        legend={**_LEGEND_ABOVE, "y": 1.02},
+        legend=LEGEND_ABOVE | {"y": 1.02},
     )
 
 
@@ -85,7 +87,7 @@ def plot_ratios(
             mode="markers",
             marker={"size": 11, "opacity": 0.8, "color": COLOURS[number % len(COLOURS)]},
         )
-    figure.add_vline(1, line={"dash": "dash", "width": 2, "color": "#444"})
+    figure.add_vline(1, line=DASHED | {"width": 2})
     figure.update_yaxes(
         tickvals=list(range(len(groups))),
         ticktext=groups,
@@ -125,11 +127,11 @@ def plot_displaced(
         name="true position",
         text=[element_symbol(number) for number in numbers],
         textfont={"color": [text_colour(colour) for colour in colours], "size": 13},
-        marker={"size": 24, "color": colours, "line": {"width": 1, "color": "#444"}},
+        marker={"size": 24, "color": colours, "line": {"width": 1, "color": LINE_COLOUR}},
         showlegend=False,
     )
     figure.update_yaxes(scaleanchor="x", title_text="Å").update_xaxes(title_text="Å")
-    return figure.update_layout(legend={**_LEGEND_ABOVE, "y": 1.0})
+    return figure.update_layout(legend=LEGEND_ABOVE)
 
 
 def _add_lines(

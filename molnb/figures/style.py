@@ -28,10 +28,14 @@ TERMS = {
 }
 
 GLOW = ", ".join(["0 0 3px white"] * 4)  # behind words that lie on a curve
+LINE_COLOUR = "#444"  # of axes, rims and lines that are no data
+DASHED = {"dash": "dash", "width": 1.5, "color": LINE_COLOUR}
+LEGEND_ABOVE = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"}
+LEGEND_BELOW = {"orientation": "h", "y": -0.22, "yanchor": "top"}
 
 _axis = {
     "showline": True,
-    "linecolor": "#444",
+    "linecolor": LINE_COLOUR,
     "gridcolor": "#e6e9ed",
     "zeroline": False,
     "ticks": "outside",

@@ -15,7 +15,7 @@ from rdkit import Chem
 from .elements import element_colour
 
 INK = "#1c2430"
-PAPER = "#ffffff"
+BACKGROUND = "#ffffff"
 GHOST = "#b4bcc6"
 # As in pictures of electrostatic potentials, red is minus.
 NEGATIVE = "#D55E00"
@@ -202,21 +202,21 @@ def _atoms_and_bonds(
         middle = (points[i] + points[j]) / 2
         for atom in (i, j):
             depth = (points[atom][2] + middle[2]) / 2
-            colour = blend(colours[atom], PAPER, 0.8 * depth)
+            colour = blend(colours[atom], BACKGROUND, 0.8 * depth)
             # A little farther away than it is, so that balls cover the ends of their bonds.
             marks.append((depth + 0.01, _line(points[atom], middle, colour, thick)))
         if order > 1:
             # A white line along the middle makes two of one.
-            marks.append((middle[2] - 0.005, _line(points[i], points[j], PAPER, thick / 4)))
+            marks.append((middle[2] - 0.005, _line(points[i], points[j], BACKGROUND, thick / 4)))
     for i in np.flatnonzero(drawn):
         x, y, depth = points[i]
-        fill = blend(colours[i], PAPER, 0.8 * depth)
+        fill = blend(colours[i], BACKGROUND, 0.8 * depth)
         rim = ""
         radius = thick / 2
         if layer.look == "ball":
             hydrogen = layer.mol.GetAtomWithIdx(int(i)).GetAtomicNum() == 1
             radius = scale * (0.16 if hydrogen else 0.26)
-            stroke = blend(blend(colours[i], INK, 0.35), PAPER, 0.8 * depth)
+            stroke = blend(blend(colours[i], INK, 0.35), BACKGROUND, 0.8 * depth)
             rim = f' stroke="{stroke}" stroke-width="1"'
         circle = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{fill}"{rim}/>'
         marks.append((depth, circle))

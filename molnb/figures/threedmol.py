@@ -58,15 +58,14 @@ def _extension_folders() -> list[Path]:
     return [*folders, Path(jupyter_data_dir(), "labextensions")]
 
 
-def install_viewer(again: bool = False) -> Path:
+def install_viewer() -> Path:
     """Put 3Dmol.js and the extension where JupyterLab finds them; returns the script.
 
-    What is there already is kept (`again` fetches it anew). Raises InputError, with the error of
-    each source, where none of them answers: everything else works without it, molecules are then
-    drawn.
+    What is there already, and undamaged, is kept. Raises InputError, with the error of each source,
+    where none of them answers: everything else works without it, molecules are then drawn.
     """
     script = find_viewer()
-    if script and not again and _digest(script.read_bytes()) == SHA256[SCRIPT]:
+    if script and _digest(script.read_bytes()) == SHA256[SCRIPT]:
         _copy_extension(script.parent.parent)
         return script
     sources = {

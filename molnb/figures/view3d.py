@@ -43,7 +43,7 @@ LOOK = (
     f"background:#fff;color:{INK};font:14px/1.5 Arial,Helvetica,sans-serif;padding:8px 12px;"
     "border-radius:8px;max-width:100%;box-sizing:content-box"
 )
-_GREY = "color:#5b6675"
+_NOTE_STYLE = "color:#5b6675"
 ORANGE = "#E69F00"
 BLUE = "#56B4E9"
 MAX_GHOSTS = 30  # geometries drawn at once, thin; more than these hide each other
@@ -127,9 +127,9 @@ class Scene:
             'style="display:flex;gap:14px;align-items:center;flex-wrap:wrap"></div>'
         )
         if self.note:
-            parts.append(f'<div style="{_GREY}">{html.escape(self.note)}</div>')
+            parts.append(f'<div style="{_NOTE_STYLE}">{html.escape(self.note)}</div>')
         if note:
-            style = f"{_GREY};font-style:italic"
+            style = f"{_NOTE_STYLE};font-style:italic"
             parts.append(f'<div class="molnb-why" style="{style}">{html.escape(note)}</div>')
         return "".join(parts)
 
@@ -137,7 +137,7 @@ class Scene:
         """The scene as HTML that needs no kernel."""
         scene = self.turned()
         name = f"molnb-{secrets.token_hex(4)}"
-        body = scene.body(why() if self.controls else "")
+        body = scene.body(why_drawn() if self.controls else "")
         # `</script>` within the data would end the script.
         spec = json.dumps(scene.spec(), separators=(",", ":")).replace("</", "<\\/")
         return (
@@ -164,8 +164,8 @@ def script() -> str:
     return Path(__file__).with_name("scene.js").read_text(encoding="utf-8")
 
 
-def why() -> str:
-    """Why a drawing is not a view to turn, to be written under it as long as it is one."""
+def why_drawn() -> str:
+    """A note for under a drawing: why it is no view to turn, and how it becomes one."""
     if find_viewer() is None:
         return (
             f"Drawn, because 3Dmol.js is not installed: run `{HOW_TO}` once, with a network, "
