@@ -14,7 +14,7 @@ class InputError(ValueError):
     """
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The nearest of some known names, as words for a message; empty where none is near."""
-    nearest = difflib.get_close_matches(name, list(known), 1)
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """The nearest of the choices to a name, as words for a message; empty where none is near."""
+    nearest = difflib.get_close_matches(name, list(choices), 1)
     return f" (did you mean {nearest[0]!r}?)" if nearest else ""

@@ -18,16 +18,16 @@ SECONDS_BETWEEN_UPDATES = 0.2
 class Progress:
     """How much of a known amount of work is done; use as a context manager."""
 
-    def __init__(self, label: str, total: int, shown: bool = True):
+    def __init__(self, label: str, total: int, visible: bool = True):
         self.label = label
         self.total = total
-        self.shown = shown
+        self.visible = visible
         self.done = 0
         self.note = ""
         self._start = time.monotonic()
         self._last_display = self._start
         self._displayed = 0  # `done` at that time
-        self._handle = self._in_notebook() if shown else None
+        self._handle = self._in_notebook() if visible else None
 
     def __enter__(self) -> Progress:
         return self
@@ -59,7 +59,7 @@ class Progress:
         return f"{line} {self.note}" if self.note else line
 
     def _display(self) -> None:
-        if not self.shown:
+        if not self.visible:
             return
         self._last_display = time.monotonic()
         self._displayed = self.done

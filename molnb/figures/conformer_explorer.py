@@ -44,7 +44,8 @@ def _widget_class() -> type:
 def make_widget(scene: Scene) -> Any:
     """A scene as a widget with a `frame` to set."""
     turned = scene.turned()
-    body = f'<div class="molnb-scene" style="{LOOK};width:{scene.width}px">{turned.body(why_drawn())}</div>'
+    style = f"{LOOK};width:{scene.width}px"
+    body = f'<div class="molnb-scene" style="{style}">{turned.body(why_drawn())}</div>'
     return _widget_class()(body=body, spec=turned.spec(slider=False))
 
 
