@@ -245,7 +245,7 @@ def _place_bonds(corpus, shards, task, name, entries, sizes):
 
 def _place_pairs(corpus, shards, task, name, entries, sizes):
     values, _ = _stored(shards, name, entries.rank)
-    n_heavy = np.asarray(shards.array("n_heavy"), np.int64)[entries.rows]
+    n_heavy = np.asarray(shards.array("n_heavy")[entries.rows], np.int64)
     return _pair_index(entries.mols, n_heavy), values
 
 
@@ -285,7 +285,7 @@ def _without_hydrogens(
     shards: Shards, task: DatasetTask, rows: np.ndarray, count: np.ndarray, values: np.ndarray
 ) -> np.ndarray:
     """Labels of the heavy atoms: those of hydrogens added to them where the task says so."""
-    n_heavy = np.asarray(shards.array("n_heavy"), np.int64)[rows]
+    n_heavy = np.asarray(shards.array("n_heavy")[rows], np.int64)
     if task.fold != "sum":
         return values[_prefix(count, n_heavy)]
     atoms = ragged(shards.array("atom_offset")[rows], count)
