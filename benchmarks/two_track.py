@@ -391,9 +391,10 @@ def main() -> int:
     print(f"torch {torch.__version__}, {args.threads} threads, {time.strftime('%Y-%m-%d')}")
     with tempfile.TemporaryDirectory() as folder:
         for size in args.size:
-            print(size)
             if args.reference:
                 check(args, size, corpus)
+            else:
+                print(size)
             for task in args.tasks:
                 if task == "loader":
                     time_loader(args, size, corpus, Path(folder))
