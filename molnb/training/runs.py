@@ -111,6 +111,12 @@ class Run:
         wanted = {name: value for name, value in wanted.items() if value is not None}
         return [row for row in rows if wanted.items() <= row.items()]
 
+    def losses(self, part: str | None = None, features: str | None = None) -> pd.DataFrame:
+        """The rows of `metrics` as a table: a row a logged step, a column a term."""
+        import pandas as pd
+
+        return pd.DataFrame(self.metrics(part, features))
+
     def timings(self) -> list[dict]:
         """`step` and `seconds` since the run (or its last resumption) began."""
         return _read_lines(self.path / "timings.jsonl")
