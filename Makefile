@@ -28,11 +28,16 @@ tour: $(STAMP) ## run the notebooks in order, leave pages in runs/tour/index.htm
 test: $(STAMP) ## run the tests
 	$(PY) -m pytest
 
+# Kernels inherit what `molnb/kernel.py` gives to the kernels that it starts itself.
+LAB_ENVIRONMENT := MOLNB_HOME="$${MOLNB_HOME:-$(CURDIR)}" GOMP_SPINCOUNT="$${GOMP_SPINCOUNT:-3000}" \
+  MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_MMAP_THRESHOLD_=33554432
+
 lab: $(STAMP) ## open JupyterLab on the notebooks; data/ and runs/ stay in this folder
-	MOLNB_HOME="$${MOLNB_HOME:-$(CURDIR)}" $(PY) -m jupyterlab notebooks
+	$(LAB_ENVIRONMENT) $(PY) -m jupyterlab notebooks
 
 lint: $(STAMP) ## check style, and that notebooks are stored without outputs
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check molnb tests benchmarks
 	ls notebooks/*.ipynb notebooks/solutions/*.ipynb 2>/dev/null | xargs -r $(PY) -m nbstripout --verify
 
 clean: ## remove the environment and caches; data/ and runs/ are kept

@@ -1,22 +1,23 @@
-r"""How fast and how large is our two-track model beside the authors' own? Ratios, on the same
-molecules.
+r"""Times and memory of the two-track model beside the authors' own, on the same molecules.
 
-    python benchmarks/two_track.py --reference Uni-Mol --core Uni-Core                 84M and `small`, all questions
+    python benchmarks/two_track.py --reference Uni-Mol --core Uni-Core    84M and `small`, all tasks
     python benchmarks/two_track.py ... --size small --tasks step forward --rounds 5
-    python benchmarks/two_track.py --size small                                        ours alone, no checkouts
+    python benchmarks/two_track.py --size small             molnb's model alone, no checkouts
 
 Before anything is timed, both sides get the same weights and the same molecules and must give the
 same outputs, losses and gradients (see `agreement.py`). Then each side runs in processes of its
 own, in turn, and the medians of the ratios are printed. Tasks:
 
-    step      forward and backward pass, training mode with its dropout, 8 molecules of 20 to 28 heavy atoms
+    step      forward and backward pass, training mode with its dropout, 8 molecules of 20 to 28
+              heavy atoms
     forward   evaluation mode without gradients, the same molecules
-    mixture   forward and backward pass of 1,024 molecules of `wehi` in batches of 128, gradients accumulated within a
-              batch: ours in groups of similar size, the reference in micro-batches of --micro (128:
-              the whole batch)
-    loader    ours alone: from shards on disk to batches with noise and masks, one core, and its share of a step
+    mixture   forward and backward pass of 1,024 molecules of `wehi` in batches of 128, gradients
+              accumulated within a batch: molnb's in groups of similar size, the reference's in
+              micro-batches of --micro (128: the whole batch)
+    loader    molnb alone: from shards on disk to batches with noise and masks, one core, and its
+              share of a step
 
-The reference starts from arrays that are padded and expanded already, ours expands bonds and paths
+The reference starts from arrays that are padded and expanded already, molnb expands bonds and paths
 within its time. CPU-seconds are those of the process, all threads. Peak memory is of the timed
 process, weights and gradients included.
 """
@@ -34,12 +35,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from molnb.data.batch import MolBatch
 from molnb.data.dataset import Corpus
@@ -48,134 +47,128 @@ from molnb.data.sampling import batches, sample_ids
 from molnb.errors import InputError
 from molnb.models.model import Model
 from molnb.models.unimol2.config import TwoTrackConfig
-from molnb.models.unimol2.encoder import TwoTrack
+from molnb.models.unimol2.encoder import make_two_track
+from molnb.models.unimol2.official import load_reference
 from molnb.models.unimol2.sizes import LAPTOP, PAPER
+from molnb.objectives.interface import weighted_loss
 from molnb.objectives.pretraining import Pretrain
 from molnb.paths import find_data
 from molnb.training.device import keep_freed_memory
 
 SIZES = PAPER | LAPTOP | {"small": TwoTrackConfig(6, 256, 16, 256, 128, 32)}
-HEAVY = (20, 28)
+HEAVY_ATOMS = (20, 28)
+N_MOL = 8  # molecules of a step
+GLOBAL_BATCH = 128  # molecules of a batch of the mixture
+N_BATCH = 8  # batches of the mixture
 TASKS = ("step", "forward", "mixture", "loader")
-ENVIRONMENT = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "GOMP_SPINCOUNT": "0",
-}  # threads that wait must not count as work
-QUESTION = ("hidden", "noisy", "visible")
+# threads that wait must not count as work
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+
+Groups = list[list[MaskedBatch]]  # of each global batch
 
 
-# ------------------------------------------------------------------------------------------------ molecules
+# ------------------------------------------------------------------------------------- molecules
 
 
 def load_corpus(data: str | None) -> Corpus:
-    """Curated molecules: a folder or name, or a sample of `wehi` that is curated now (half a
-    minute).
+    """A curated dataset by folder or name; by default 2,000 rows of `wehi`, curated now."""
+    if data is not None:
+        return Corpus([find_data(data)])
+    from molnb.curation.pipeline import curate
+
+    return Corpus([curate("wehi", n=2000)])
+
+
+def step_ids(corpus: Corpus) -> np.ndarray:
+    """Ids of eight molecules whose sizes are spread evenly over 20 to 28 heavy atoms.
+
+    Where the data have none of a size, the nearest one.
     """
-    if data is None:
-        from molnb.curation.pipeline import curate
-
-        return Corpus([curate("wehi", n=2000)])
-    return Corpus([find_data(data)])
+    sizes = np.linspace(*HEAVY_ATOMS, N_MOL).round().astype(int)
+    return np.array([np.abs(corpus.n_atoms - size).argmin() for size in sizes])
 
 
-def eight(corpus: Corpus) -> np.ndarray:
-    """Eight molecules whose sizes are spread evenly over 20 to 28 heavy atoms, both ends
-    included (or the nearest).
-    """
-    sizes = np.linspace(*HEAVY, 8).round().astype(int)
-    return np.array([np.abs(corpus.n_atoms - n).argmin() for n in sizes])
-
-
-def questions(corpus: Corpus, task: str) -> list[list[MaskedBatch]]:
-    """For each batch its groups, as our loop forms them; one group of eight except for the
-    mixture.
-    """
+def make_groups(corpus: Corpus, task: str) -> Groups:
+    """The masked molecules of a task, each batch in groups as training forms them."""
     objective = Pretrain()
     if task != "mixture":
-        return [[objective.ask(corpus.batch(eight(corpus)), 0, 0)]]
-    found = []
-    for step in range(8):
-        ids = sample_ids(0, step, 128, corpus.n)
-        found.append([objective.ask(b, 0, step) for b in batches(corpus, ids, pair_budget=16_384)])
-    return found
+        return [[objective.corrupt(corpus.batch(step_ids(corpus)), 0, 0)]]
+    groups = []
+    for step in range(N_BATCH):
+        ids = sample_ids(0, step, GLOBAL_BATCH, corpus.n)
+        groups.append([objective.corrupt(batch, 0, step) for batch in batches(corpus, ids)])
+    return groups
 
 
-def whole(corpus: Corpus, task: str, micro: int) -> list[list[MaskedBatch]]:
+def make_micro_batches(corpus: Corpus, task: str, micro: int) -> Groups:
     """The same molecules in micro-batches as they come, for the reference."""
     if task != "mixture":
-        return questions(corpus, task)
+        return make_groups(corpus, task)
     objective = Pretrain()
-    drawn = [sample_ids(0, step, 128, corpus.n) for step in range(8)]
-    return [
-        [objective.ask(corpus.batch(ids[i : i + micro]), 0, step) for i in range(0, 128, micro)]
-        for step, ids in enumerate(drawn)
-    ]
+    groups = []
+    for step in range(N_BATCH):
+        ids = sample_ids(0, step, GLOBAL_BATCH, corpus.n)
+        pieces = [ids[start : start + micro] for start in range(0, GLOBAL_BATCH, micro)]
+        groups.append([objective.corrupt(corpus.batch(piece), 0, step) for piece in pieces])
+    return groups
 
 
-def pack(groups: list[list[MaskedBatch]]) -> list[list[dict]]:
-    """Questions as plain tensors, which a file can hold and a process can read without running
-    code.
-    """
-    return [[_pack(q) for q in batch] for batch in groups]
+def write_groups(groups: Groups, file: Path) -> None:
+    """Keep masked batches as plain tensors, which a process can read without running code."""
+    torch.save([[_pack(masked) for masked in batch] for batch in groups], file)
 
 
-def _pack(question: MaskedBatch) -> dict:
-    batch = {f.name: getattr(question.batch, f.name) for f in fields(MolBatch)}
-    return (
-        batch | {name: getattr(question, name) for name in QUESTION} | {"counts": question.counts}
-    )
+def load_groups(file: Path) -> Groups:
+    """Undo `write_groups`."""
+    stored = torch.load(file, weights_only=True)
+    return [[_unpack(masked) for masked in batch] for batch in stored]
 
 
-def unpack(stored: dict) -> MaskedBatch:
-    batch = MolBatch(**{f.name: stored[f.name] for f in fields(MolBatch)})
-    return MaskedBatch(batch, *(stored[name] for name in QUESTION), stored["counts"])
+def _pack(masked: MaskedBatch) -> dict:
+    return masked._asdict() | {"batch": vars(masked.batch)}
 
 
-# ------------------------------------------------------------------------------------------------ one side, timed
+def _unpack(stored: dict) -> MaskedBatch:
+    return MaskedBatch(**stored | {"batch": MolBatch(**stored["batch"])})
 
 
-def our_pass(
-    config: TwoTrackConfig, task: str, groups: list[list[MaskedBatch]]
-) -> Callable[[], None]:
-    """One pass of ours over all batches."""
+# ------------------------------------------------------------------------------- one side, timed
+
+
+def our_pass(config: TwoTrackConfig, task: str, groups: Groups) -> Callable[[], None]:
+    """A function that takes molnb's model once through all batches."""
     objective = Pretrain()
     keep_freed_memory()  # as training does
     torch.manual_seed(0)
-    model = Model(TwoTrack(config), objective).train(task != "forward")
+    model = Model(*make_two_track(config)).train(task != "forward")
 
     def run() -> None:
         for batch in groups:
             model.zero_grad(set_to_none=True)
-            for question in batch:
-                terms = objective.terms(model, question)
+            for masked in batch:
+                terms = objective.loss_terms(model, masked)
                 if task != "forward":
-                    score(objective, terms, question).backward()
+                    weights = objective.weights(masked.counts)
+                    weighted_loss(terms, weights, masked.counts).backward()
 
     return torch.no_grad()(run) if task == "forward" else run
 
 
-def score(objective: Pretrain, terms: dict, question: MaskedBatch) -> Tensor:
-    weights = objective.weights(question.counts)
-    return sum(
-        weights[k] * t.total / question.counts[k] for k, t in terms.items() if weights.get(k)
-    )
-
-
 def their_pass(
-    args, config: TwoTrackConfig, task: str, groups: list[list[MaskedBatch]]
+    args: argparse.Namespace, config: TwoTrackConfig, task: str, groups: Groups
 ) -> Callable[[], None]:
-    """One pass of the reference over all batches; its arrays are made beforehand."""
-    import reference as theirs
+    """A function that takes the reference once through all batches, padded beforehand."""
+    import reference
 
-    loaded = theirs.load(args.reference, args.core)
-    model = theirs.make_model(loaded, widths(config)).train(task != "forward")
-    arrays = [[theirs.make_batch(q) for q in batch] for batch in groups]
+    classes = reference.load(args.reference, args.core)
+    model = reference.make_model(classes, widths(config)).train(task != "forward")
+    arrays = [[reference.make_batch(masked) for masked in batch] for batch in groups]
 
     def run() -> None:
         for batch in arrays:
             model.zero_grad(set_to_none=True)
-            for micro in batch:
-                loss = theirs.reference_losses(loaded, model, micro)["loss"]
+            for micro_batch in batch:
+                loss = reference.reference_losses(classes, model, micro_batch)["loss"]
                 if task != "forward":
                     loss.backward()
 
@@ -184,42 +177,45 @@ def their_pass(
 
 def widths(config: TwoTrackConfig) -> dict[str, int]:
     """A configuration under the reference's names."""
-    return dict(
-        encoder_layers=config.n_layer,
-        encoder_embed_dim=config.d_atom,
-        encoder_attention_heads=config.n_head,
-        encoder_ffn_embed_dim=config.d_ffn,
-        pair_embed_dim=config.d_pair,
-        pair_hidden_dim=config.d_hidden,
-    )
+    return {
+        "encoder_layers": config.n_layer,
+        "encoder_embed_dim": config.d_atom,
+        "encoder_attention_heads": config.n_head,
+        "encoder_ffn_embed_dim": config.d_ffn,
+        "pair_embed_dim": config.d_pair,
+        "pair_hidden_dim": config.d_hidden,
+    }
 
 
-def child(args) -> None:
-    """Time one side in this process and print what it took as JSON."""
+def time_side(args: argparse.Namespace) -> None:
+    """Time one side in this process; prints median seconds and peak memory as JSON."""
     torch.set_num_threads(args.threads)
-    stored = torch.load(args.file, weights_only=True)
-    groups = [[unpack(q) for q in batch] for batch in stored]
-    config, task = SIZES[args.size[0]], args.tasks[0]
-    make = our_pass if args.side == "ours" else lambda *given: their_pass(args, *given)
-    run = make(config, task, groups)
+    groups = load_groups(args.file)
+    config = SIZES[args.size[0]]
+    task = args.tasks[0]
+    if args.side == "ours":
+        run = our_pass(config, task, groups)
+    else:
+        run = their_pass(args, config, task, groups)
     if task != "mixture":  # minutes long: what the first call costs does not show
         run()
-    cpu, wall = [], []
+    cpu_seconds = []
+    wall_seconds = []
     for _ in range(args.repeats):
-        began = time.process_time(), time.perf_counter()
+        cpu_start = time.process_time()
+        wall_start = time.perf_counter()
         run()
-        cpu.append(time.process_time() - began[0])
-        wall.append(time.perf_counter() - began[1])
-    print(
-        json.dumps(
-            {"cpu": statistics.median(cpu), "wall": statistics.median(wall), "gib": peak_gib()}
-        )
-    )
+        cpu_seconds.append(time.process_time() - cpu_start)
+        wall_seconds.append(time.perf_counter() - wall_start)
+    cpu = statistics.median(cpu_seconds)
+    wall = statistics.median(wall_seconds)
+    print(json.dumps({"cpu": cpu, "wall": wall, "gib": peak_gib()}))
 
 
 def peak_gib() -> float:
-    """Peak resident memory of this process alone; `ru_maxrss` would start at that of the process
-    that started it.
+    """Peak resident memory of this process in GiB.
+
+    `ru_maxrss` alone would start at that of the process that started this one.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -227,129 +223,130 @@ def peak_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30  # macOS counts bytes
 
 
-# ------------------------------------------------------------------------------------------------ both, in turn
+# --------------------------------------------------------------------------------- both, in turn
 
 
-def start(args, side: str, size: str, task: str, file: Path) -> dict[str, float]:
-    """Run one side in a process of its own."""
-    given = [
-        "--side",
-        side,
-        "--size",
-        size,
-        "--tasks",
-        task,
-        "--file",
-        str(file),
-        "--threads",
-        str(args.threads),
-    ]
-    given += ["--repeats", str(1 if task == "mixture" else args.repeats)]
-    if args.reference:
-        given += ["--reference", str(args.reference), "--core", str(args.core)]
-    environment = os.environ | ENVIRONMENT
-    done = subprocess.run(
-        [sys.executable, __file__, *given], capture_output=True, text=True, env=environment
-    )
-    if done.returncode:
-        raise InputError(
-            f"the process for {side} ({size}, {task}) ended with {done.returncode}:\n{done.stderr[-2000:]}"
-        )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def check(args, size: str, corpus: Corpus) -> None:
-    """Same weights, same molecules: outputs, losses and gradients must agree, or nothing is
-    timed.
-    """
-    import agreement
-    import reference as theirs
-
-    from molnb.models.unimol2.official import load_reference
-
-    loaded = theirs.load(args.reference, args.core)
-    names = widths(SIZES[size])
-    their_model = theirs.make_model(loaded, names, perturb=0.1).eval()
-    our_model = load_reference(their_model.state_dict(), names)
-    both = agreement.run_both(
-        loaded, their_model, our_model, questions(corpus, "step")[0][0], "pretrain"
-    )
-    decided = [d for d in both.gradients if not d.undetermined]
-    worst = {
-        k: max(d.share for d in found)
-        for k, found in (("outputs", both.outputs), ("losses", both.losses))
+def run_side(
+    args: argparse.Namespace, side: str, size: str, task: str, file: Path
+) -> dict[str, float]:
+    """Seconds (`cpu`, `wall`) and `gib` of one side, timed in a process of its own."""
+    options = {
+        "side": side,
+        "size": size,
+        "tasks": task,
+        "file": file,
+        "threads": args.threads,
+        "repeats": 1 if task == "mixture" else args.repeats,
     }
-    worst["gradients"] = max(d.share for d in decided)
-    shares = ", ".join(f"{k} {v:.0%}" for k, v in worst.items())
+    if args.reference:
+        options |= {"reference": args.reference, "core": args.core}
+    command = [sys.executable, __file__]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    environment = os.environ | ENVIRONMENT
+    process = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if process.returncode:
+        raise InputError(
+            f"the process for {side} ({size}, {task}) ended with {process.returncode}:\n"
+            f"{process.stderr[-2000:]}"
+        )
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def check(args: argparse.Namespace, size: str, corpus: Corpus) -> None:
+    """Refuse to time sides whose outputs, losses or gradients differ on the same weights."""
+    import agreement
+    import reference
+
+    classes = reference.load(args.reference, args.core)
+    names = widths(SIZES[size])
+    their_model = reference.make_model(classes, names, perturb=0.1).eval()
+    our_model = load_reference(their_model.state_dict(), names)
+    masked = make_groups(corpus, "step")[0][0]
+    comparison = agreement.run_both(classes, their_model, our_model, masked, "pretrain")
+    decided = [gradient for gradient in comparison.gradients if not gradient.undetermined]
+    compared = {"outputs": comparison.outputs, "losses": comparison.losses, "gradients": decided}
+    worst = {
+        name: max(difference.share for difference in differences)
+        for name, differences in compared.items()
+    }
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in worst.items())
+    n_undetermined = len(comparison.gradients) - len(decided)
     print(f"{size}: largest differences in parts of what is allowed (1e-5): {shares}", flush=True)
-    print(
-        f"   {len(decided)} gradients; {len(both.gradients) - len(decided)} the reference itself gives no better"
-    )
+    print(f"   {len(decided)} gradients; {n_undetermined} the reference itself gives no better")
     if max(worst.values()) > 1:
         raise InputError(
-            f"{size}: the two sides differ, so their times mean nothing: run benchmarks/agreement.py"
+            f"{size}: the two sides differ, so their times mean nothing: run "
+            "benchmarks/agreement.py"
         )
 
 
-def compare(args, size: str, task: str, corpus: Corpus, folder: Path) -> None:
-    """Both sides in turn; prints medians and the median of the ratios."""
+def compare(args: argparse.Namespace, size: str, task: str, corpus: Corpus, folder: Path) -> None:
+    """Time both sides in turn; prints medians and the median of the ratios."""
     files = {"ours": folder / "ours.pt", "reference": folder / "reference.pt"}
-    torch.save(pack(questions(corpus, task)), files["ours"])
-    torch.save(pack(whole(corpus, task, args.micro)), files["reference"])
+    write_groups(make_groups(corpus, task), files["ours"])
+    write_groups(make_micro_batches(corpus, task, args.micro), files["reference"])
     sides = ("reference", "ours") if args.reference else ("ours",)
     rounds = [
-        {side: start(args, side, size, task, files[side]) for side in sides}
+        {side: run_side(args, side, size, task, files[side]) for side in sides}
         for _ in range(args.rounds)
     ]
-    n = 1024 if task == "mixture" else 8
+    n_mol = GLOBAL_BATCH * N_BATCH if task == "mixture" else N_MOL
     for side in sides:
         cpu, wall, gib = (
-            statistics.median(r[side][k] for r in rounds) for k in ("cpu", "wall", "gib")
+            statistics.median(measured[side][quantity] for measured in rounds)
+            for quantity in ("cpu", "wall", "gib")
         )
         print(
-            f"  {task:<8} {side:<10} {cpu:8.2f} CPU-s {wall:8.2f} s {n / wall:8.2f} molecules/s {gib:6.2f} GiB"
+            f"  {task:<8} {side:<10} {cpu:8.2f} CPU-s {wall:8.2f} s "
+            f"{n_mol / wall:8.2f} molecules/s {gib:6.2f} GiB",
+            flush=True,
         )
     if len(sides) == 2:
-        ratios = {
-            k: sorted(r["reference"][k] / r["ours"][k] for r in rounds)
-            for k in ("cpu", "wall", "gib")
-        }
-        line = ", ".join(
-            f"{k} {statistics.median(v):.2f} ({v[0]:.2f} to {v[-1]:.2f})" for k, v in ratios.items()
-        )
-        print(f"  {task:<8} reference / ours: {line}", flush=True)
+        ranges = []
+        for quantity in ("cpu", "wall", "gib"):
+            ratios = [
+                measured["reference"][quantity] / measured["ours"][quantity] for measured in rounds
+            ]
+            median = statistics.median(ratios)
+            ranges.append(f"{quantity} {median:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        print(f"  {task:<8} reference / ours: {', '.join(ranges)}", flush=True)
 
 
-def time_loader(args, size: str, corpus: Corpus, folder: Path) -> None:
-    """Molecules a second from shards to batches on one core, alone and with noise and masks."""
+def time_loader(args: argparse.Namespace, size: str, corpus: Corpus, folder: Path) -> None:
+    """Print molecules a second from shards to batches on one core, without and with masks."""
     torch.set_num_threads(1)
     keep_freed_memory()  # as training does
-    objective, n_step = Pretrain(), 20
-    made = {
-        "batches": lambda ids, step: list(batches(corpus, ids, 131_072)),
-        "batches with noise and masks": lambda ids, step: [
-            objective.ask(b, 0, step) for b in batches(corpus, ids, 131_072)
-        ],
-    }
-    rates = {}
-    for name, make in made.items():
-        times = []
-        for _ in range(5):
-            began = time.process_time()
-            for step in range(n_step):
-                make(sample_ids(0, step, 1024, corpus.n), step)
-            times.append(time.process_time() - began)
-        rates[name] = 1024 * n_step / statistics.median(times)
-        print(f"  loader   {name}: {rates[name]:,.0f} molecules/s on one core")
+    loader_rate(corpus, masks=False)
+    rate = loader_rate(corpus, masks=True)
     file = folder / "ours.pt"
-    torch.save(pack(questions(corpus, "step")), file)
-    step = start(args, "ours", size, "step", file)["cpu"] / 8
-    print(
-        f"  loader   {100 / rates['batches with noise and masks'] / step:.3f} % of a training step of {size}"
-    )
+    write_groups(make_groups(corpus, "step"), file)
+    seconds = run_side(args, "ours", size, "step", file)["cpu"] / N_MOL
+    print(f"  loader   {100 / rate / seconds:.3f} % of a training step of {size}")
 
 
-def main() -> int:
+def loader_rate(corpus: Corpus, masks: bool) -> float:
+    """Molecules a CPU-second as batches, with noise and masks if asked: median of five passes."""
+    objective = Pretrain()
+    n_step = 20
+    n_mol = 1024
+    seconds = []
+    for _ in range(5):
+        start = time.process_time()
+        for step in range(n_step):
+            ids = sample_ids(0, step, n_mol, corpus.n)
+            for batch in batches(corpus, ids, pair_budget=131_072):
+                if masks:
+                    objective.corrupt(batch, 0, step)
+        seconds.append(time.process_time() - start)
+    rate = n_mol * n_step / statistics.median(seconds)
+    content = "batches with noise and masks" if masks else "batches"
+    print(f"  loader   {content}: {rate:,.0f} molecules/s on one core")
+    return rate
+
+
+def read_arguments() -> argparse.Namespace:
+    """The command line; raises InputError where only one of two checkouts is named."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--reference", type=Path, metavar="UNI_MOL", help="checkout of Uni-Mol")
     parser.add_argument("--core", type=Path, metavar="UNI_CORE", help="checkout of Uni-Core")
@@ -358,9 +355,11 @@ def main() -> int:
         nargs="+",
         default=["84m", "small"],
         choices=list(SIZES),
-        help="sizes of the model",
+        help="sizes of the model (default: 84m small)",
     )
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
+    parser.add_argument(
+        "--tasks", nargs="+", default=list(TASKS), choices=TASKS, help="default: all"
+    )
     parser.add_argument(
         "--data", help="curated dataset to draw molecules from (default: a sample of wehi)"
     )
@@ -372,27 +371,34 @@ def main() -> int:
     parser.add_argument(
         "--micro",
         type=int,
-        default=128,
+        default=GLOBAL_BATCH,
         help="molecules of a micro-batch of the reference (mixture)",
     )
     parser.add_argument("--side", choices=("ours", "reference"), help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.side:
-        child(args)
-        return 0
     if bool(args.reference) != bool(args.core):
         raise InputError("give both --reference and --core, or neither (then only ours is timed)")
+    return args
+
+
+def main() -> int:
+    args = read_arguments()
+    if args.side:
+        time_side(args)
+        return 0
     corpus = load_corpus(args.data)
     print(f"torch {torch.__version__}, {args.threads} threads, {time.strftime('%Y-%m-%d')}")
     with tempfile.TemporaryDirectory() as folder:
         for size in args.size:
             if args.reference:
                 check(args, size, corpus)
+            else:
+                print(size)
             for task in args.tasks:
                 if task == "loader":
                     time_loader(args, size, corpus, Path(folder))
-                elif task != "mixture" or size == "small":  # the reference would take hours at 84M
+                elif task != "mixture" or size == "small":  # the reference takes hours at 84M
                     compare(args, size, task, corpus, Path(folder))
     return 0
 
@@ -400,6 +406,6 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except InputError as refused:
-        print(refused, file=sys.stderr)
+    except InputError as error:
+        print(error, file=sys.stderr)
         sys.exit(2)

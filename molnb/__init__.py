@@ -2,23 +2,23 @@
 
 Every box a noun, every arrow a verb, all of them importable from here:
 
-     data_recipes/nci.yaml       Recipe        which molecules, from where, which labels, in which unit
-            | curate(recipe)                   read, standardize, deduplicate, embed conformers, label, split
-     data/nci-1f3a9c02/          Shards        what we got; the manifest counts every loss, with its reason
+     data_recipes/nci.yaml      Recipe   which molecules, from where, which labels, in which unit
+            | curate(recipe)             standardize, deduplicate, embed conformers, label, split
+     data/nci-1f3a9c02/         Shards   the manifest counts every loss, with its reason
             | batches(shards)
-     MolBatch                                  atoms, bonds, coordinates, labels on one device
-            | model(batch)                     make_model(config); a Model is an encoder with heads beside it
-     Prediction                                the encoding (molecules, atoms, bonds, pairs), each head's output
-            | objective(model, batch)          Pretrain, Supervised
-     loss, terms                               one number to minimise, named terms with units to read
-            | train(config)                    RunConfig, make_preset(name, data); fit(config) in a notebook
-     runs/<date>_<name>_<id>/    Run           config, machine, metrics, weights
+     MolBatch                            atoms, bonds, coordinates, labels on one device
+            | model(batch)               make_model(config): a Model is an encoder and its heads
+     Prediction                          encoding (molecules, atoms, bonds, pairs), heads' output
+            | objective(model, batch)    Pretrain, Supervised
+     loss, terms                         a number to minimise, named terms with units to read
+            | train(config)              RunConfig, make_preset(name, data); fit(config) awaits
+     runs/<date>_<name>_<id>/   Run      config, machine, metrics, weights
             | embed(run, molecules), predict(run, molecules), compare(benchmark, folds, methods)
-     tables                                    pandas DataFrames; show_table(table), plot_losses(runs), ...
+     tables                              pandas DataFrames: show_table(table), plot_losses(runs)
 
-The rooms of the package follow the flow: recipes, chemistry, curation (RDKit); data, models, objectives,
-training (torch, numpy, pyarrow and safetensors alone); inference, evaluation, figures, notebooks. An
-import only points upstream. Units: energies eV, lengths Å, charges e, dipoles D.
+The rooms of the package follow the flow: recipes, chemistry, curation (RDKit); data, models,
+objectives, training (torch, numpy, pyarrow and safetensors alone); inference, evaluation, figures,
+notebooks. An import only points upstream. Units: energies eV, lengths Å, charges e, dipoles D.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Module -> public names that it defines. They are imported on first use, so that `import molnb` costs
-# nothing and a machine without RDKit or plotly can still use the rest.
+# Module -> public names that it defines. They are imported on first use, so that `import molnb`
+# costs nothing and a machine without RDKit or plotly can still use the rest.
 _PUBLIC = {
     "errors": "InputError",
     "paths": "home",

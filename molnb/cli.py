@@ -114,12 +114,13 @@ def run_train(args: argparse.Namespace) -> int:
     """train a preset on curated data; a run's folder instead of a preset resumes that run"""
     from .progress import Progress
     from .training.config import data_names
-    from .training.device import choose_device
+    from .training.device import choose_device, keep_freed_memory
     from .training.loop import prepare_run, train
     from .training.presets import make_preset
 
     _refuse_given(args, workers="training prepares its batches itself")
     choose_device(args.device or "auto")  # refused before anything is curated
+    keep_freed_memory()  # the process is ours
     changes = dict(args.set)
     if args.seed is not None:
         changes = {"seed": args.seed, **changes}
@@ -176,7 +177,9 @@ def _write_predictions(args: argparse.Namespace, write: Any, **level: str) -> in
     """Write embeddings or predictions of a file, and say how many rows went wrong."""
     _refuse_given(args, seed="nothing here is random: equal molecules get equal results")
     from .paths import home
+    from .training.device import keep_freed_memory
 
+    keep_freed_memory()  # the process is ours
     out = args.out or home() / f"{Path(args.file).name.split('.')[0]}_{args.command}.parquet"
     counts = write(
         args.file,

@@ -8,6 +8,9 @@ import os
 # OpenMP, read when torch loads). Its default makes a training step ten times slower on a machine
 # that others use too; never to wait makes small models half as fast on one that is free.
 THREAD_WAIT = {"GOMP_SPINCOUNT": "3000"}
+# Memory that tensors free is kept for the next step (glibc, read when a process starts; see
+# `training.device.keep_freed_memory`).
+KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
 
 
 def set_thread_wait() -> None:

@@ -1,10 +1,9 @@
-"""The benchmarks run where there is neither a GPU nor the authors' code, and refuse what they
-cannot do.
-"""
+"""The benchmarks run without a GPU and the authors' code, and refuse what they cannot do."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,35 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+TOY = {
+    "molnb/__init__.py": "",
+    "molnb/errors.py": "class InputError(Exception):\n    pass\n",
+    "molnb/data/__init__.py": '"""Data."""\n',
+    "molnb/data/batch.py": """
+from ..errors import InputError
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from . import loader
+
+def pad(n):
+    '''The number padded.'''
+    from . import loader
+    a, b = n, 1
+    found = a + b
+    return found
+
+def _hidden(kept):
+    return kept
+""",
+    "molnb/data/loader.py": """
+from . import batch
+
+class Loader:
+    def read(self):
+        pass
+""",
+}
 
 
 def run(script: str, *args: object) -> subprocess.CompletedProcess:
@@ -21,45 +49,21 @@ def run(script: str, *args: object) -> subprocess.CompletedProcess:
 
 
 def test_steps_and_loader_are_timed_without_the_reference(nci):
-    asked = (
-        "--size",
-        "0m1",
-        "--tasks",
-        "step",
-        "forward",
-        "loader",
-        "--rounds",
-        1,
-        "--repeats",
-        1,
-        "--threads",
-        1,
-    )
-    done = run("two_track.py", "--data", nci.path, *asked)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("ours") == 2 and "molecules/s on one core" in done.stdout
+    options = "--size 0m1 --tasks step forward loader --rounds 1 --repeats 1 --threads 1"
+    process = run("two_track.py", "--data", nci.path, *options.split())
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count("ours") == 2
+    assert "molecules/s on one core" in process.stdout
 
 
 def test_the_gpu_benchmark_runs_on_a_cpu(nci):
     from molnb.data.dataset import Corpus
 
     size = int(Corpus([nci]).n_atoms[0])
-    asked = (
-        "--size",
-        "0m1",
-        "--device",
-        "cpu",
-        "--batch",
-        2,
-        "--steps",
-        1,
-        "--no-compile",
-        "--atoms",
-        size,
-    )
-    done = run("gpu.py", "--data", nci.path, *asked)
-    assert done.returncode == 0, done.stderr
-    assert "batch     2" in done.stdout and "of the card" in done.stdout
+    options = "--size 0m1 --device cpu --batch 2 --steps 1 --no-compile"
+    process = run("gpu.py", "--data", nci.path, *options.split(), "--atoms", size)
+    assert process.returncode == 0, process.stderr
+    assert "batch     2" in process.stdout and "of the card" in process.stdout
 
 
 @pytest.mark.parametrize(
@@ -75,5 +79,64 @@ def test_the_gpu_benchmark_runs_on_a_cpu(nci):
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(nci, script, args, message):
-    done = run(script, "--data", nci.path, "--size", "0m1", *args)
-    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+    process = run(script, "--data", nci.path, "--size", "0m1", *args)
+    assert process.returncode == 2 and message in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc, as on Linux")
+def test_memory_is_told_for_each_number_of_molecules(nci):
+    options = "--molecules 100 200 --objectives labels --rounds 1"
+    process = run("memory.py", "--data", nci.path, *options.split())
+    assert process.returncode == 0, process.stderr
+    peaks = re.findall(r"molecules: +([\d.]+) MiB, +([\d.]+) without mapped", process.stdout)
+    assert len(peaks) == 2 and "a molecule more" in process.stdout
+    for resident, anonymous in peaks:
+        assert float(resident) > float(anonymous) > 50  # torch and a model
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    """A checkout of a package of five modules."""
+    for name, text in TOY.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def sections(checkout: Path) -> dict[str, str]:
+    """What `structure.py` prints of a checkout, by the title of the line."""
+    process = run("structure.py", checkout)
+    assert process.returncode == 0, process.stderr
+    return dict(re.split(r"  +", line, maxsplit=1) for line in process.stdout.splitlines())
+
+
+def test_the_shape_of_this_checkout_has_every_section():
+    shape = sections(ROOT)
+    titles = "modules,lines,statements,functions,vague names,assignments,docstrings,imports"
+    assert list(shape) == titles.split(",")
+    assert "training" in shape["modules"] and "longest chain" in shape["imports"]
+
+
+def test_the_shape_of_a_small_package_is_counted_right(toy):
+    assert sections(toy) == {
+        "modules": "5: data 3, root 2",
+        "lines": "0 of 24 (0.0%) over 100 columns",
+        "statements": "19",
+        "functions": "3: median 2 lines, longest 6 (pad)",
+        "vague names": "2 of 3 (66.7%) functions: found 1, kept 1",
+        "assignments": "1 of 2 (50.0%) parallel tuples",
+        "docstrings": "1 of 2 (50.0%) public functions",
+        "imports": "longest chain of 3: molnb.data.loader > molnb.data.batch > molnb.errors",
+    }
+
+
+def test_imports_in_a_circle_are_shown(toy):
+    (toy / "molnb" / "errors.py").write_text("import molnb.data.loader\n")
+    imports = sections(toy)["imports"]
+    assert imports.startswith("circle of") and "molnb.errors > molnb.data.loader" in imports
+
+
+def test_a_folder_without_the_package_is_refused(tmp_path):
+    process = run("structure.py", tmp_path)
+    assert process.returncode == 2 and "holds no package molnb" in process.stderr

@@ -280,7 +280,7 @@ class Corpus:
         if task.level == "molecule":
             return _PlacedLabels(mols, stored.values)
         if task.level == "pair":
-            n_heavy = np.asarray(shards.array("n_heavy"), np.int64)[stored.rows]
+            n_heavy = np.asarray(shards.array("n_heavy")[stored.rows], np.int64)
             return _PlacedLabels(_pair_index(mols, n_heavy), stored.values)
         if task.level == "bond":
             # Bonds between heavy atoms come first on disk: without hydrogens these are read.
@@ -317,7 +317,7 @@ def _pair_index(mols: np.ndarray, n_heavy: np.ndarray) -> np.ndarray:
 
 def _without_hydrogens(shards: Shards, task: DatasetTask, stored: _StoredLabels) -> np.ndarray:
     """Labels of the heavy atoms: those of hydrogens added to them where the task says so."""
-    n_heavy = np.asarray(shards.array("n_heavy"), np.int64)[stored.rows]
+    n_heavy = np.asarray(shards.array("n_heavy")[stored.rows], np.int64)
     if task.fold != "sum":
         return stored.values[_prefix(stored.count, n_heavy)]
     atoms = ragged(shards.array("atom_offset")[stored.rows], stored.count)

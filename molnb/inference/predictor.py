@@ -177,6 +177,11 @@ class TrainedModel:
         conformer: str,
     ) -> Iterator[PredictionRow]:
         """Embeddings of a level, or predictions where it is None."""
+        if self.config.model.arrays:
+            raise InputError(
+                f"{self.run.path} reads {', '.join(self.config.model.arrays)} beside the usual "
+                "features, which only shards hold: give curated molecules that have these arrays"
+            )
         number = itertools.count()
         for chunk in featurize_chunks(molecules, workers, conformer):
             featurized = [self._with_hydrogens(molecule) for molecule in chunk.featurized]

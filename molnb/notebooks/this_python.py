@@ -15,7 +15,7 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import Dict
 from traitlets.config import Config
 
-from ..kernel import THREAD_WAIT
+from ..kernel import KEPT_MEMORY, THREAD_WAIT
 
 
 class ThisPython(AsyncKernelManager):
@@ -56,8 +56,9 @@ def kernel_environment(folder: Path, home: Path) -> dict[str, str]:
     """Variables of a kernel that a machine runs: the same molnb, nobody's IPython profile."""
     package = str(Path(__file__).resolve().parents[2])
     python_path = filter(None, [package, os.environ.get("PYTHONPATH")])
-    thread_wait = {name: value for name, value in THREAD_WAIT.items() if name not in os.environ}
-    return thread_wait | {
+    settings = THREAD_WAIT | KEPT_MEMORY
+    unset = {name: value for name, value in settings.items() if name not in os.environ}
+    return unset | {
         "MOLNB_HEADLESS": "1",
         "MOLNB_HOME": str(home.resolve()),
         "JUPYTER_RUNTIME_DIR": str(folder),

@@ -113,6 +113,12 @@ class Run:
             rows = [row for row in rows if row.get("features") == features]
         return rows
 
+    def losses(self, part: str | None = None, features: str | None = None) -> pd.DataFrame:
+        """The rows of `metrics` as a table: a row a logged step, a column a term."""
+        import pandas as pd
+
+        return pd.DataFrame(self.metrics(part, features))
+
     def timings(self) -> list[dict]:
         """`step` and `seconds` since the run (or its last resumption) began."""
         return _read_lines(self.path / "timings.jsonl")

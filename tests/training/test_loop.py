@@ -164,6 +164,8 @@ def test_validation_is_asked_the_same_by_every_run(nci, tmp_path):
     first, second = (train(config(nci, seed=s, steps=1), tmp_path / str(s)) for s in (0, 1))
     assert first.baselines() == second.baselines()
     assert {r["features"] for r in first.metrics("val")} == {"hidden", "visible"}
+    table = first.losses("val", "hidden")
+    assert table["loss"].tolist() == [row["loss"] for row in first.metrics("val", "hidden")]
 
 
 def test_the_learning_rate_rises_and_falls(nci):

@@ -65,13 +65,12 @@ from .inputs import (
 )
 from .layers import Block, DistanceKernel
 from .movement import MovementHead
-from .packing import Layout, packed_layout, padded_layout
+from .packing import MAX_GRAPHS, Layout, packed_layout, padded_layout
 from .vocabulary import SeenRows, names_of_rows, unseen_in
 
 # What one more size group costs on a CPU, in numbers of the pair track; speed is the same from
 # 4,000 to 64,000.
 GROUP_COST = 16_000
-MAX_GRAPHS = 64  # compiled lengths go up in eights; dropout on and off are apart
 _WITHOUT_TABLES = ("blocks", "norm", "pair_norm")  # what N counts
 
 

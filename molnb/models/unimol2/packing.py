@@ -23,6 +23,9 @@ from torch import Tensor
 from ...data.batch import real_pairs
 from ...shapes import Bool, Float, Int
 
+# Compiled code is made for each padded length; they go up in eights, dropout on and off are apart.
+MAX_GRAPHS = 64
+
 
 class SizeGroup(NamedTuple):
     """Molecules that are computed at one length, and where they begin in the flat tracks."""
