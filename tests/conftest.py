@@ -24,6 +24,7 @@ shape_checker.install()
 if TYPE_CHECKING:
     from molnb.data.dataset import Corpus
     from molnb.shards import Shards
+    from molnb.training.runs import Run
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -97,6 +98,16 @@ def gaps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Shards]:
         "in_volts": make_gaps(folder, "in_volts", ALCOHOLS, volts),
         "by_pm6": make_gaps(folder, "by_pm6", ALCOHOLS, volts, theory="PM6"),
     }
+
+
+@pytest.fixture(scope="session")
+def finished(nci: Shards, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of `small_run(nci)` that has taken its twelve steps; to be read, never changed."""
+    from tiny import small_run
+
+    from molnb.training.loop import train
+
+    return train(small_run(nci), tmp_path_factory.mktemp("finished") / "run")
 
 
 @pytest.fixture(scope="session")
