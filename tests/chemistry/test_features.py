@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 Chem = pytest.importorskip("rdkit.Chem")
+from spellings import CHIRAL
+
 from molnb.chemistry.conformer import mirror
 from molnb.chemistry.features import (
     ATOM_FEATURE_SIZES,
@@ -27,12 +29,6 @@ MOLECULES = (
     "N#Cc1ccncc1",
     "FS(F)(F)(F)(F)F",
     "[CH3]",
-)
-CHIRAL = (
-    "C[C@H](N)C(=O)O",
-    "C[C@@H](O)[C@H](N)C(=O)O",
-    "OC[C@H]1O[C@@H](O)[C@H](O)[C@@H](O)[C@@H]1O",
-    "CC[S@](C)=O",
 )
 PARITY = ATOM_FEATURES.index("parity")
 

@@ -8,10 +8,13 @@ import pytest
 import torch
 from tiny import SMALL, small_run
 
+from molnb.curation.pipeline import curate
 from molnb.errors import InputError
 from molnb.objectives.supervised import Supervised
+from molnb.recipes.sources import recipe_for_file
 from molnb.training.loop import Session, train, validate, validation_batches
-from molnb.training.runs import Run
+from molnb.training.presets import make_preset
+from molnb.training.runs import Run, start_run
 
 
 def changed_tensors(before: Run, after: Run) -> set[str]:
@@ -58,8 +61,28 @@ def test_pretraining_goes_on_with_the_masking_heads_of_the_run_it_starts_from(
 
 def test_a_run_of_another_architecture_cannot_be_started_from(finished, nci, tmp_path):
     other = small_run(nci, start_from=str(finished.path), model=replace(SMALL, d_pair=32))
-    with pytest.raises(InputError, match=r"another architecture \(d_pair differ"):
-        train(other, tmp_path / "third")
+    message = r"another architecture \(d_pair differ\): use its model"
+    with pytest.raises(InputError, match=message):
+        train(other, tmp_path / "other")
+    preset = make_preset("finetune_tiny", [nci], start_from=str(finished.path))
+    assert preset.model == SMALL, "a preset takes the model over"
+
+
+def test_a_run_without_weights_cannot_be_started_from(nci, tmp_path):
+    empty = start_run(small_run(nci), tmp_path / "empty")
+    with pytest.raises(InputError, match=r"empty has no weights yet \(it is new\)"):
+        train(small_run(nci, start_from=str(empty.path)), tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "refused before anything is written"
+    with pytest.raises(InputError, match="is no run"):
+        make_preset("finetune_tiny", [nci], start_from=str(tmp_path / "absent"))
+
+
+def test_without_labels_there_is_nothing_to_fine_tune(home, tmp_path):
+    (tmp_path / "bare.csv").write_text("smiles\nCCO\nCCN\nCCC\n")
+    recipe = recipe_for_file(tmp_path / "bare.csv")
+    bare = curate(recipe, workers=0, home=home, progress=False)
+    with pytest.raises(InputError, match="has no labels to learn"):
+        train(make_preset("finetune_tiny", [bare]), tmp_path / "run")
 
 
 def test_early_stopping_keeps_the_best_weights(nci, tmp_path):

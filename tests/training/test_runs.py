@@ -12,7 +12,7 @@ from molnb.models.families import count_parameters
 from molnb.objectives.supervised import Supervised
 from molnb.training.config import RunConfig
 from molnb.training.loop import train
-from molnb.training.runs import Run, load_runs, runs_table, start_run
+from molnb.training.runs import Run, find_run, load_runs, runs_table, start_run
 
 
 def test_runs_are_listed(nci, home):
@@ -28,6 +28,12 @@ def test_runs_are_listed(nci, home):
     assert runs_table()["state"].tolist() == ["done", "new"]
     stored = json.loads((run.path / "config.json").read_text())
     assert RunConfig.from_dict(stored) == run.config
+
+
+def test_a_run_is_found_by_its_folder_or_its_name(finished, nci, home):
+    run = start_run(small_run(nci))
+    assert find_run(run.path.name).path == run.path
+    assert find_run(finished.path).path == finished.path
 
 
 def test_a_folder_with_another_run_is_refused(nci, tmp_path):
