@@ -22,6 +22,7 @@ import shape_checker
 shape_checker.install()
 
 if TYPE_CHECKING:
+    from molnb.curation.smiles_corpus import Molecules
     from molnb.data.dataset import Corpus
     from molnb.shards import Shards
     from molnb.training.runs import Run
@@ -63,6 +64,14 @@ def nci(shared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Shards:
     if not path.exists():
         shutil.copytree(curated.path, path)
     return load_shards(path)
+
+
+@pytest.fixture(scope="session")
+def sample(shared_home: Path) -> Molecules:
+    """Three hundred rows of nci, without conformers."""
+    from molnb.curation.smiles_corpus import load_molecules
+
+    return load_molecules("nci", n=300, workers=2, home=shared_home, progress=False)
 
 
 @contextlib.contextmanager
