@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # The models here are tiny: a second thread gains nothing, and waits while other processes compute.
 # Before torch loads.
@@ -17,6 +20,12 @@ import pytest
 import shape_checker
 
 shape_checker.install()
+
+if TYPE_CHECKING:
+    from molnb.curation.smiles_corpus import Molecules
+    from molnb.data.dataset import Corpus
+    from molnb.shards import Shards
+    from molnb.training.runs import Run
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -38,13 +47,76 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def nci(shared_home: Path):
-    """A hundred rows of nci with all labels (`Shards`): real molecules for models, objectives
-    and the loop.
+def nci(shared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Shards:
+    """A hundred rows of nci with all labels: real molecules for models, objectives and the loop.
+
+    Tests run in several processes; the first that asks curates for all of them.
     """
     from molnb.curation.pipeline import curate
+    from molnb.shards import load_shards
 
-    return curate("nci", n=100, workers=2, home=shared_home, progress=False)
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of all processes
+    with locked(folder / "nci.lock"):
+        curated = curate("nci", n=100, workers=2, home=folder / "nci", progress=False)
+    path = shared_home / "data" / curated.path.name
+    if not path.exists():
+        shutil.copytree(curated.path, path)
+    return load_shards(path)
+
+
+@pytest.fixture(scope="session")
+def sample(shared_home: Path) -> Molecules:
+    """Three hundred rows of nci, without conformers."""
+    from molnb.curation.smiles_corpus import load_molecules
+
+    return load_molecules("nci", n=300, workers=2, home=shared_home, progress=False)
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Let one process in at a time; all at once where there are no locks (Windows)."""
+    with file.open("w") as lock:
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def corpus(nci: Shards) -> Corpus:
+    """The molecules of nci as a run reads them."""
+    from molnb.data.dataset import Corpus
+
+    return Corpus([nci])
+
+
+@pytest.fixture(scope="session")
+def gaps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Shards]:
+    """Different tiny datasets: gaps of alkanes in eV, and of alcohols in eV, in meV and by PM6."""
+    from made_data import ALCOHOLS, ALKANES, make_gaps
+
+    folder = tmp_path_factory.mktemp("gaps")
+    volts = [float(n) for n in range(12)]
+    millivolts = [1000 * gap for gap in volts]
+    return {
+        "alkanes": make_gaps(folder, "alkanes", ALKANES, volts),
+        "alcohols": make_gaps(folder, "alcohols", ALCOHOLS, millivolts, unit="meV"),
+        "in_volts": make_gaps(folder, "in_volts", ALCOHOLS, volts),
+        "by_pm6": make_gaps(folder, "by_pm6", ALCOHOLS, volts, theory="PM6"),
+    }
+
+
+@pytest.fixture(scope="session")
+def finished(nci: Shards, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of `small_run(nci)` that has taken its twelve steps; to be read, never changed."""
+    from tiny import small_run
+
+    from molnb.training.loop import train
+
+    return train(small_run(nci), tmp_path_factory.mktemp("finished") / "run")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,4 @@
-"""Physical laws that every model obeys: a test class inherits them and says how to answer for
-molecules.
+"""Physical laws that every model obeys: a test class inherits them and says how to answer.
 
 `answer(molecules, length)` maps molecules to a list of (molecule vector, atom vectors, moved
 coordinates), one entry a molecule, without padding.
@@ -25,18 +24,17 @@ def rotation(seed: int) -> np.ndarray:
 
 def renumbered(molecule: FeaturizedMolecule, order: np.ndarray) -> FeaturizedMolecule:
     """The same heavy atoms in another order (hydrogens left out)."""
-    n = molecule.arrays["n_heavy"]
+    arrays = molecule.arrays
+    n = arrays["n_heavy"]
     rank = np.argsort(order)
-    bonds = np.sort(
-        rank[molecule.arrays["bonds"][: molecule.arrays["n_heavy_bonds"]].astype(int)], 1
-    )
-    arrays = dict(molecule.arrays) | {
-        "numbers": molecule.arrays["numbers"][:n][order],
-        "atom_feats": molecule.arrays["atom_feats"][:n][order],
+    bonds = np.sort(rank[arrays["bonds"][: arrays["n_heavy_bonds"]].astype(int)], 1)
+    changed = {
+        "numbers": arrays["numbers"][:n][order],
+        "atom_feats": arrays["atom_feats"][:n][order],
         "bonds": bonds.astype(np.uint16),
-        "bond_feats": molecule.arrays["bond_feats"][: len(bonds)],
+        "bond_feats": arrays["bond_feats"][: len(bonds)],
     }
-    return molecule._replace(arrays=arrays, coords=molecule.coords[:n][order])
+    return molecule._replace(arrays=dict(arrays) | changed, coords=molecule.coords[:n][order])
 
 
 class Laws:
@@ -77,7 +75,8 @@ class Laws:
         self.close(coords[order], moved)
 
     def test_rigid_motion_moves_coordinates_and_nothing_else(self):
-        molecule, turn = featurize(MOLECULES[0]), rotation(1)
+        molecule = featurize(MOLECULES[0])
+        turn = rotation(1)
         shift = np.array([3.0, -2.0, 5.0], np.float32)
         turned = molecule._replace(coords=molecule.coords @ turn + shift)
         (vector, atoms, coords), (other, beside, moved) = self.answer([molecule, turned])
@@ -89,5 +88,5 @@ class Laws:
         first, second = self.answer([featurize(MOLECULES[0]), featurize(MOLECULES[1])])
         assert float((first[0] - second[0]).abs().max()) > 1e-3
         if self.moves_atoms:
-            given = torch.from_numpy(featurize(MOLECULES[0]).coords[: len(first[2])])
-            assert float((first[2] - given).abs().max()) > 1e-3
+            conformer = torch.from_numpy(featurize(MOLECULES[0]).coords[: len(first[2])])
+            assert float((first[2] - conformer).abs().max()) > 1e-3

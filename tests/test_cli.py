@@ -154,15 +154,15 @@ def test_a_gpu_that_is_not_there_is_refused(
 ) -> None:
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    said = refusal(capsys, "train", "pretrain_tiny", "--device", "cuda")
-    assert "'cuda' asked for, but torch" in said and "--device cpu" in said
+    message = refusal(capsys, "train", "pretrain_tiny", "--device", "cuda")
+    assert "'cuda' asked for, but torch" in message and "--device cpu" in message
 
 
 def test_run_has_the_exit_code_of_the_notebook(
     tmp_path: Path, capsys: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("papermill")
-    from test_notebooks import write_notebook
+    from made_notebooks import write_notebook
 
     path = str(
         write_notebook(tmp_path / "a.ipynb", "assert seed < 5, 'too many'\nprint('seed', seed)")
@@ -178,7 +178,7 @@ def test_run_has_the_exit_code_of_the_notebook(
 
 def test_run_without_out_keeps_the_copy_below_home(tmp_path: Path, home: Path) -> None:
     pytest.importorskip("papermill")
-    from test_notebooks import write_notebook
+    from made_notebooks import write_notebook
 
     path = str(write_notebook(tmp_path / "a.ipynb", "print(1)"))
     assert main(["run", path]) == 0

@@ -88,7 +88,8 @@ def test_many_symmetric_groups_do_not_explode() -> None:
 
 
 def test_mirror_images_cannot_be_laid_over_each_other_but_their_reflections_can() -> None:
-    left, right = make_ensemble("C[C@H](N)C(=O)O", 2), make_ensemble("C[C@@H](N)C(=O)O", 2)
+    left = make_ensemble("C[C@H](N)C(=O)O", 2)
+    right = make_ensemble("C[C@@H](N)C(=O)O", 2)
     assert best_rmsd(left.mol, right.mol) > 0.1
     assert best_rmsd(left.mol, right.mol, mirror=True) < 1e-3
     assert np.allclose(left.energies, right.energies)
@@ -109,7 +110,8 @@ def test_an_ensemble_is_of_one_isomer_where_the_drawing_leaves_it_open() -> None
 
 
 def test_relaxing_lowers_the_energy_of_the_same_draw() -> None:
-    raw, relaxed = make_ensemble(DOPAMINE, 2, relax=False), make_ensemble(DOPAMINE, 2)
+    raw = make_ensemble(DOPAMINE, 2, relax=False)
+    relaxed = make_ensemble(DOPAMINE, 2)
     total = [{s: e.zero + energy for s, energy in zip(e.seeds, e.energies)} for e in (raw, relaxed)]
     assert all(total[0][s] > total[1][s] + 1 for s in (0, 1)) and not raw.converged.any()
 

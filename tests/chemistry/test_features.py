@@ -1,6 +1,4 @@
-"""Features: OGB's value lists, RDKit's atom order, and a handedness that does not depend on
-numbering.
-"""
+"""Features: OGB's value lists, RDKit's order of atoms, and a handedness without numbering."""
 
 from __future__ import annotations
 
@@ -8,6 +6,8 @@ import numpy as np
 import pytest
 
 Chem = pytest.importorskip("rdkit.Chem")
+from spellings import CHIRAL
+
 from molnb.chemistry.conformer import mirror
 from molnb.chemistry.features import (
     ATOM_FEATURE_SIZES,
@@ -29,12 +29,6 @@ MOLECULES = (
     "N#Cc1ccncc1",
     "FS(F)(F)(F)(F)F",
     "[CH3]",
-)
-CHIRAL = (
-    "C[C@H](N)C(=O)O",
-    "C[C@@H](O)[C@H](N)C(=O)O",
-    "OC[C@H]1O[C@@H](O)[C@H](O)[C@@H](O)[C@@H]1O",
-    "CC[S@](C)=O",
 )
 PARITY = ATOM_FEATURES.index("parity")
 
@@ -86,18 +80,18 @@ def test_features_are_those_of_ogb(smiles: str) -> None:
 
 @pytest.mark.parametrize("smiles", MOLECULES)
 def test_arrays_follow_the_order_of_addhs(smiles: str) -> None:
-    arrays, full = molecule_arrays(smiles), Chem.AddHs(Chem.MolFromSmiles(smiles))
-    n_heavy, n_atoms = arrays["n_heavy"], full.GetNumAtoms()
+    arrays = molecule_arrays(smiles)
+    full = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    n_heavy = arrays["n_heavy"]
+    n_atoms = full.GetNumAtoms()
+    n_bonds = full.GetNumBonds()
     assert arrays["numbers"].tolist() == [atom.GetAtomicNum() for atom in full.GetAtoms()]
     owners = [
         atom.GetNeighbors()[0].GetIdx() for atom in full.GetAtoms() if atom.GetIdx() >= n_heavy
     ]
     assert arrays["parent"].tolist() == [*range(n_heavy), *owners]
     assert arrays["atom_feats"].shape == (n_atoms, len(ATOM_FEATURE_SIZES))
-    assert arrays["bonds"].shape == (full.GetNumBonds(), 2) and arrays["bond_feats"].shape == (
-        full.GetNumBonds(),
-        3,
-    )
+    assert arrays["bonds"].shape == (n_bonds, 2) and arrays["bond_feats"].shape == (n_bonds, 3)
     joined = {tuple(sorted((b.GetBeginAtomIdx(), b.GetEndAtomIdx()))) for b in full.GetBonds()}
     assert {tuple(pair) for pair in arrays["bonds"].tolist()} == joined
     assert (arrays["bonds"][: arrays["n_heavy_bonds"]] < n_heavy).all()
@@ -106,7 +100,8 @@ def test_arrays_follow_the_order_of_addhs(smiles: str) -> None:
 
 @pytest.mark.parametrize("smiles", MOLECULES)
 def test_hydrogens_are_described_as_rdkit_describes_them(smiles: str) -> None:
-    arrays, full = molecule_arrays(smiles), Chem.AddHs(Chem.MolFromSmiles(smiles))
+    arrays = molecule_arrays(smiles)
+    full = Chem.AddHs(Chem.MolFromSmiles(smiles))
     Chem.SanitizeMol(full)
     hydrogens = atom_features(full)[arrays["n_heavy"] :]
     unset = ATOM_FEATURES.index("hybridisation")  # S in RDKit, which OGB's list does not hold
@@ -119,7 +114,8 @@ def test_hydrogens_are_described_as_rdkit_describes_them(smiles: str) -> None:
 def test_every_value_lies_in_its_list() -> None:
     for smiles in (*MOLECULES, *CHIRAL, "F[P-](F)(F)(F)(F)F", "[U]", "[Fe+6]", "C->[Fe]"):
         mol = Chem.MolFromSmiles(smiles)
-        atoms, bonds = atom_features(mol), bond_features(mol)[1]
+        atoms = atom_features(mol)
+        _, bonds = bond_features(mol)
         assert (atoms < ATOM_FEATURE_SIZES).all() and (bonds < BOND_FEATURE_SIZES).all()
 
 
@@ -148,16 +144,18 @@ def test_parity_does_not_depend_on_the_order_of_atoms(smiles: str) -> None:
 
 @pytest.mark.parametrize("smiles", CHIRAL)
 def test_enantiomers_differ_only_in_chirality(smiles: str) -> None:
-    one = Chem.MolFromSmiles(standardize(parse_smiles(smiles)).smiles)
-    other = Chem.MolFromSmiles(mirror(Chem.MolToSmiles(one)))
-    match = list(other.GetSubstructMatch(one, useChirality=False))
-    a, b = atom_features(one), atom_features(other)[match]
-    assert np.array_equal(a[:, 1:PARITY], b[:, 1:PARITY])
-    handed = a[:, PARITY] > 0
-    assert handed.any() and np.array_equal(
-        a[handed, PARITY] + b[handed, PARITY], np.full(handed.sum(), 3)
-    )
-    assert not b[~handed, PARITY].any()
+    mol = Chem.MolFromSmiles(standardize(parse_smiles(smiles)).smiles)
+    image = Chem.MolFromSmiles(mirror(Chem.MolToSmiles(mol)))
+    match = list(image.GetSubstructMatch(mol, useChirality=False))
+    feats = atom_features(mol)
+    image_feats = atom_features(image)[match]
+    assert np.array_equal(feats[:, 1:PARITY], image_feats[:, 1:PARITY])
+    parity = feats[:, PARITY]
+    image_parity = image_feats[:, PARITY]
+    handed = parity > 0
+    assert handed.any()
+    assert (parity[handed] + image_parity[handed] == 3).all(), "1 and 2 change places"
+    assert not image_parity[~handed].any()
 
 
 def test_a_centre_with_neighbours_that_tie_has_no_parity() -> None:

@@ -12,9 +12,8 @@ from molnb.chemistry.conformer import make_conformer, mirror
 from molnb.chemistry.features import molecule_arrays
 from molnb.chemistry.xtb import UndefinedLabelError, xtb_labels
 
-WATER = np.array(
-    [[0.0, 0.0, 0.1173], [0.0, 0.7572, -0.4692], [0.0, -0.7572, -0.4692]]
-)  # Å, experiment
+# Å, experiment
+WATER = np.array([[0.0, 0.0, 0.1173], [0.0, 0.7572, -0.4692], [0.0, -0.7572, -0.4692]])
 
 
 def labelled(smiles: str) -> tuple[quantum.XTB, dict]:
@@ -86,10 +85,9 @@ def test_a_label_without_meaning_is_refused_with_its_reason(
 
 
 def test_a_molecule_without_a_gap_has_no_labels() -> None:
+    triplet_oxygen = np.array([[0, 0, 0], [0, 0, 1.21]])  # computed as a singlet
     with pytest.raises(UndefinedLabelError, match="fractional occupation"):
-        xtb_labels(
-            np.array([8, 8]), np.array([[0, 0, 0], [0, 0, 1.21]])
-        )  # triplet oxygen as a singlet
+        xtb_labels(np.array([8, 8]), triplet_oxygen)
 
 
 def test_an_scf_that_does_not_converge_has_no_labels(monkeypatch) -> None:

@@ -53,13 +53,10 @@ def test_maps_to_be_compared_share_a_limit_and_large_ones_leave_numbers_out() ->
 
 def test_strengths_are_lines_as_wide_as_they_are_strong() -> None:
     strengths = np.zeros((8, 8))
-    strengths[0, 1], strengths[0, 4], strengths[0, 7] = 0.8, 0.4, 0.001
+    strengths[0, [1, 4, 7]] = 0.8, 0.4, 0.001
     drawn = draw_strengths(HISTAMINE, strengths, [0], ["from N0"]).data
-    widths = [
-        float(width)
-        for width in re.findall(r"stroke-opacity='0.45' stroke-width='([\d.]+)'", drawn)
-    ]
-    assert widths == [9.0, 4.5], "what is too weak to be seen is left out"
+    widths = re.findall(r"stroke-opacity='0.45' stroke-width='([\d.]+)'", drawn)
+    assert [float(width) for width in widths] == [9.0, 4.5], "what is too weak is left out"
     assert drawn.count("<svg") == 1 and "from N0" in drawn
     assert draw_strengths(HISTAMINE, strengths, [0, 3]).data.count("<svg") == 2
     with pytest.raises(InputError, match="without negative values"):
@@ -69,10 +66,8 @@ def test_strengths_are_lines_as_wide_as_they_are_strong() -> None:
 def test_strengths_in_3d_are_coloured_and_told_in_per_cent() -> None:
     shares = np.array([0.5, 0.25, 0.249, 0.001, 0, 0, 0, 0])
     scene = show_strengths(HISTAMINE, COORDS, shares, 3, "attention")
-    assert (
-        scene.labels[:5] == ("N0: 50 %", "C1: 25 %", "C2: 25 %", "C3", "")
-        and scene.bar.limit == 0.5
-    )
+    assert scene.labels[:5] == ("N0: 50 %", "C1: 25 %", "C2: 25 %", "C3", "")
+    assert scene.bar.limit == 0.5
     assert scene.captions == ("from C3 to each atom",)
     with pytest.raises(InputError, match="give one an atom"):
         show_strengths(HISTAMINE, COORDS, shares[:7], 1, "attention")

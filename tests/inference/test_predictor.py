@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from rdkit import Chem
+from spellings import respelled
 
 import molnb.inference.predictor
 from molnb.chemistry.conformer import make_conformer
@@ -42,13 +43,9 @@ def model(run):
     return load_run(run.path)
 
 
-def respelt(smiles: str, n: int, seed: int) -> list[str]:
-    return Chem.MolToRandomSmilesVect(Chem.MolFromSmiles(smiles), n, randomSeed=seed)
-
-
 def test_any_spelling_gives_the_same_geometry_and_embedding(model, nci):
     molecules = nci.smiles()[:10]
-    spellings = [text for i, s in enumerate(molecules) for text in respelt(s, 4, i + 1)]
+    spellings = [text for i, s in enumerate(molecules) for text in respelled(s, 4, i + 1)]
     geometries = [m.coords for m in featurize_all(spellings)]
     vectors = model.embed(spellings).reshape(len(molecules), 4, -1)
     assert np.ptp(vectors, axis=1).max() < 1e-5
@@ -61,7 +58,7 @@ def test_any_spelling_gives_the_same_geometry_and_embedding(model, nci):
 @pytest.mark.slow
 def test_a_hundred_molecules_in_ten_spellings(model, nci):
     molecules = nci.smiles()[:100]
-    spellings = [text for i, s in enumerate(molecules) for text in respelt(s, 10, i + 1)]
+    spellings = [text for i, s in enumerate(molecules) for text in respelled(s, 10, i + 1)]
     assert len(molecules) >= 90
     prepared = featurize_all(spellings)
     vectors = model.embed(spellings).reshape(len(molecules), 10, -1)
@@ -80,7 +77,7 @@ def test_every_spelling_and_numbering_gives_the_same_embedding_permuted(model, n
         mol = Chem.MolFromSmiles(smiles)
         order = np.random.default_rng(number).permutation(mol.GetNumAtoms()).tolist()
         turned = Chem.RenumberAtoms(mol, order)
-        (spelling,) = respelt(smiles, 1, number + 1)
+        (spelling,) = respelled(smiles, 1, number + 1)
         n = mol.GetNumAtoms()
         for other in (turned, spelling):
             given = other if other is turned else Chem.MolFromSmiles(other)

@@ -11,16 +11,6 @@ from __future__ import annotations
 from ..heads import N_TOKEN
 from .config import TwoTrackConfig
 
-PARTS = (
-    "attention",
-    "feed-forward",
-    "outer product",
-    "triangle update",
-    "pair transition",
-    "distance kernel",
-    "heads",
-)
-
 
 def count_multiplications(
     config: TwoTrackConfig, n: int, plain: bool = False, hidden_share: float = 0.15

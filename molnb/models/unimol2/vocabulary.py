@@ -12,8 +12,7 @@ nothing is added: a row that cannot learn says no more than before.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -52,7 +51,6 @@ TABLES = {
     "hops": N_HOP,
 }
 LONGEST_PATH = UNREACHABLE_HOP_ROW - FIRST_HOP_ROW - 1  # bonds, that a row stands for
-_LONGER = re.compile(r"path: over (\d+) bonds")
 
 # Some rows of the tables: table -> for each row whether it is among them.
 RowMasks = Mapping[str, Bool[np.ndarray, " row"]]
@@ -146,26 +144,8 @@ def names_of_rows(masks: RowMasks, parity: bool = True) -> list[str]:
     longest = longest_path(masks)
     if longest == LONGEST_PATH:
         return names
-    longer = _names_of_longer_paths(longest)
+    longer = {f"path: {n} bonds" for n in range(longest + 1, LONGEST_PATH + 1)}
     return [name for name in names if name not in longer] + [f"path: over {longest} bonds"]
-
-
-def rows_of_names(names: Iterable[str], parity: bool = True) -> RowMasks:
-    """Undo `names_of_rows`."""
-    all_names = set(names)
-    for name in list(all_names):
-        longer = _LONGER.fullmatch(name)
-        if longer:
-            all_names |= _names_of_longer_paths(int(longer[1]))
-    masks = {}
-    for table, name_of_row in row_names(parity).items():
-        masks[table] = np.zeros(TABLES[table], bool)
-        masks[table][[row for row, name in name_of_row.items() if name in all_names]] = True
-    return masks
-
-
-def _names_of_longer_paths(longest: int) -> set[str]:
-    return {f"path: {n} bonds" for n in range(longest + 1, LONGEST_PATH + 1)}
 
 
 def longest_path(unseen: RowMasks) -> int:

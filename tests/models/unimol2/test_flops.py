@@ -13,7 +13,7 @@ from molnb.inference.featurizer import featurize, flat_batch
 from molnb.models.model import Model
 from molnb.models.unimol2.config import MOLNB, TwoTrackConfig
 from molnb.models.unimol2.encoder import TwoTrackEncoding, make_two_track
-from molnb.models.unimol2.flops import PARTS, count_multiplications, count_training
+from molnb.models.unimol2.flops import count_multiplications, count_training
 from molnb.models.unimol2.inputs import EncoderInputs, table_rows
 from molnb.models.unimol2.sizes import LAPTOP, PAPER
 
@@ -54,7 +54,6 @@ def test_a_forward_pass_multiplies_as_often_as_counted(config: TwoTrackConfig, s
     model = make_model(config).eval()
     inputs = inputs_of(smiles)
     counts = count_multiplications(config, inputs.real.shape[1], hidden_share=0.0)
-    assert tuple(counts) == PARTS
     with torch.no_grad():
         assert torch_count(lambda: encode_and_move(model, inputs)) == sum(counts.values())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -16,11 +18,11 @@ from molnb.models.unimol2.config import MOLNB, REFERENCE, TwoTrackConfig
 from molnb.models.unimol2.encoder import TwoTrack
 from molnb.models.unimol2.inputs import HIDDEN_HOP_ROW, HIDDEN_ROW, MASK_TOKEN, table_rows
 from molnb.models.unimol2.vocabulary import (
+    LONGEST_PATH,
     TABLES,
     longest_path,
     names_of_rows,
     row_names,
-    rows_of_names,
     unseen_in,
 )
 from molnb.objectives.pretraining import Pretrain
@@ -31,6 +33,21 @@ from molnb.training.runs import make_model
 from molnb.vocabulary import ATOM_VALUES, BOND_VALUES
 
 SMALL = TwoTrackConfig(1, 16, 2, 16, 8, 4, n_kernel=8)
+
+
+def rows_of_names(names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Undo `names_of_rows`, for an encoder that reads parities."""
+    all_names = set(names)
+    for name in list(all_names):
+        longer = re.fullmatch(r"path: over (\d+) bonds", name)
+        if longer:
+            all_names |= {f"path: {n} bonds" for n in range(int(longer[1]) + 1, LONGEST_PATH + 1)}
+    masks = {}
+    for table, name_of_row in row_names().items():
+        masks[table] = np.zeros(TABLES[table], bool)
+        masks[table][[row for row, name in name_of_row.items() if name in all_names]] = True
+    return masks
+
 
 
 def config(nci, **changes) -> RunConfig:

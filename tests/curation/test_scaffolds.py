@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from curated_files import FEW
 from rdkit import Chem
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
@@ -33,16 +34,6 @@ from molnb.curation.scaffolds import (
 from molnb.curation.smiles_corpus import Molecules, load_molecules, query_molecules
 from molnb.errors import InputError
 
-FEW = [
-    "c1ccccc1C",
-    "Cc1ccccc1",
-    "c1ccccc1O",
-    "c1ccncc1C",
-    "CCO",
-    "CCN",
-    "O=C(c1ccccc1)c1ccccc1",
-    "C1CCCCC1C",
-]
 OTHERS = [
     "Oc1ccccn1",
     "c1ccccc1[N+](=O)[O-]",
@@ -60,45 +51,6 @@ def few() -> Molecules:
 @pytest.fixture(scope="module")
 def others() -> Molecules:
     return load_molecules(OTHERS, name="others")
-
-
-@pytest.fixture(scope="module")
-def sample(shared_home: Path) -> Molecules:
-    """Three hundred rows of nci, without conformers."""
-    return load_molecules("nci", n=300, workers=2, home=shared_home, progress=False)
-
-
-# --------------------------------------------------------------------------------------- molecules
-
-
-def test_a_list_loses_copies_and_unreadable_rows_with_their_reasons() -> None:
-    corpus = load_molecules(["CCO", "OCC", None, float("nan"), "c1cccc1", "C1CC1"])
-    assert (corpus.n, corpus.n_sampled, corpus.n_source) == (2, 6, 6)
-    assert corpus.n + sum(sum(reasons.values()) for reasons in corpus.dropped.values()) == 6
-    assert "2 molecules from 6 rows" in corpus.summary()
-    assert "empty structure 2" in corpus.summary()
-
-
-def test_reading_a_recipe_needs_no_conformers_and_is_done_once(
-    sample: Molecules, shared_home: Path
-) -> None:
-    folder = sample.rows[0].parent
-    assert sample.n_sampled == 300 and sample.n_source == 4999
-    assert sorted(path.name for path in folder.iterdir() if path.name[0] != ".") == [
-        "dropped.parquet",
-        "molecules.json",
-        "molecules.parquet",
-    ]
-    before = sample.rows[0].stat().st_mtime_ns
-    again = load_molecules("nci", n=300, home=shared_home, progress=False)
-    assert again == sample and again.rows[0].stat().st_mtime_ns == before
-
-
-def test_a_sample_as_large_as_the_source_is_the_source(tmp_path: Path) -> None:
-    (tmp_path / "mine.smi").write_text("\n".join(FEW) + "\n")
-    first = load_molecules(tmp_path / "mine.smi", n=1000, workers=0, home=tmp_path, progress=False)
-    second = load_molecules(tmp_path / "mine.smi", home=tmp_path, progress=False)
-    assert first == second and first.n == 7
 
 
 def test_shards_and_their_recipe_have_the_same_scaffolds_where_no_conformer_failed(
@@ -172,9 +124,11 @@ def test_a_scaffold_that_is_no_valid_structure_still_has_a_skeleton(smiles: str)
 def test_diversity_is_what_the_formulas_say(few: Molecules) -> None:
     counted = count_scaffolds(few)
     assert counted.counts.tolist() == [2, 1, 1, 1]
-    about = describe_scaffolds(counted)
-    assert about["entropy (nats)"] == pytest.approx(-0.4 * math.log(0.4) - 0.6 * math.log(0.2))
-    assert about.name == "few" and about["seen once"] == 3 and about["for half the molecules"] == 2
+    described = describe_scaffolds(counted)
+    expected = -0.4 * math.log(0.4) - 0.6 * math.log(0.2)
+    assert described["entropy (nats)"] == pytest.approx(expected)
+    assert described.name == "few" and described["seen once"] == 3
+    assert described["for half the molecules"] == 2
     assert coverage(counted).tolist() == pytest.approx([0.4, 0.6, 0.8, 1.0])
     assert coverage(counted, 2) == pytest.approx(0.6)
     assert coverage(counted, 99) == pytest.approx(1.0)
@@ -267,60 +221,3 @@ def test_draws_follow_the_weights_and_are_even_within_a_scaffold(few: Molecules)
     share = np.bincount(drawn, minlength=7) / len(drawn)
     benzene = scaffold_weights(counted, 0.5)[0]
     assert share[[0, 1]] == pytest.approx([benzene / 2] * 2, abs=0.015)
-
-
-# ---------------------------------------------------------------------------------------- pictures
-
-
-def test_figures_are_small_say_their_sample_and_hold_the_drawings(
-    sample: Molecules, few: Molecules
-) -> None:
-    figures = pytest.importorskip("molnb.figures.scaffolds")
-    first = count_scaffolds(sample)
-    second = count_scaffolds(few)
-    made = [
-        figures.plot_top_scaffolds(first, second),
-        figures.plot_rank_frequency([first, second]),
-        figures.plot_coverage([first, second]),
-        figures.plot_expected_scaffolds([first, second]),
-        figures.plot_overlap(first, second),
-        figures.plot_sampling([first, second]),
-    ]
-    for figure in made:
-        text = figure.to_json()
-        assert "(300 of 4,999 rows)" in text and len(text) < 200_000
-    assert len(made[0].layout.images) == 12 + 4
-    assert all(
-        image.source.startswith("data:image/svg+xml;base64,") for image in made[0].layout.images
-    )
-
-
-def test_what_rdkit_cannot_draw_keeps_its_place_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("plotly")
-    from xml.etree import ElementTree
-
-    from molnb.figures import scaffold_browser as viewers
-
-    for smiles in ("O=[n+]1[c-]cccc1", ACYCLIC, "c1ccc(Cc2ccccc2)cc1", "<&>"):
-        ElementTree.fromstring(viewers.draw_structure(smiles, 90, 60))
-    assert "[c-]" in viewers.draw_structure("O=[n+]1[c-]cccc1", 90, 60)
-    monkeypatch.setenv("MOLNB_HEADLESS", "1")
-    shown: list = []
-    monkeypatch.setattr("IPython.display.display", shown.append)
-    counted = count_scaffolds(FEW)
-    viewers.show_members([counted], ranks=(1, 2, 99))
-    assert len(shown) == 1 and "2 of 2 molecules" in shown[0].data, "a plain picture, and no widget"
-    assert viewers.draw_scaffolds([counted], k=3).data.count("<svg") == 3
-
-
-def test_the_slider_shows_the_molecules_of_a_scaffold(few: Molecules) -> None:
-    pytest.importorskip("ipywidgets")
-    from molnb.figures.scaffold_browser import browse_members
-
-    box = browse_members([count_scaffolds(few), count_scaffolds(few, acyclic=True)])
-    (corpus, rank), page = box.children[0].children, box.children[1]
-    assert rank.max == 4 and "c1ccccc1" in page.value
-    rank.value = 3
-    assert "<b>rank 3</b>" in page.value
-    corpus.value = corpus.options[1]
-    assert rank.max == 5 and "rank 3" in page.value

@@ -1,0 +1,42 @@
+"""Structures as they are written: what cannot be read says why."""
+
+from __future__ import annotations
+
+import pytest
+
+Chem = pytest.importorskip("rdkit.Chem")
+from rdkit.Chem import rdDistGeom
+from spellings import CHIRAL
+
+from molnb.chemistry.failures import MoleculeError
+from molnb.chemistry.parsing import parse_molblock, parse_smiles
+from molnb.chemistry.standardization import standardize
+
+
+@pytest.mark.parametrize(
+    ("smiles", "reason"),
+    [
+        ("", "empty structure"),
+        ("not a molecule", "unreadable structure"),
+        ("C1CC", "unreadable structure"),
+        ("C(C)(C)(C)(C)C", "impossible valence"),
+        ("c1cccc1", "no Kekulé form"),
+    ],
+)
+def test_an_unreadable_structure_fails_in_parse_with_its_reason(
+    smiles: str, reason: str, capfd
+) -> None:
+    with pytest.raises(MoleculeError) as failure:
+        parse_smiles(smiles)
+    assert (failure.value.step, failure.value.reason) == ("parse", reason)
+    assert capfd.readouterr().err == "", "RDKit's log is not the user's"
+
+
+def test_a_mol_block_is_read_like_its_smiles() -> None:
+    for smiles in CHIRAL[:4]:
+        mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+        rdDistGeom.EmbedMolecule(mol, randomSeed=1)
+        from_block = standardize(parse_molblock(Chem.MolToMolBlock(mol)))
+        assert from_block.smiles == standardize(parse_smiles(smiles)).smiles
+    with pytest.raises(MoleculeError, match="unreadable structure"):
+        parse_molblock("nothing of the kind")

@@ -1,0 +1,85 @@
+"""Labels of curated molecules fit what they belong to, and a missing one has its reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from molnb.chemistry.xtb import MISSING_REASONS
+from molnb.curation.pipeline import curate
+from molnb.shards import Shards
+
+
+def test_meaningless_labels_are_missing_with_their_reason(nci: Shards) -> None:
+    table = nci.table()
+    computed = [label["name"] for task in nci.tasks.values() for label in task["labels"]]
+    computed.append("energy")
+    for row in table.select([*computed, "missing", "charge", "converged"]).to_pylist():
+        for name in computed:
+            assert (row[name] is None) == (row["missing"] is not None)
+        assert row["missing"] is None or row["missing"] in MISSING_REASONS
+        assert row["missing"] is not None or (row["charge"] == 0 and row["converged"])
+    for label in nci.manifest["labels"].values():
+        assert label["known"] + sum(label["missing"].values()) == nci.n
+
+
+def test_labels_of_every_level_fit_the_stored_atoms_bonds_and_pairs(nci: Shards) -> None:
+    counts = {"molecule": np.ones(nci.n, int), "atom": np.diff(nci.array("atom_offset"))}
+    counts["bond"] = np.diff(nci.array("bond_offset"))
+    counts["pair"] = nci.array("n_heavy") * (nci.array("n_heavy") - 1) // 2
+    for name, task in nci.tasks.items():
+        index, offset, values = (
+            nci.array(f"{name}.{part}") for part in ("index", "offset", "values")
+        )
+        np.testing.assert_array_equal(np.diff(offset), counts[task["level"]][index])
+        assert values.shape == (offset[-1], len(task["labels"])) and np.isfinite(values).all()
+    charges = nci.array("nci_charges.values")
+    offset = nci.array("nci_charges.offset")
+    totals = [charges[start:end].sum() for start, end in zip(offset, offset[1:])]
+    charge = nci.array("charge")[nci.array("nci_charges.index")]
+    np.testing.assert_allclose(totals, charge, atol=1e-4)
+
+
+def test_bond_orders_of_bonds_are_those_of_their_pairs(nci: Shards) -> None:
+    for row in nci.table(["bonds", "wiberg", "wiberg_pair", "n_heavy"]).slice(0, 20).to_pylist():
+        if row["wiberg"] is None:
+            continue
+        matrix = np.zeros((row["n_heavy"],) * 2)
+        matrix[np.triu_indices(row["n_heavy"], 1)] = row["wiberg_pair"]
+        for (i, j), order in zip(np.reshape(row["bonds"], (-1, 2)), row["wiberg"], strict=True):
+            assert order > 0.4  # a drawn bond is a bond
+            assert j >= row["n_heavy"] or matrix[i, j] == pytest.approx(order)
+
+
+def test_the_energy_residual_is_fitted_on_training_rows_of_the_default_split(nci: Shards) -> None:
+    split = f"split_{nci.manifest['default_split']}"
+    table = nci.table(["energy", "energy_residual", "numbers", split])
+    energy = np.array(table["energy"].to_pylist(), float)
+    residual = np.array(table["energy_residual"].to_pylist(), float)
+    fit = nci.manifest["fits"]["energy_residual"]["per_element"]
+    train = (table[split].to_numpy() == 0) & ~np.isnan(energy)
+    elements = sorted(map(int, fit))
+    numbers_of_rows = table["numbers"].to_pylist()
+    counts = np.array([[numbers.count(z) for z in elements] for numbers in numbers_of_rows])
+    best = np.linalg.lstsq(counts[train], energy[train], rcond=None)[0]
+    labelled = ~np.isnan(residual)
+    assert labelled.any()
+    np.testing.assert_allclose(residual[labelled], (energy - counts @ best)[labelled], atol=1e-5)
+    labels = {label["name"] for task in nci.tasks.values() for label in task["labels"]}
+    assert "energy" not in labels
+
+
+def test_round_activities_are_flagged(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("smiles,Act\nCCO,6.00\nCCN,5.0\nCCC,5.01\nCCCC,\n")
+    options = {"source": tmp_path / "a.csv", "workers": 0, "home": tmp_path, "progress": False}
+    shards = curate("chembl2321810", **options)
+    assert shards.table(["probably_censored"]).column(0).to_pylist() == [True, True, False, False]
+
+
+def test_labels_can_be_left_out(tmp_path):
+    bare = curate("nci", n=12, labels=False, workers=0, home=tmp_path, progress=False)
+    whole = curate("chembl2321810", n=4, labels=False, workers=0, home=tmp_path, progress=False)
+    assert bare.manifest["tasks"] == {} and "homo" not in bare.table().column_names
+    assert "pic50" in whole.manifest["tasks"]  # given, not computed

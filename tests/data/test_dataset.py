@@ -1,0 +1,130 @@
+"""A corpus reads datasets as one sequence of molecules, arrays and labels where they belong."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from rdkit import Chem
+
+from molnb.data.batch import MolBatch
+from molnb.data.crops import crop
+from molnb.data.dataset import Corpus
+from molnb.errors import InputError
+from molnb.shards import add_array, load_shards
+
+
+def test_arrays_of_a_row_are_in_the_order_of_its_smiles(nci, corpus):
+    for sample, smiles in enumerate(nci.smiles()[:20]):
+        mol = Chem.MolFromSmiles(smiles)
+        batch = corpus.batch(np.array([sample]))
+        assert batch.numbers.tolist() == [a.GetAtomicNum() for a in mol.GetAtoms()]
+        ends = [sorted((b.GetBeginAtomIdx(), b.GetEndAtomIdx())) for b in mol.GetBonds()]
+        assert batch.bonds.tolist() == ends
+
+
+def test_a_corpus_with_hydrogens_has_them_and_their_bonds(nci, corpus):
+    full = Corpus([nci], hydrogens=True)
+    for ids in ([0], [3, 1]):
+        heavy_batch = corpus.batch(np.array(ids))
+        full_batch = full.batch(np.array(ids))
+        n_hydrogen = int((full_batch.numbers == 1).sum())
+        assert n_hydrogen
+        assert len(full_batch.numbers) == len(heavy_batch.numbers) + n_hydrogen
+        assert len(full_batch.bonds) == len(heavy_batch.bonds) + n_hydrogen
+
+
+def test_several_datasets_read_as_one(gaps):
+    """Atoms and bonds of two different datasets, in an order that mixes them."""
+    alkanes = Corpus([gaps["alkanes"]])
+    alcohols = Corpus([gaps["in_volts"]])
+    both = Corpus([gaps["alkanes"], gaps["in_volts"]])
+    assert both.n == alkanes.n + alcohols.n
+    assert len(both.ids("train")) == len(alkanes.ids("train")) + len(alcohols.ids("train"))
+    ids = np.array([alkanes.n + 4, 1, alkanes.n + 1, 7])
+    mixed = both.batch(ids, ["shared"])
+    singles = [
+        (alcohols if sample >= alkanes.n else alkanes).batch(np.array([sample % alkanes.n]))
+        for sample in ids
+    ]
+    for name in ("n_atoms", "numbers", "feats", "coords", "bonds", "bond_feats"):
+        expected = torch.cat([getattr(single, name) for single in singles])
+        assert torch.equal(getattr(mixed, name), expected), name
+    assert (mixed.numbers == 8).sum() == 2, "an oxygen each of the two alcohols"
+    labels = mixed.labels["shared"]
+    gap_of = dict(zip(labels.index.tolist(), labels.values[:, 0].tolist()))
+    assert gap_of == {0: 4.0, 1: 1.0, 2: 1.0, 3: 7.0}
+
+
+def test_one_dataset_twice_is_read_twice(nci, corpus):
+    twice = Corpus([nci, nci])
+    ids = np.array([corpus.n + 4, 1, corpus.n + 1, 7])
+    batch = twice.batch(ids, ["nci_charges"])
+    single = corpus.batch(ids % corpus.n, ["nci_charges"])
+    assert torch.equal(batch.coords, single.coords)
+    order = batch.labels["nci_charges"].index.argsort()
+    values = batch.labels["nci_charges"].values[order]
+    assert torch.equal(values, single.labels["nci_charges"].values)
+
+
+def test_labels_stand_where_they_belong(nci, corpus):
+    columns = ["homo", "n_heavy", "charge", "charge_mulliken", "wiberg", "parent"]
+    table = nci.table(columns).to_pylist()
+    tasks = ["nci_orbitals", "nci_charges", "nci_bond_orders", "nci_pair_orders"]
+    batch = corpus.batch(np.arange(corpus.n)[::-1].copy(), tasks)
+    orbitals = batch.labels["nci_orbitals"]
+    for position, value in zip(orbitals.index.tolist(), orbitals.values[:, 0].tolist()):
+        assert value == pytest.approx(table[corpus.n - 1 - position]["homo"], abs=1e-5)
+    charges = batch.labels["nci_charges"]
+    owner = batch.mol_of_atom()[charges.index]
+    total = torch.zeros(batch.n_mol).index_add_(0, owner, charges.values[:, 0])
+    labelled = owner.unique()
+    expected = [float(table[corpus.n - 1 - i]["charge"]) for i in labelled.tolist()]
+    assert len(labelled) > 50
+    assert torch.allclose(total[labelled], torch.tensor(expected), atol=1e-3)
+    check_pairs(batch)
+
+
+def check_pairs(batch: MolBatch) -> None:
+    """The Wiberg order of a bonded pair is that of its bond."""
+    pairs = batch.labels["nci_pair_orders"]
+    bonds = batch.labels["nci_bond_orders"]
+    assert bool((pairs.index[:, 1] < pairs.index[:, 2]).all())
+    lookup = {tuple(i): v for i, v in zip(pairs.index.tolist(), pairs.values[:, 0].tolist())}
+    mol = batch.mol_of_bond()
+    for bond, value in zip(bonds.index.tolist()[:300], bonds.values[:, 0].tolist()):
+        pair = (int(mol[bond]), *batch.bonds[bond].tolist())
+        assert lookup[pair] == pytest.approx(value, abs=1e-4)
+
+
+def test_molecules_shared_with_another_dataset_are_those_and_no_others(gaps):
+    alkanes, alcohols, others = gaps["alkanes"], gaps["alcohols"], gaps["by_pm6"]
+    mix = Corpus([alkanes, alcohols])
+    assert mix.shared_with([others]).tolist() == list(range(12, 24)), "the alcohols"
+    assert Corpus([alkanes]).shared_with([alcohols, others]).tolist() == []
+
+
+def test_arrays_beyond_the_usual_travel_through_corpus_crop_and_device(gaps, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(gaps["alkanes"].path, folder)
+    shards = load_shards(folder)
+    n_bond = int(shards.array("bond_offset")[-1])
+    shards = add_array(shards, "weight", "molecule", np.arange(shards.n, dtype=np.float32))
+    shards = add_array(shards, "number_twice", "atom", 2 * np.asarray(shards.array("numbers")))
+    shards = add_array(shards, "order", "bond", np.arange(2 * n_bond).reshape(n_bond, 2))
+    corpus = Corpus([shards], arrays=("weight", "number_twice", "order"))
+    batch = corpus.batch(np.array([7, 3]))
+    assert batch.molecule["weight"].tolist() == [7.0, 3.0]
+    assert torch.equal(batch.atom["number_twice"], 2 * batch.numbers)
+    assert batch.bond["order"].shape == (len(batch.bonds), 2)
+    piece = crop(batch, 3, seed=0, step=0).to("cpu")
+    assert piece.n_atoms.tolist() == [3, 3]
+    assert torch.equal(piece.atom["number_twice"], 2 * piece.numbers)
+    assert len(piece.bond["order"]) == len(piece.bonds) == 4
+    assert piece.molecule["weight"].tolist() == [7.0, 3.0]
+    with pytest.raises(InputError, match="has no array 'nothing'"):
+        Corpus([shards], arrays=("nothing",))
+    with pytest.raises(InputError, match="has no array 'weight'"):
+        Corpus([shards, gaps["alcohols"]], arrays=("weight",))

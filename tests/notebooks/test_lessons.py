@@ -1,0 +1,60 @@
+"""Lessons and solutions run at their smallest size, and name what there is in the package."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from molnb.notebooks.execution import NOTEBOOKS, list_notebooks, run_notebook
+
+nbformat = pytest.importorskip("nbformat")
+pytest.importorskip("papermill")
+pytest.importorskip("ipykernel")
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name is a module, or an attribute of one."""
+    parts = name.split(".")
+    value = importlib.import_module(parts[0])
+    for number, part in enumerate(parts[1:], 2):
+        if not hasattr(value, part):
+            try:
+                importlib.import_module(".".join(parts[:number]))
+            except ModuleNotFoundError:
+                return False
+        value = getattr(value, part)
+    return True
+
+
+def test_a_name_that_is_gone_is_noticed() -> None:
+    assert resolves("molnb.figures.grid.draw_molecules") and resolves("molnb.errors")
+    assert not resolves("molnb.viewers.draw_molecules") and not resolves("molnb.errors.Refused")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(NOTEBOOKS.rglob("*.ipynb")), ids=lambda path: str(path.relative_to(NOTEBOOKS))
+)
+def test_names_of_the_package_in_texts_exist(path: Path) -> None:
+    notebook = nbformat.read(path, 4)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    names = {name.rstrip(".") for name in re.findall(r"\bmolnb(?:\.[A-Za-z_]\w*)+", text)}
+    assert not [name for name in sorted(names) if not resolves(name)]
+
+
+@pytest.mark.parametrize("path", list_notebooks(), ids=lambda path: path.stem)
+def test_every_lesson_runs_at_size_test(path: Path, tmp_path: Path, shared_home: Path) -> None:
+    done = run_notebook(path, tmp_path / path.name, {"size": "test"}, home=shared_home)
+    assert done.code == 0, done.error
+    assert done.text, "a lesson leaves a headline"
+    assert done.path.stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "path", sorted(NOTEBOOKS.glob("solutions/*.ipynb")), ids=lambda path: path.stem
+)
+def test_every_solution_runs(path: Path, tmp_path: Path, shared_home: Path) -> None:
+    done = run_notebook(path, tmp_path / path.name, home=shared_home)
+    assert done.code == 0, done.error

@@ -1,0 +1,122 @@
+"""A run is trained by one process at a time, and a lock says by which."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny import small_run
+
+from molnb.errors import InputError
+from molnb.training.loop import train, training_steps
+from molnb.training.ownership import LOCK, is_owned, owned, read_owner
+from molnb.training.runs import start_run
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from molnb.training.ownership import owned
+with owned(Path(sys.argv[1])):
+    print("owned", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path):
+    """Another process that owns the folder, until it is killed."""
+    pytest.importorskip("fcntl")
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"owned\n"
+        yield process
+        process.kill()
+
+
+def test_a_folder_that_nobody_trained_is_free(tmp_path):
+    assert read_owner(tmp_path) == {} and not is_owned(tmp_path)
+
+
+def test_a_lock_names_its_process_and_ends_with_its_block(tmp_path):
+    pytest.importorskip("fcntl")
+    with owned(tmp_path):
+        assert is_owned(tmp_path)
+        assert read_owner(tmp_path) == {"pid": os.getpid(), "host": socket.gethostname()}
+        with (
+            pytest.raises(InputError, match=f"{tmp_path} is being trained by process"),
+            owned(tmp_path),
+        ):
+            pass
+    assert not is_owned(tmp_path)
+    assert read_owner(tmp_path)["pid"] == os.getpid(), "who trained it last is still known"
+
+
+def test_a_lock_ends_with_its_process_however_that_ends(tmp_path, holder):
+    assert is_owned(tmp_path)
+    message = f"trained by process {holder.pid} on {socket.gethostname()}: wait for it or stop it"
+    with pytest.raises(InputError, match=message), owned(tmp_path):
+        pass
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert not is_owned(tmp_path)
+    with owned(tmp_path):
+        assert read_owner(tmp_path)["pid"] == os.getpid()
+
+
+def test_the_word_of_another_machine_stands(tmp_path):
+    """Its lock cannot always be seen; one who trains there anew may take the folder over."""
+    (tmp_path / LOCK).write_text(json.dumps({"pid": 1, "host": "another.example"}))
+    assert is_owned(tmp_path)
+    with owned(tmp_path):
+        assert read_owner(tmp_path)["host"] == socket.gethostname()
+    assert not is_owned(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"pid": 1', b"\xff\xfe\x00"])
+def test_an_unreadable_lock_belongs_to_nobody_and_is_written_anew(tmp_path, content):
+    (tmp_path / LOCK).write_bytes(content)
+    assert read_owner(tmp_path) == {} and not is_owned(tmp_path)
+    with owned(tmp_path):
+        assert read_owner(tmp_path)["pid"] == os.getpid()
+
+
+def test_a_process_that_left_no_word_is_told_as_unknown(tmp_path, holder):
+    (tmp_path / LOCK).write_bytes(b"")
+    message = r"trained by process \? on another machine"
+    with pytest.raises(InputError, match=message), owned(tmp_path):
+        pass
+
+
+# -------------------------------------------------------------------------------------------- runs
+
+
+def test_a_run_has_one_owner_and_a_second_training_is_refused(nci, tmp_path):
+    run = start_run(small_run(nci), tmp_path / "r")
+    steps = training_steps(run)
+    next(steps)
+    assert run.state == "running"
+    with pytest.raises(InputError, match=f"is being trained by process {os.getpid()} on "):
+        train(run)
+    steps.close()
+    assert run.state == "stopped"
+    assert train(run).state == "done"
+
+
+def test_a_killed_run_is_not_running_for_ever(nci, tmp_path):
+    run = start_run(small_run(nci, steps=4000), tmp_path / "r")
+    command = [sys.executable, "-c", f"from molnb import train; train({str(run.path)!r})"]
+    with subprocess.Popen(command) as process:
+        while process.poll() is None and run.read("status.json").get("state") != "running":
+            time.sleep(0.05)
+        assert run.state == "running"
+        with pytest.raises(InputError, match=f"trained by process {process.pid} on"):
+            train(run)
+        process.kill()
+    assert run.state == "killed"
