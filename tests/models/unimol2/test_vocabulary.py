@@ -49,7 +49,6 @@ def rows_of_names(names: Iterable[str]) -> dict[str, np.ndarray]:
     return masks
 
 
-
 def config(nci, **changes) -> RunConfig:
     settings = dict(name="t", data=(str(nci.path),), model=SMALL, steps=8, global_batch=32)
     settings |= dict(n_val=4, learning_rate=1e-2, weight_decay=0.1, warmup_steps=1)
