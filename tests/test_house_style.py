@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,17 @@ def test_constraints_pin_every_direct_dependency_without_a_local_version() -> No
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
     assert {re.match(r"[\w.-]+", name)[0].lower() for name in packages} <= pinned
+
+
+def test_no_two_files_of_tests_bear_one_name() -> None:
+    """Else the second could not be imported beside the first."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py"))
+    assert {name for name, count in names.items() if count > 1} == set()
+
+
+def test_tests_lie_in_folders_of_the_package() -> None:
+    folders = {p.relative_to(ROOT / "tests").parent for p in (ROOT / "tests").rglob("test_*.py")}
+    assert folders and all((PACKAGE / folder).is_dir() for folder in folders)
 
 
 def test_ruff_finds_nothing() -> None:

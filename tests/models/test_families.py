@@ -90,7 +90,7 @@ register_family(SumConfig, lambda c: (NeighbourSum(c), {"tokens": TokenHead(c.wi
 class TestLaws(Laws):
     moves_atoms = False
 
-    def answer(self, molecules, length=None):
+    def outputs(self, molecules, length=None):
         torch.manual_seed(0)
         encoder = NeighbourSum(SumConfig())
         batch = flat_batch(molecules, hydrogens=False)

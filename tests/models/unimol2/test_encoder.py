@@ -46,7 +46,7 @@ def run(model: Model, molecules, length=None):
 class TestLaws(Laws):
     model = None
 
-    def answer(self, molecules, length=None):
+    def outputs(self, molecules, length=None):
         if TestLaws.model is None:
             TestLaws.model = shaken()
         return run(TestLaws.model, molecules, length)
