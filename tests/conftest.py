@@ -120,6 +120,20 @@ def finished(nci: Shards, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="session")
+def label_run(nci: Shards, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that has learnt labels of every level, a little; to be read, never changed."""
+    from tiny import small_run
+
+    from molnb.objectives.supervised import Supervised
+    from molnb.training.loop import train
+
+    tasks = ("nci_orbitals", "nci_charges", "nci_bond_orders", "nci_pair_orders")
+    settings = {"steps": 20, "global_batch": 16, "learning_rate": 3e-3, "n_val": 4}
+    config = small_run(nci, objective=Supervised(tasks), **settings)
+    return train(config, tmp_path_factory.mktemp("labels") / "run")
+
+
+@pytest.fixture(scope="session")
 def checkout() -> Path:
     """The root of the clone these tests stand in."""
     return Path(__file__).resolve().parent.parent

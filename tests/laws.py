@@ -1,6 +1,6 @@
-"""Physical laws that every model obeys: a test class inherits them and says how to answer.
+"""Physical laws that every model obeys: a test class inherits them and says what a model gives.
 
-`answer(molecules, length)` maps molecules to a list of (molecule vector, atom vectors, moved
+`outputs(molecules, length)` maps molecules to a list of (molecule vector, atom vectors, moved
 coordinates), one entry a molecule, without padding.
 """
 
@@ -38,12 +38,12 @@ def renumbered(molecule: FeaturizedMolecule, order: np.ndarray) -> FeaturizedMol
 
 
 class Laws:
-    """Inherit, and give `answer`."""
+    """Inherit, and give `outputs`."""
 
     tolerance = 2e-5
     moves_atoms = True  # false for a family that returns coordinates as they came
 
-    def answer(
+    def outputs(
         self, molecules: Sequence[FeaturizedMolecule], length: int | None = None
     ) -> list[tuple[torch.Tensor, ...]]:
         raise NotImplementedError
@@ -54,20 +54,20 @@ class Laws:
 
     def test_padding_changes_nothing(self):
         molecule = [featurize(MOLECULES[0])]
-        for tight, wide in zip(self.answer(molecule)[0], self.answer(molecule, length=40)[0]):
+        for tight, wide in zip(self.outputs(molecule)[0], self.outputs(molecule, length=40)[0]):
             self.close(tight, wide)
 
     def test_company_in_the_batch_changes_nothing(self):
         molecules = [featurize(s) for s in MOLECULES]
-        together = self.answer(molecules)
+        together = self.outputs(molecules)
         for molecule, crowd in zip(molecules, together):
-            for alone, beside in zip(self.answer([molecule])[0], crowd):
+            for alone, beside in zip(self.outputs([molecule])[0], crowd):
                 self.close(alone, beside)
 
     def test_renumbering_the_atoms_renumbers_the_answer(self):
         molecule = featurize(MOLECULES[1])
         order = np.random.default_rng(3).permutation(molecule.arrays["n_heavy"])
-        (vector, atoms, coords), (other, permuted, moved) = self.answer(
+        (vector, atoms, coords), (other, permuted, moved) = self.outputs(
             [molecule, renumbered(molecule, order)]
         )
         self.close(vector, other)
@@ -79,13 +79,13 @@ class Laws:
         turn = rotation(1)
         shift = np.array([3.0, -2.0, 5.0], np.float32)
         turned = molecule._replace(coords=molecule.coords @ turn + shift)
-        (vector, atoms, coords), (other, beside, moved) = self.answer([molecule, turned])
+        (vector, atoms, coords), (other, beside, moved) = self.outputs([molecule, turned])
         self.close(vector, other)
         self.close(atoms, beside)
         self.close(coords @ torch.from_numpy(turn) + torch.from_numpy(shift), moved)
 
     def test_the_laws_are_not_kept_by_a_constant(self):
-        first, second = self.answer([featurize(MOLECULES[0]), featurize(MOLECULES[1])])
+        first, second = self.outputs([featurize(MOLECULES[0]), featurize(MOLECULES[1])])
         assert float((first[0] - second[0]).abs().max()) > 1e-3
         if self.moves_atoms:
             conformer = torch.from_numpy(featurize(MOLECULES[0]).coords[: len(first[2])])

@@ -47,9 +47,7 @@ class Lab(NamedTuple):
         return f"{self.address}/lab/tree/{name}?token={self.token}&reset"
 
     def end_kernels(self) -> None:
-        """Widgets of a kernel that still lives would be restored on the next page, half of them
-        dead.
-        """
+        """End all kernels: widgets of one that lives would be restored half dead."""
         for session in json.loads(self._call("GET", "/api/sessions")):
             self._call("DELETE", f"/api/sessions/{session['id']}")
 
@@ -62,18 +60,15 @@ class Lab(NamedTuple):
 
 @contextmanager
 def jupyterlab(folder: Path, home: Path, base: str = "/") -> Iterator[Lab]:
-    """A JupyterLab whose settings, kernels and files all lie in a folder; `home` is MOLNB_HOME
-    of its kernels.
-    """
+    """A JupyterLab whose settings and files lie in a folder; `home` is that of its kernels."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     lab = Lab(folder, f"http://127.0.0.1:{port}{base.rstrip('/')}", secrets.token_hex(16))
     jupyter = folder / "jupyter"
-    (jupyter / "config" / "labconfig").mkdir(parents=True)
-    (jupyter / "config" / "labconfig" / "default_setting_overrides.json").write_text(
-        json.dumps(QUIET)
-    )
+    settings = jupyter / "config" / "labconfig" / "default_setting_overrides.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(json.dumps(QUIET))
     names = {"CONFIG": "config", "DATA": "data", "RUNTIME": "runtime"}
     environment = {f"JUPYTER_{name}_DIR": str(jupyter / part) for name, part in names.items()}
     environment |= {
@@ -82,22 +77,20 @@ def jupyterlab(folder: Path, home: Path, base: str = "/") -> Iterator[Lab]:
     }
     environment |= {"IPYTHONDIR": str(jupyter / "ipython"), "MOLNB_HOME": str(home)}
     package = str(Path(__file__).resolve().parent.parent)
-    environment["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [package, os.environ.get("PYTHONPATH")])
-    )
+    folders = [package, os.environ.get("PYTHONPATH")]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
     options = [
         "--no-browser",
+        "--allow-root",
         "--ip=127.0.0.1",
         f"--port={port}",
-        "--allow-root",
         f"--ServerApp.root_dir={folder}",
-    ]
-    options += [
+        f"--ServerApp.base_url={base}",
+        "--ServerApp.port_retries=0",
         f"--IdentityProvider.token={lab.token}",
         "--LabApp.news_url=None",
-        f"--ServerApp.base_url={base}",
+        "--LabApp.expose_app_in_browser=True",
     ]
-    options += ["--LabApp.expose_app_in_browser=True", "--ServerApp.port_retries=0"]
     with open(folder / "lab.log", "w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", *options],
@@ -138,23 +131,24 @@ def lab(tmp_path_factory: pytest.TempPathFactory, shared_home: Path) -> Iterator
 
 @contextmanager
 def page(height: int = 1000) -> Iterator[Any]:
-    """A page in Chromium without a network; `page.wrong` collects console errors and failed
-    requests.
-    """
+    """A page in Chromium without a network; `wrong` collects its errors and failed requests."""
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         tab = browser.new_page(viewport={"width": 1300, "height": height})
         tab.wrong = []
         tab.on("pageerror", lambda error: tab.wrong.append(str(error)))
-        tab.on(
-            "console", lambda said: tab.wrong.append(said.text) if said.type == "error" else None
-        )
+        tab.on("console", lambda message: note_error(tab, message))
         tab.on("requestfailed", lambda request: tab.wrong.append(request.url))
         try:
             yield tab
         finally:
             browser.close()
+
+
+def note_error(tab: Any, message: Any) -> None:
+    if message.type == "error":
+        tab.wrong.append(message.text)
 
 
 def write_cells(path: Path, *cells: str) -> None:
@@ -176,8 +170,9 @@ def run_all(tab: Any) -> None:
 
 
 def picture(element: Any) -> bytes:
-    """PNG of what a person would see where an element is; unlike its own screenshot it waits for
-    nothing.
+    """PNG of what a person would see where an element is.
+
+    Unlike a screenshot of the element it waits for nothing.
     """
     element.evaluate("e => e.scrollIntoView({ block: 'center' })")
     return element.page.screenshot(clip=element.bounding_box())
@@ -351,10 +346,9 @@ def test_pages_of_the_tour_show_everything_from_the_file_system(
 
 
 def _everything_is_drawn(tab: Any) -> None:
-    """Scroll through a page: each 3D view gets a canvas with something on it, each plot its
-    picture.
-    """
-    scenes, plots = tab.locator(".molnb-scene, [id^='3dmolviewer']"), tab.locator(".js-plotly-plot")
+    """Scroll through a page: each 3D view gets a coloured canvas, each plot its picture."""
+    scenes = tab.locator(".molnb-scene, [id^='3dmolviewer']")
+    plots = tab.locator(".js-plotly-plot")
     assert scenes.count() >= 10 and plots.count() >= 5
     for scene in scenes.all():
         scene.evaluate("e => e.scrollIntoView({ block: 'center' })")

@@ -54,16 +54,14 @@ def test_a_command_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture)
 def test_recipes_are_listed(capsys: pytest.CaptureFixture) -> None:
     pytest.importorskip("pydantic")
     assert main(["recipes"]) == 0
-    assert {"nci", "wehi", "chembl2321810"} <= {
-        line.split()[0] for line in capsys.readouterr().out.splitlines()
-    }
+    names = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    assert {"nci", "wehi", "chembl2321810"} <= names
 
 
 def test_presets_are_listed_with_their_parameters(capsys: pytest.CaptureFixture) -> None:
     assert main(["presets"]) == 0
-    line = next(
-        line for line in capsys.readouterr().out.splitlines() if line.startswith("pretrain_84m")
-    )
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if line.startswith("pretrain_84m")]
     assert line.split()[2:4] == ["80,658,496", "84,116,080"]
 
 
@@ -145,8 +143,8 @@ def test_bad_input_is_refused_with_a_message(
 ) -> None:
     csv = tmp_path / "mine.csv"
     csv.write_text("smiles,activity\nCCO,1.5\nCCN,2.5\n")
-    said = refusal(capsys, *(argument.format(csv=csv) for argument in arguments))
-    assert said.startswith(f"molnb {arguments[0]}: ") and message in said
+    printed = refusal(capsys, *(argument.format(csv=csv) for argument in arguments))
+    assert printed.startswith(f"molnb {arguments[0]}: ") and message in printed
 
 
 def test_a_gpu_that_is_not_there_is_refused(
@@ -164,9 +162,8 @@ def test_run_has_the_exit_code_of_the_notebook(
     pytest.importorskip("papermill")
     from made_notebooks import write_notebook
 
-    path = str(
-        write_notebook(tmp_path / "a.ipynb", "assert seed < 5, 'too many'\nprint('seed', seed)")
-    )
+    cell = "assert seed < 5, 'too many'\nprint('seed', seed)"
+    path = str(write_notebook(tmp_path / "a.ipynb", cell))
     out = str(tmp_path / "out.ipynb")
     assert main(["run", path, "--seed", "3", "-p", "n_train", "5", "--out", out]) == 0
     assert out in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The flow that `help(molnb)` prints is the code: every name exists, and the steps run in their order."""
+"""The flow that `help(molnb)` prints is the code: all names exist, and the steps run in order."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from tiny import TINY
 
 import molnb
 
@@ -45,8 +46,8 @@ def test_the_flow_runs_from_recipe_to_tables(nci, tmp_path) -> None:
     assert isinstance(recipe, molnb.Recipe) and isinstance(nci, molnb.Shards)
     batch = next(iter(molnb.batches(nci, tasks=["nci_dipole"])))
     assert isinstance(batch, molnb.MolBatch)
-    tiny = molnb.TwoTrackConfig(1, 16, 2, 16, 8, 4, n_kernel=8)
-    config = molnb.RunConfig("flow", (str(nci.path),), tiny, steps=2, global_batch=8, n_val=4)
+    settings = {"steps": 2, "n_val": 4}
+    config = molnb.RunConfig("flow", (str(nci.path),), TINY, global_batch=8, **settings)
     model = molnb.make_model(config)
     prediction = model(batch)
     assert isinstance(prediction, molnb.Prediction) and isinstance(model, molnb.Model)
@@ -56,8 +57,8 @@ def test_the_flow_runs_from_recipe_to_tables(nci, tmp_path) -> None:
         terms["token_ce_nats"] + terms["coord_l1_angstrom"] + terms["distance_l1_angstrom"]
     )
     labels = molnb.Supervised(("nci_dipole",))
-    learnt = molnb.RunConfig("labels", config.data, tiny, labels, steps=2, n_val=4)
-    run = molnb.train(learnt, tmp_path / "run")
+    supervised = molnb.RunConfig("labels", config.data, TINY, labels, **settings)
+    run = molnb.train(supervised, tmp_path / "run")
     assert isinstance(run, molnb.Run) and run.state == "done"
     vectors = molnb.embed(run.path, ["CCO", "CCN"])
     assert vectors.shape == (2, 16) and np.isfinite(vectors).all()

@@ -1,6 +1,4 @@
-"""The package keeps its order and its sizes, notebooks are stored clean, and the set-up files
-agree.
-"""
+"""The package keeps its order, notebooks are stored clean, and the set-up files agree."""
 
 from __future__ import annotations
 
@@ -10,21 +8,24 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "molnb"
-# The way of a molecule: a folder may import itself, the modules at the root, and the folders before it.
+# The way of a molecule: a folder may import itself, the modules at the root, and folders before it.
 ORDER = (
-    "recipes chemistry curation data models objectives training inference evaluation figures notebooks"
+    "recipes chemistry curation data models objectives training "
+    "inference evaluation figures notebooks"
 ).split()
 TORCH_ONLY = ("data", "models", "objectives", "training")
 # What a machine that only trains need not have.
 ABSENT = (
-    "rdkit pydantic yaml jaxtyping beartype plotly IPython ipywidgets ipykernel papermill nbconvert "
-    "nbformat duckdb loky tblite dask distributed torch_geometric py3Dmol pandas scipy sklearn"
+    "rdkit pydantic yaml jaxtyping beartype plotly IPython ipywidgets ipykernel papermill "
+    "nbconvert nbformat duckdb loky tblite dask distributed torch_geometric py3Dmol "
+    "pandas scipy sklearn"
 ).split()
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
@@ -133,23 +134,21 @@ def test_notebooks_are_stored_clean(path: Path) -> None:
     if path.parent.name == "notebooks":
         assert len(tagged) == 1, "one cell is tagged parameters"
         assert "size: str" in "".join(tagged[0]["source"])
-        assert any(
-            "## What we have checked" in "".join(cell["source"]) for cell in notebook["cells"]
-        )
+        sources = ["".join(cell["source"]) for cell in notebook["cells"]]
+        assert any("## What we have checked" in source for source in sources)
 
 
 def test_environment_yml_names_the_packages_of_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
-    listed = re.findall(
-        r"^      - ([A-Za-z][\w.-]*) +# \w", (ROOT / "environment.yml").read_text(), flags=re.M
-    )
-    assert sorted(listed) == sorted({re.match(r"[\w.-]+", name)[0] for name in wanted})
+    packages = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    environment = (ROOT / "environment.yml").read_text()
+    listed = re.findall(r"^      - ([A-Za-z][\w.-]*) +# \w", environment, flags=re.M)
+    assert sorted(listed) == sorted({re.match(r"[\w.-]+", name)[0] for name in packages})
 
 
 def test_constraints_pin_every_direct_dependency_without_a_local_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    packages = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
     lines = [
         line
         for line in (ROOT / "constraints.txt").read_text().splitlines()
@@ -157,7 +156,18 @@ def test_constraints_pin_every_direct_dependency_without_a_local_version() -> No
     ]
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
-    assert {re.match(r"[\w.-]+", name)[0].lower() for name in wanted} <= pinned
+    assert {re.match(r"[\w.-]+", name)[0].lower() for name in packages} <= pinned
+
+
+def test_no_two_files_of_tests_bear_one_name() -> None:
+    """Else the second could not be imported beside the first."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py"))
+    assert {name for name, count in names.items() if count > 1} == set()
+
+
+def test_tests_lie_in_folders_of_the_package() -> None:
+    folders = {p.relative_to(ROOT / "tests").parent for p in (ROOT / "tests").rglob("test_*.py")}
+    assert folders and all((PACKAGE / folder).is_dir() for folder in folders)
 
 
 def test_ruff_finds_nothing() -> None:

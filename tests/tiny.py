@@ -10,7 +10,7 @@ from molnb.training.config import RunConfig
 TINY = TwoTrackConfig(1, 16, 2, 16, 8, 4, n_kernel=8)
 # two blocks, so that there is a lower one
 SMALL = TwoTrackConfig(2, 32, 4, 32, 16, 4, n_kernel=16)
-# the same without dropout: one answer to a question
+# the same without dropout: a batch always gives the same numbers
 STEADY = TwoTrackConfig(
     2, 32, 4, 32, 16, 4, n_kernel=16, dropout=0.0, attention_dropout=0.0, pair_dropout=0.0
 )

@@ -100,10 +100,10 @@ def check_pairs(batch: MolBatch) -> None:
 
 
 def test_molecules_shared_with_another_dataset_are_those_and_no_others(gaps):
-    alkanes, alcohols, others = gaps["alkanes"], gaps["alcohols"], gaps["by_pm6"]
-    mix = Corpus([alkanes, alcohols])
-    assert mix.shared_with([others]).tolist() == list(range(12, 24)), "the alcohols"
-    assert Corpus([alkanes]).shared_with([alcohols, others]).tolist() == []
+    mix = Corpus([gaps["alkanes"], gaps["alcohols"]])
+    assert mix.shared_with([gaps["by_pm6"]]).tolist() == list(range(12, 24)), "the alcohols"
+    alkanes = Corpus([gaps["alkanes"]])
+    assert alkanes.shared_with([gaps["alcohols"], gaps["by_pm6"]]).tolist() == []
 
 
 def test_arrays_beyond_the_usual_travel_through_corpus_crop_and_device(gaps, tmp_path):

@@ -24,8 +24,8 @@ def test_neighbours_are_those_of_a_stable_sort(block, k, monkeypatch):
     matrix = similarities(ALCOHOLS, ALCOHOLS[:30])
     assert (np.sort(matrix, 1)[:, -1] == np.sort(matrix, 1)[:, -2]).any(), "there are ties"
     position = np.where(np.arange(40) < 30, np.arange(40), -1)
-    own = position[:, None] == np.arange(30)[None]
-    for excluded, expected in ((None, matrix), (position, np.where(own, -1, matrix))):
+    itself = position[:, None] == np.arange(30)[None]
+    for excluded, expected in ((None, matrix), (position, np.where(itself, -1, matrix))):
         neighbours = find_neighbours(ecfp_bits(ALCOHOLS), ecfp_bits(ALCOHOLS[:30]), k, excluded)
         order = np.argsort(-expected, 1, kind="stable")[:, :k]
         assert np.array_equal(neighbours.rows, order)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from laws import Laws
+from tiny import small_run
 from torch import nn
 
 from molnb import (
@@ -30,8 +31,9 @@ from molnb.inference.featurizer import flat_batch
 from molnb.models.families import FAMILIES, count_parameters
 from molnb.models.heads import TokenHead
 
-
 # ------------------------------------------------------------------------------------- the family
+
+
 @dataclass(frozen=True)
 class SumConfig(EncoderConfig):
     family: ClassVar[str] = "neighbour_sum"
@@ -59,7 +61,8 @@ class SumEncoding(NamedTuple):
 class NeighbourSum(Encoder):
     def __init__(self, config: SumConfig):
         super().__init__()
-        self.config, self.n_block = config, config.n_layer
+        self.config = config
+        self.n_block = config.n_layer
         self.elements = nn.Embedding(128, config.width)
         self.blocks = nn.ModuleList(
             nn.Linear(config.width, config.width) for _ in range(self.n_block)
@@ -73,19 +76,21 @@ class NeighbourSum(Encoder):
         ends = batch.bond_ends()
         x = self.elements(torch.where(masked.hidden, 127, batch.numbers.long()))
         for block in self.blocks:
-            heard = torch.zeros_like(x).index_add(0, ends.flatten(), x[ends.flip(1)].flatten(0, 1))
-            x = x + torch.tanh(block(heard))
+            neighbours = x[ends.flip(1)].flatten(0, 1)
+            x = x + torch.tanh(block(torch.zeros_like(x).index_add(0, ends.flatten(), neighbours)))
         return SumEncoding(x, batch)
 
 
 register_family(SumConfig, lambda c: (NeighbourSum(c), {"tokens": TokenHead(c.width)}))
-# ----------------------------------------------------------------------------- all that it takes
+
+
+# --------------------------------------------------------------------------------- that is all
 
 
 class TestLaws(Laws):
     moves_atoms = False
 
-    def answer(self, molecules, length=None):
+    def outputs(self, molecules, length=None):
         torch.manual_seed(0)
         encoder = NeighbourSum(SumConfig())
         batch = flat_batch(molecules, hydrogens=False)
@@ -98,9 +103,16 @@ class TestLaws(Laws):
 
 
 def pretraining(nci, **changes) -> RunConfig:
-    settings = dict(name="toy", data=(str(nci.path),), model=SumConfig(), objective=Pretrain())
-    settings |= dict(steps=12, global_batch=16, n_val=8, eval_every=4, checkpoint_every=4)
-    return RunConfig(**(settings | dict(learning_rate=3e-3, warmup_steps=2) | changes))
+    settings = {
+        "name": "toy",
+        "model": SumConfig(),
+        "objective": Pretrain(),
+        "global_batch": 16,
+        "eval_every": 4,
+        "learning_rate": 3e-3,
+        "warmup_steps": 2,
+    }
+    return small_run(nci, **(settings | changes))
 
 
 @pytest.fixture(scope="module")

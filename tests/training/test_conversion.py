@@ -1,6 +1,4 @@
-"""Official weights: what the authors' own code saved becomes a run, and comes back bit for bit;
-nothing runs.
-"""
+"""Official weights become a run and come back bit for bit, and nothing in their file runs."""
 
 from __future__ import annotations
 
@@ -64,25 +62,22 @@ def test_what_the_authors_code_saved_becomes_a_run(saved, tmp_path):
     done = convert(saved, tmp_path / "out")
     config = Run(done.path).config.model
     assert (config.n_layer, config.d_atom, config.n_head, config.d_ffn) == (2, 8, 2, 8)
-    assert (config.d_pair, config.d_hidden, config.n_kernel, config.conventions) == (
-        4,
-        2,
-        128,
-        REFERENCE,
-    )
+    assert (config.d_pair, config.d_hidden, config.n_kernel) == (4, 2, 128)
+    assert config.conventions == REFERENCE
     assert Run(done.path).status()["state"] == "done"
-    told = " ".join(done.notes)
-    assert "no published size" in told and "left out: args, loss, optimizer_history" in told
-    assert "last_optimizer_state" in told and "kept aside" not in told
+    notes = " ".join(done.notes)
+    assert "no published size" in notes and "left out: args, loss, optimizer_history" in notes
+    assert "last_optimizer_state" in notes and "kept aside" not in notes
 
 
 def test_the_runs_encoder_is_the_authors(saved, tmp_path):
     model = Run(convert(saved, tmp_path / "out").path).load_model()
     widths = {"encoder_layers": 2, "encoder_embed_dim": 8, "encoder_attention_heads": 2}
     widths |= {"encoder_ffn_embed_dim": 8, "pair_embed_dim": 4, "pair_hidden_dim": 2}
-    theirs = load_reference(authors_state(), widths).encoder.state_dict()
-    ours = model.encoder.state_dict()
-    assert set(ours) == set(theirs) and all(torch.equal(ours[k], theirs[k]) for k in ours)
+    expected = load_reference(authors_state(), widths).encoder.state_dict()
+    tensors = model.encoder.state_dict()
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in tensors.items())
 
 
 def test_a_converted_run_embeds_and_can_be_started_from(saved, tmp_path):
@@ -104,9 +99,9 @@ def test_a_run_that_learnt_labels_goes_back_with_the_masking_heads_it_began_with
     assert "left out: molnb's heads nci_dipole" in " ".join(done.notes)
     tensors = read_checkpoint(done.path).tensors
     assert set(tensors) == set(authors_state())
-    same = {name for name, tensor in authors_state().items() if torch.equal(tensors[name], tensor)}
-    assert {"lm_head.dense.weight", "movement_pred_head.q_proj.weight"} <= same
-    assert "embed_tokens.weight" not in same, "the encoder has learnt"
+    unchanged = {k for k, tensor in authors_state().items() if torch.equal(tensors[k], tensor)}
+    assert {"lm_head.dense.weight", "movement_pred_head.q_proj.weight"} <= unchanged
+    assert "embed_tokens.weight" not in unchanged, "the encoder has learnt"
 
 
 def test_there_and_back_is_the_same_to_the_last_bit(saved, tmp_path):
@@ -116,9 +111,8 @@ def test_there_and_back_is_the_same_to_the_last_bit(saved, tmp_path):
     stored = torch.load(back.path, weights_only=False)
     assert set(stored["model"]) == set(authors_state())
     for name, tensor in authors_state().items():
-        assert stored["model"][name].dtype == tensor.dtype and torch.equal(
-            stored["model"][name], tensor
-        ), name
+        assert stored["model"][name].dtype == tensor.dtype, name
+        assert torch.equal(stored["model"][name], tensor), name
     assert stored["args"].encoder_layers == 2 and stored["args"].encoder_attention_heads == 2
     assert convert(back.path, tmp_path / "again").path.is_dir()
 
@@ -127,16 +121,14 @@ def test_prefixes_bare_states_half_precision_and_other_heads_come_back_too(tmp_p
     extra = {"classification_heads.homo.dense.weight": torch.randn(8, 8)}
     extra |= {"classification_heads.homo.out_proj.weight": torch.randn(1, 8)}
     state = {k: v.half() for k, v in (authors_state() | extra).items()}
-    for number, content in enumerate(
-        ({f"module.{k}": v for k, v in state.items()}, {"model": state})
-    ):
+    prefixed = {f"module.{k}": v for k, v in state.items()}
+    for number, content in enumerate((prefixed, {"model": state})):
         done = convert(rewritten(tmp_path / f"{number}.pt", content), tmp_path / f"out{number}")
         assert any("fine-tuning heads homo" in note for note in done.notes)
         back = read_checkpoint(convert(done.path, tmp_path / f"back{number}.pt").path).tensors
         assert set(back) == set(state)
-        assert all(
-            back[k].dtype == torch.float16 and torch.equal(back[k], v) for k, v in state.items()
-        )
+        assert {tensor.dtype for tensor in back.values()} == {torch.float16}
+        assert all(torch.equal(back[k], v) for k, v in state.items())
 
 
 def test_without_a_token_head_a_fresh_one_is_told_of_and_not_written_back(tmp_path):
@@ -170,7 +162,8 @@ class Hostile:
 
 @pytest.mark.parametrize("form", ["torch", "plain pickle", "in the arguments"])
 def test_a_file_that_could_run_code_is_refused_and_does_not_run(form, tmp_path):
-    trap, file = tmp_path / "executed", tmp_path / "hostile.pt"
+    trap = tmp_path / "executed"
+    file = tmp_path / "hostile.pt"
     content = {"model": authors_state(), "extra": Hostile(trap)}
     if form == "in the arguments":
         content = {"model": authors_state(), "args": argparse.Namespace(lr=Hostile(trap))}
@@ -178,9 +171,8 @@ def test_a_file_that_could_run_code_is_refused_and_does_not_run(form, tmp_path):
         file.write_bytes(pickle.dumps(Hostile(trap), 2))
     else:
         torch.save(content, file)
-    with pytest.raises(
-        InputError, match=r"hostile.pt asks for \w+\.system, which could run code.*nothing was run"
-    ):
+    message = r"hostile.pt asks for \w+\.system, which could run code.*nothing was run"
+    with pytest.raises(InputError, match=message):
         convert(file, tmp_path / "out")
     assert not trap.exists() and not (tmp_path / "out").exists()
 
@@ -207,10 +199,8 @@ def test_files_that_are_no_checkpoints_are_refused(saved, tmp_path):
     for name, content in contents.items():
         file = tmp_path / f"{name}.pt"
         file.write_bytes(content)
-        with pytest.raises(
-            InputError,
-            match=rf"{name}.pt \([\d,]+ bytes\) is no readable checkpoint \(.*[a-z]{{3}}.*\)",
-        ):
+        message = rf"{name}.pt \([\d,]+ bytes\) is no readable checkpoint \(.*[a-z]{{3}}.*\)"
+        with pytest.raises(InputError, match=message):
             convert(file, tmp_path / "out")
     with pytest.raises(InputError, match="holds no model"):
         convert(rewritten(tmp_path / "list.pt", [1, 2]), tmp_path / "out")

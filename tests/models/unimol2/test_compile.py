@@ -1,7 +1,7 @@
 """The compiled encoder: one graph, the same numbers, new code for a new length only.
 
-Runs in a process of its own: the checks of shapes that tests put around every function cannot be
-compiled.
+Runs in a process of its own, since the checks of shapes that tests put around every function
+cannot be compiled.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def run(model: Model, molecules, length=None):
 class TestLaws(Laws):
     model = None
 
-    def answer(self, molecules, length=None):
+    def outputs(self, molecules, length=None):
         if TestLaws.model is None:
             TestLaws.model = shaken()
         return run(TestLaws.model, molecules, length)
@@ -70,23 +70,25 @@ def test_a_hidden_atom_does_not_leak_through_the_pair_types():
 
 
 def test_enantiomers_differ_through_the_chirality_feature_alone():
-    left, right = featurize("C[C@H](N)C(=O)O"), featurize("C[C@@H](N)C(=O)O")
+    enantiomers = [featurize("C[C@H](N)C(=O)O"), featurize("C[C@@H](N)C(=O)O")]
     model = shaken()
-    (a, *_), (b, *_) = run(model, [left, right])
-    assert float((a - b).abs().max()) > 1e-3
-    for molecule in (left, right):
+
+    def difference() -> float:
+        (left, *_), (right, *_) = run(model, enantiomers)
+        return float((left - right).abs().max())
+
+    assert difference() > 1e-3
+    for molecule in enantiomers:
         molecule.arrays["atom_feats"][:, [0, 8]] = 0
-    (a, *_), (b, *_) = run(model, [left, right])
-    assert float((a - b).abs().max()) < 2e-5
+    assert difference() < 2e-5
 
 
 def test_hiding_features_leaves_elements_and_geometry():
     batch = flat_batch([featurize("CC=O"), featurize("CCO")], hydrogens=False)
     codes = table_rows(pad(batch), MOLNB, None, torch.zeros(2, dtype=torch.bool))
     assert torch.equal(codes.feats[0], codes.feats[1]) and torch.equal(codes.hops[0], codes.hops[1])
-    assert torch.equal(codes.tokens[0], codes.tokens[1]) and not torch.equal(
-        codes.coords[0], codes.coords[1]
-    )
+    assert torch.equal(codes.tokens[0], codes.tokens[1])
+    assert not torch.equal(codes.coords[0], codes.coords[1])
 
 
 def test_leaving_pairs_out_gives_the_same_molecules_and_atoms():
@@ -133,11 +135,14 @@ def test_every_parameter_of_the_encoder_is_used():
     outputs = model(masked).outputs
     (outputs["movement"].square().sum() + outputs["tokens"].square().sum()).backward()
     unused = [
-        n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None or not parameter.grad.abs().max() > 0
     ]
     # the last pair update feeds the movement head; what shifts all logits of a softmax alike is
     # dead in any model
-    assert unused and all(n.endswith(("attention.bias.bias", "movement.bias.bias")) for n in unused)
+    dead = ("attention.bias.bias", "movement.bias.bias")
+    assert unused and all(name.endswith(dead) for name in unused)
 
 
 def test_bond_kinds_average_the_rows_of_the_reference():

@@ -1,5 +1,4 @@
-"""The authors' numbers: features, outputs, losses and gradients of their own code, stored, against
-ours.
+"""Features, outputs, losses and gradients are those that the authors' own code gave.
 
 `benchmarks/agreement.py` says how the fixtures were made, from the unmodified public code.
 """
@@ -45,11 +44,10 @@ def stored(name: str) -> tuple[dict[str, torch.Tensor], dict]:
     """Tensors and configuration of a fixture."""
     if not FILES[name].exists():
         pytest.skip(f"{FILES[name].name} is not beside this checkout")
-    tensors, about = unpacked(FILES[name])
-    config = about.get("config") or json.dumps(
-        json.loads(FILES[name].with_suffix(".json").read_text())["config"]
-    )
-    return tensors, json.loads(config)
+    tensors, metadata = unpacked(FILES[name])
+    if "config" in metadata:
+        return tensors, json.loads(metadata["config"])
+    return tensors, json.loads(FILES[name].with_suffix(".json").read_text())["config"]
 
 
 def unpacked(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -73,11 +71,10 @@ def where_real(real: torch.Tensor, mode: str) -> dict:
     """Which entries of each output are real; all entries of the others."""
     nodes = torch.cat([torch.ones_like(real[:, :1]), real], 1)
     select = {"x0": nodes, "x": nodes, "pair": nodes[:, :, None] & nodes[:, None], "coord": real}
-    return (
-        select
-        | {"dist": real[:, :, None] & real[:, None]}
-        | ({} if mode == "pretrain" else {"logits": real})
-    )
+    select["dist"] = real[:, :, None] & real[:, None]
+    if mode != "pretrain":
+        select["logits"] = real
+    return select
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -87,47 +84,49 @@ def test_outputs_are_the_authors(name, mode):
     batch = make_reference_batch(below(tensors, f"{mode}.batch."))
     select = where_real(batch.inputs.real, mode)
     with torch.no_grad():
-        found = reference_outputs(loaded(name), batch)
-    assert set(found) == set(below(tensors, f"{mode}.out."))
-    for output, ours in found.items():
-        where = select.get(output, slice(None))
-        ours, theirs = ours[where], tensors[f"{mode}.out.{output}"][where]
-        assert float((ours - theirs).abs().max()) <= 1e-5 * float(theirs.abs().max()), output
+        outputs = reference_outputs(loaded(name), batch)
+    assert set(outputs) == set(below(tensors, f"{mode}.out."))
+    for output, values in outputs.items():
+        real = select.get(output, slice(None))
+        expected = tensors[f"{mode}.out.{output}"][real]
+        error = float((values[real] - expected).abs().max())
+        assert error <= 1e-5 * float(expected.abs().max()), output
 
 
 def test_losses_are_the_authors():
     tensors, _ = stored("small")
-    found = reference_losses(
-        loaded("small"), make_reference_batch(below(tensors, "pretrain.batch."))
-    )
-    assert set(found) == set(below(tensors, "pretrain.loss."))
-    for name, theirs in below(tensors, "pretrain.loss.").items():
-        assert float(found[name].detach()) == pytest.approx(float(theirs), rel=1e-5), name
+    batch = make_reference_batch(below(tensors, "pretrain.batch."))
+    losses = reference_losses(loaded("small"), batch)
+    expected = below(tensors, "pretrain.loss.")
+    assert set(losses) == set(expected)
+    for name, loss in losses.items():
+        assert float(loss.detach()) == pytest.approx(float(expected[name]), rel=1e-5), name
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_gradients_are_the_authors(name):
     tensors, _ = stored(name)
-    ours = reference_gradients(
-        loaded(name), make_reference_batch(below(tensors, "pretrain.batch."))
-    )
-    theirs = below(tensors, "pretrain.grad.")
-    assert set(ours) == set(theirs)
-    largest = max(float(g.abs().max()) for g in theirs.values())
-    for parameter, gradient in theirs.items():
+    batch = make_reference_batch(below(tensors, "pretrain.batch."))
+    gradients = reference_gradients(loaded(name), batch)
+    expected = below(tensors, "pretrain.grad.")
+    assert set(gradients) == set(expected)
+    largest = max(float(gradient.abs().max()) for gradient in expected.values())
+    for parameter, gradient in expected.items():
         if parameter.endswith("linear_bias.bias"):
             # it shifts all logits of a softmax alike: zero but for rounding, on both sides
-            assert float(ours[parameter].abs().max()) <= 1e-8 * largest, parameter
+            assert float(gradients[parameter].abs().max()) <= 1e-8 * largest, parameter
             continue
         allowed = 1e-5 * max(float(gradient.abs().max()), 1e-4 * largest)
-        assert float((ours[parameter] - gradient).abs().max()) <= allowed, parameter
+        assert float((gradients[parameter] - gradient).abs().max()) <= allowed, parameter
 
 
 def test_weights_may_be_numpy_arrays():
     tensors, config = stored("small")
-    given = {k: v.float().numpy() for k, v in below(tensors, "weights.").items()}
-    found = load_reference(given, config).state_dict()
-    assert all(torch.equal(v, found[k]) for k, v in loaded("small").state_dict().items())
+    arrays = {name: w.float().numpy() for name, w in below(tensors, "weights.").items()}
+    from_arrays = load_reference(arrays, config).state_dict()
+    from_tensors = loaded("small").state_dict()
+    assert from_arrays.keys() == from_tensors.keys()
+    assert all(torch.equal(w, from_arrays[name]) for name, w in from_tensors.items())
 
 
 def test_weights_that_do_not_fit_are_refused_by_name():
@@ -142,24 +141,25 @@ def test_weights_that_do_not_fit_are_refused_by_name():
         load_reference(weights, config | {"pair_embed_dim": 16})
 
 
-# ---------------------------------------------------------------------------------------- integer features
+# -------------------------------------------------------------------------------- integer features
 
 
 @cache
 def stored_features() -> tuple[dict[str, torch.Tensor], list[str]]:
-    tensors, about = unpacked(FIXTURES / "features.safetensors.gz")
-    return tensors, json.loads(about["smiles"])
+    tensors, metadata = unpacked(FIXTURES / "features.safetensors.gz")
+    return tensors, json.loads(metadata["smiles"])
 
 
 def drawn(smiles: str) -> MolBatch:
     """The heavy atoms of a canonical SMILES as it is drawn, all at the origin."""
     arrays = molecule_arrays(smiles)
-    n, b = arrays["n_heavy"], arrays["n_heavy_bonds"]
+    n = arrays["n_heavy"]
+    n_bond = arrays["n_heavy_bonds"]
     return MolBatch(
         molecule={
             "ids": torch.arange(1),
             "n_atoms": torch.tensor([n]),
-            "n_bonds": torch.tensor([b]),
+            "n_bonds": torch.tensor([n_bond]),
         },
         atom={
             "numbers": torch.from_numpy(arrays["numbers"][:n]),
@@ -167,8 +167,8 @@ def drawn(smiles: str) -> MolBatch:
             "coords": torch.zeros(n, 3),
         },
         bond={
-            "bonds": torch.from_numpy(arrays["bonds"][:b].astype(np.int64)),
-            "bond_feats": torch.from_numpy(arrays["bond_feats"][:b]),
+            "bonds": torch.from_numpy(arrays["bonds"][:n_bond].astype(np.int64)),
+            "bond_feats": torch.from_numpy(arrays["bond_feats"][:n_bond]),
         },
         labels={},
         longest=n,
@@ -178,7 +178,7 @@ def drawn(smiles: str) -> MolBatch:
 def test_features_are_the_authors():
     """Salts, charges, radicals, chirality, double bonds; features on and dropped."""
     tensors, molecules = stored_features()
-    at = {name: 0 for name in tensors}
+    n_read = {name: 0 for name in tensors}  # of each tensor, which holds all molecules one by one
     for smiles in molecules:
         batch = drawn(smiles)
         n = batch.longest
@@ -191,11 +191,12 @@ def test_features_are_the_authors():
                 "atom_mask": torch.ones(1, n),
             }
             for name, shape in shapes.items():
-                key, size = f"{part}.{name}", int(np.prod(shape))
-                arrays[name] = tensors[key][at[key] : at[key] + size].view(shape)
-                at[key] += size
-            theirs = make_reference_batch(arrays).inputs
-            ours = table_rows(pad(batch), REFERENCE, None, torch.tensor([part == "on"]))
-            for field, mine, given in zip(theirs._fields, ours, theirs):
-                assert torch.equal(mine, given.to(mine.dtype)), (smiles, part, field)
-    assert at == {name: len(values) for name, values in tensors.items()}
+                key = f"{part}.{name}"
+                start = n_read[key]
+                n_read[key] += int(np.prod(shape))
+                arrays[name] = tensors[key][start : n_read[key]].view(shape)
+            expected = make_reference_batch(arrays).inputs
+            codes = table_rows(pad(batch), REFERENCE, None, torch.tensor([part == "on"]))
+            for field, code, stored_code in zip(expected._fields, codes, expected):
+                assert torch.equal(code, stored_code.to(code.dtype)), (smiles, part, field)
+    assert n_read == {name: len(values) for name, values in tensors.items()}

@@ -9,12 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny import TINY
 
 from molnb.data.batch import pad
 from molnb.data.dataset import Corpus
 from molnb.data.masked import unmasked
 from molnb.inference.predictor import load_run
-from molnb.models.unimol2.config import MOLNB, REFERENCE, TwoTrackConfig
+from molnb.models.unimol2.config import MOLNB, REFERENCE
 from molnb.models.unimol2.encoder import TwoTrack
 from molnb.models.unimol2.inputs import HIDDEN_HOP_ROW, HIDDEN_ROW, MASK_TOKEN, table_rows
 from molnb.models.unimol2.vocabulary import (
@@ -32,8 +33,6 @@ from molnb.training.loop import train
 from molnb.training.runs import make_model
 from molnb.vocabulary import ATOM_VALUES, BOND_VALUES
 
-SMALL = TwoTrackConfig(1, 16, 2, 16, 8, 4, n_kernel=8)
-
 
 def rows_of_names(names: Iterable[str]) -> dict[str, np.ndarray]:
     """Undo `names_of_rows`, for an encoder that reads parities."""
@@ -50,8 +49,17 @@ def rows_of_names(names: Iterable[str]) -> dict[str, np.ndarray]:
 
 
 def config(nci, **changes) -> RunConfig:
-    settings = dict(name="t", data=(str(nci.path),), model=SMALL, steps=8, global_batch=32)
-    settings |= dict(n_val=4, learning_rate=1e-2, weight_decay=0.1, warmup_steps=1)
+    settings = {
+        "name": "t",
+        "data": (str(nci.path),),
+        "model": TINY,
+        "steps": 8,
+        "global_batch": 32,
+        "n_val": 4,
+        "learning_rate": 1e-2,
+        "weight_decay": 0.1,
+        "warmup_steps": 1,
+    }
     return RunConfig(**(settings | changes))
 
 
@@ -119,11 +127,8 @@ def test_crops_are_counted_as_they_come(nci, tmp_path) -> None:
     """Pieces have degrees and paths of their own, another piece at every step."""
     pieces = train(config(nci, max_atoms=3), tmp_path / "pieces")
     whole = train(config(nci), tmp_path / "whole")
-    assert (
-        max(seen_by(pieces)["hops"] - {HIDDEN_HOP_ROW})
-        == 3
-        < max(seen_by(whole)["hops"] - {HIDDEN_HOP_ROW})
-    )
+    longest = [max(seen_by(run)["hops"] - {HIDDEN_HOP_ROW}) for run in (pieces, whole)]
+    assert longest[0] == 3 < longest[1]
 
 
 def test_unseen_rows_are_zero_after_training_with_weight_decay(run) -> None:
@@ -184,7 +189,7 @@ def test_counts_survive_being_stopped_and_resumed(nci, tmp_path) -> None:
 
 
 def test_the_reference_convention_knows_no_such_rule(nci, tmp_path) -> None:
-    reference = replace(SMALL, conventions=REFERENCE)
+    reference = replace(TINY, conventions=REFERENCE)
     run = train(config(nci, model=reference, steps=1), tmp_path / "reference")
     assert run.unseen() == () and not any("seen" in name for name in run.load_model().state_dict())
 
