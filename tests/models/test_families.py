@@ -165,6 +165,12 @@ def test_runs_list_it_and_presets_take_it_over(pretrained):
     assert load_runs(pretrained.path.parent)[0].config == pretrained.config
 
 
+def test_parameters_flops_and_depths_come_with_the_interface():
+    encoder = NeighbourSum(SumConfig())
+    assert encoder.count_flops(9, 9) == 2 * encoder.count_parameters().n * 9
+    assert [encoder.depth_of(name) for name, _ in encoder.named_parameters()] == [0, 1, 1, 2, 2]
+
+
 def test_of_two_families_neither_starts_from_the_other(pretrained, nci, tmp_path):
     config = make_preset("pretrain_tiny", [nci], steps=1)
     other = replace(config, start_from=str(pretrained.path))

@@ -30,8 +30,8 @@ Under both:
   coordinates only (``crops``). Fragments without a path between them have their own row, never that
   of hidden features. Chirality tags and bond stereo that the code's lists lack (allenes,
   atropisomers) are "other" and "none", where it stops.
-- Features never seen in training contribute zero and are named (``unseen``), where the code adds a
-  random vector.
+- Features never seen in training contribute zero and are named (``vocabulary``), where the code
+  adds a random vector.
 - What shifts all logits of a softmax alike (`attention.bias.bias`) is kept for the weights' sake
   and left out.
 """
@@ -51,6 +51,7 @@ from ...shapes import Bool, Float, Int
 from ..heads import N_TOKEN, TokenHead
 from ..interface import Counts, Encoder
 from .config import REFERENCE, Conventions, TwoTrackConfig
+from .encoding import Tracks, TwoTrackEncoding
 from .flops import count_multiplications
 from .inputs import (
     N_BOND_VALUE,
@@ -72,69 +73,6 @@ from .vocabulary import SeenRows, names_of_rows, unseen_in
 # 4,000 to 64,000.
 GROUP_COST = 16_000
 _WITHOUT_TABLES = ("blocks", "norm", "pair_norm")  # what N counts
-
-
-class TwoTrackEncoding(NamedTuple):
-    """The encoder's output. Both tracks are flat, without padding.
-
-    `coords` are the coordinates the encoder was given, padded, in Å. `atoms`, `pairs` and
-    `molecule` are views for reading: one row a molecule, in the order of the batch, the virtual
-    node first.
-    """
-
-    nodes: Float[Tensor, "node d_atom"]
-    pair_rows: Float[Tensor, "pair d_pair"]
-    coords: Float[Tensor, "mol n xyz"]
-    real: Bool[Tensor, "mol n"]
-    layout: Layout
-    batch: MolBatch | None
-    layers: Sequence[TwoTrackEncoding] = ()
-
-    @property
-    def molecule(self) -> Float[Tensor, "mol d_atom"]:
-        """The virtual node, which stands for the molecule."""
-        return self.nodes[self.layout.first_node]
-
-    @property
-    def atoms(self) -> Float[Tensor, "mol n_node d_atom"]:
-        """The atom track, padded; padding holds no meaning."""
-        return self.layout.spread_nodes(self.nodes)
-
-    @property
-    def pairs(self) -> Float[Tensor, "mol n_node n_node d_pair"]:
-        """The pair track, padded; padding holds no meaning."""
-        return self.layout.spread_pairs(self.pair_rows)
-
-    def rows(self, level: str, index: Int[Tensor, " k *pair"]) -> Float[Tensor, "k d"]:
-        """Vectors at an index: molecules and atoms of the atom track, bonds and pairs of the other.
-
-        A bond is the mean of both directions of its pair.
-        """
-        if level == "molecule":
-            return self.molecule[index]
-        if level == "pair":
-            return self._pairs_at(*index.unbind(-1))
-        if level == "atom":
-            mol = self.batch.mol_of_atom()[index]
-            return self.nodes[self.layout.first_node[mol] + 1 + self.batch.position()[index]]
-        mol = self.batch.mol_of_bond()[index]
-        first, second = self.batch.bonds[index].unbind(-1)
-        return 0.5 * (self._pairs_at(mol, first, second) + self._pairs_at(mol, second, first))
-
-    def _pairs_at(
-        self, mol: Int[Tensor, " k"], i: Int[Tensor, " k"], j: Int[Tensor, " k"]
-    ) -> Float[Tensor, "k d_pair"]:
-        """Rows of pairs of atoms, given as molecule and the numbers of both atoms in it."""
-        row = self.layout.first_pair[mol] + (1 + i) * self.layout.stride[mol] + 1 + j
-        return self.pair_rows[row]
-
-
-class Tracks(NamedTuple):
-    """Both tracks after a block, flat, and where each molecule lies in them."""
-
-    nodes: Float[Tensor, "node d_atom"]
-    pairs: Float[Tensor, "pair d_pair"]
-    layout: Layout
 
 
 class TwoTrack(Encoder):

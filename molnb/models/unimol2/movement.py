@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
 from ...data.masked import MaskedBatch
 from ...shapes import Bool, Float
+from .encoding import TwoTrackEncoding
 from .layers import apply_dropout, attention_bias
 from .packing import MAX_GRAPHS, Layout, padded_layout
 from .pair_autograd import joint_product
-
-if TYPE_CHECKING:
-    from .encoder import TwoTrackEncoding
 
 
 class MovementHead(nn.Module):

@@ -12,7 +12,8 @@ from molnb.data.batch import pad
 from molnb.inference.featurizer import featurize, flat_batch
 from molnb.models.model import Model
 from molnb.models.unimol2.config import MOLNB, TwoTrackConfig
-from molnb.models.unimol2.encoder import TwoTrackEncoding, make_two_track
+from molnb.models.unimol2.encoder import make_two_track
+from molnb.models.unimol2.encoding import TwoTrackEncoding
 from molnb.models.unimol2.flops import count_multiplications, count_training
 from molnb.models.unimol2.inputs import EncoderInputs, table_rows
 from molnb.models.unimol2.sizes import LAPTOP, PAPER
@@ -124,3 +125,9 @@ def test_the_84m_model_needs_a_third_of_what_the_plain_equations_need() -> None:
     rewritten = sum(count_multiplications(PAPER["84m"], 24).values())
     assert plain == pytest.approx(24.2e9, rel=0.1)
     assert 0.3 < rewritten / plain < 0.4
+
+
+def test_an_encoder_says_its_own_flops() -> None:
+    with torch.device("meta"):
+        encoder, _ = make_two_track(WIDER)
+    assert encoder.count_flops(9, 9) == 2 * sum(count_multiplications(WIDER, 9).values())
