@@ -38,7 +38,7 @@ Under both:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import NamedTuple
 
 import torch
@@ -47,7 +47,7 @@ from torch.nn import functional as F
 
 from ...data.batch import LEVELS, MolBatch, distances
 from ...data.masked import MaskedBatch
-from ...shapes import Bool, Float, Int
+from ...shapes import Bool, Float
 from ..heads import N_TOKEN, TokenHead
 from ..interface import Counts, Encoder
 from .config import REFERENCE, Conventions, TwoTrackConfig
