@@ -1,7 +1,7 @@
 """Where molnb departs from the authors' code on purpose: each test shows the difference.
 
 Padding, leaking pair types and enantiomers stand in test_encoder.py, features never seen in
-test_unseen.py, crops in test_crops.py, value lists in test_features.py.
+test_vocabulary.py, crops in test_crops.py, value lists in test_features.py.
 """
 
 from __future__ import annotations
