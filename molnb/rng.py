@@ -90,7 +90,7 @@ def sample_rows(n_row: int, n: int) -> np.ndarray:
 
 
 def hash_sample(ids: np.ndarray, n: int | None, seed: int = 0) -> np.ndarray:
-    """At most n of some ids (None: all), the same ones every time, ascending."""
+    """At most n of some ascending ids (None: all), the same ones every time, ascending."""
     if n is None or n >= len(ids):
         return ids
     return np.sort(ids[np.argsort(hash64(seed, ids), kind="stable")[:n]])
