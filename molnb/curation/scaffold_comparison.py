@@ -46,8 +46,8 @@ def _top_beside(corpus: Scaffolds, reference: Scaffolds, k: int) -> pd.DataFrame
     table = query_molecules(
         "SELECT a.rank, a.scaffold, a.n, a.share, coalesce(b.n, 0) AS n_elsewhere "
         "FROM a LEFT JOIN b USING (scaffold) ORDER BY a.rank",
-        a=corpus.table.slice(0, k),
-        b=reference.table,
+        a=corpus.arrow.slice(0, k),
+        b=reference.arrow,
     )
     return table.astype({"n": "Int64", "n_elsewhere": "Int64"}).set_index("rank")
 
@@ -64,8 +64,8 @@ def shared_scaffolds(first: Scaffolds, second: Scaffolds) -> pd.DataFrame:
     return query_molecules(
         "SELECT scaffold, a.n AS n_1, a.share AS share_1, b.n AS n_2, b.share AS share_2 FROM a "
         "JOIN b USING (scaffold) ORDER BY least(a.share, b.share) DESC, scaffold",
-        a=first.table,
-        b=second.table,
+        a=first.arrow,
+        b=second.arrow,
     )
 
 

@@ -64,11 +64,11 @@ def _positions_by_rank(scaffolds: Scaffolds) -> np.ndarray:
 def _murcko_ranks(scaffolds: Scaffolds) -> pa.Table:
     """The rank of each Murcko scaffold, which is what the corpus knows, also of generic ones."""
     if not scaffolds.generic:
-        return scaffolds.table
+        return scaffolds.arrow
     murcko = [*scaffolds.generic, ACYCLIC]
     generic = [*scaffolds.generic.values(), ACYCLIC]
     return query_arrow(
         "SELECT murcko AS scaffold, rank FROM a JOIN b USING (scaffold)",
         a=pa.table({"murcko": murcko, "scaffold": generic}),
-        b=scaffolds.table,
+        b=scaffolds.arrow,
     )

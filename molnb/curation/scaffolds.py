@@ -39,12 +39,12 @@ class Scaffolds:
 
     corpus: Molecules
     kind: str  # "murcko" or "generic"
-    table: pa.Table  # scaffold, n, share (0 to 1), rank (from 1)
+    arrow: pa.Table  # scaffold, n, share (0 to 1), rank (from 1)
     n_acyclic: int  # molecules without a ring, whether or not they are in the table
     generic: dict[str, str] | None = None  # Murcko scaffold -> generic one
 
     def __len__(self) -> int:
-        return len(self.table)
+        return len(self.arrow)
 
     def __repr__(self) -> str:
         return (
@@ -59,16 +59,21 @@ class Scaffolds:
     @cached_property
     def counts(self) -> Int[np.ndarray, " scaffold"]:
         """Molecules a scaffold, descending."""
-        return self.table["n"].to_numpy()
+        return self.arrow["n"].to_numpy()
 
     @cached_property
     def n_molecule(self) -> int:
         """Molecules that are counted."""
         return int(self.counts.sum())
 
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """All scaffolds: scaffold, n, share (0 to 1), rank (from 1)."""
+        return self.arrow.to_pandas()
+
     def most_frequent(self, k: int) -> pd.DataFrame:
-        """The first k scaffolds: scaffold, n, share (0 to 1), rank (from 1)."""
-        return self.table.slice(0, k).to_pandas()
+        """The first k scaffolds, with the columns of `table`."""
+        return self.arrow.slice(0, k).to_pandas()
 
 
 # ------------------------------------------------------------------------------------ counting
@@ -149,7 +154,7 @@ def _generic_pairs(names: list[str]) -> list[tuple[str, str]]:
 
 def molecules_on(scaffolds: Scaffolds, name: str, n: int | None = None) -> pd.DataFrame:
     """The molecules of a scaffold in source order, at most n of them: row and smiles."""
-    if pc.index(scaffolds.table["scaffold"], name).as_py() < 0:
+    if pc.index(scaffolds.arrow["scaffold"], name).as_py() < 0:
         raise InputError(
             f"no molecule of {scaffolds.name} has the {scaffolds.kind} scaffold {name!r}: names "
             "are canonical SMILES without stereo, as count_scaffolds writes them, or "

@@ -92,7 +92,7 @@ def test_counts_agree_with_rdkit_molecule_by_molecule(sample: Molecules) -> None
         slow[Chem.MolToSmiles(core, isomericSmiles=False)] += 1
     assert slow.pop("") == counted.n_acyclic
     assert sorted(slow.values(), reverse=True) == counted.counts.tolist()
-    assert counted.table["rank"].to_pylist() == list(range(1, len(counted) + 1))
+    assert counted.table["rank"].tolist() == list(range(1, len(counted) + 1))
     assert counted.n_molecule + counted.n_acyclic == sample.n
 
 
@@ -100,7 +100,7 @@ def test_acyclic_molecules_are_a_named_class_only_where_asked_for(few: Molecules
     without = count_scaffolds(few)
     counted = count_scaffolds(few, acyclic=True)
     assert without.n_acyclic == counted.n_acyclic == 2
-    assert ACYCLIC not in without.table["scaffold"].to_pylist()
+    assert ACYCLIC not in without.table["scaffold"].tolist()
     assert len(counted) == len(without) + 1 and counted.n_molecule == few.n
     assert molecules_on(counted, ACYCLIC)["smiles"].tolist() == ["CCO", "CCN"]
     assert without.most_frequent(1).loc[0, "share"] == pytest.approx(2 / 5)
@@ -109,7 +109,7 @@ def test_acyclic_molecules_are_a_named_class_only_where_asked_for(few: Molecules
 
 def test_generic_scaffolds_forget_elements_and_bond_orders(few: Molecules) -> None:
     counted = count_scaffolds(few, kind="generic")
-    assert counted.table["scaffold"].to_pylist() == ["C1CCCCC1", "C1CCC(CC2CCCCC2)CC1"]
+    assert counted.table["scaffold"].tolist() == ["C1CCCCC1", "C1CCC(CC2CCCCC2)CC1"]
     assert counted.counts.tolist() == [4, 1]
     assert len(molecules_on(counted, "C1CCCCC1")) == 4
     assert len(molecules_on(counted, "C1CCCCC1", 3)) == 3
