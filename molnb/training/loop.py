@@ -271,6 +271,8 @@ def training_steps(run: Run, device: str = "auto") -> Iterator[Report]:
     if run.state == "done":
         return
     with owned(run.path):
+        if run.state == "done":  # by another process, since the look above
+            return
         session = Session(run, device)
         resume(session)
         yield from _owned_steps(session)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -13,6 +14,10 @@ from typing import IO
 from ..errors import InputError
 
 LOCK = "lock"
+
+# A look at a lock (`is_owned`) holds it for an instant: a training tries again before it gives up.
+TRIES = 5
+PAUSE = 0.1  # seconds
 
 
 @contextlib.contextmanager
@@ -23,7 +28,7 @@ def owned(folder: Path) -> Iterator[None]:
     the file: it ends when the process does, however that happens.
     """
     with (folder / LOCK).open("a+", encoding="utf-8") as file:
-        if not _locked(file):
+        if not _locked_soon(file):
             owner = read_owner(folder)
             raise InputError(
                 f"{folder} is being trained by process {owner.get('pid', '?')} on "
@@ -57,6 +62,15 @@ def is_owned(folder: Path) -> bool:
     except OSError:
         return False
     return read_owner(folder).get("host", socket.gethostname()) != socket.gethostname()
+
+
+def _locked_soon(file: IO[str]) -> bool:
+    """Take the lock of an open file, in several tries: whether it was free at one of them."""
+    for _ in range(TRIES - 1):
+        if _locked(file):
+            return True
+        time.sleep(PAUSE)
+    return _locked(file)
 
 
 def _locked(file: IO[str]) -> bool:

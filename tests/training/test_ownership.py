@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -94,6 +95,16 @@ def test_a_process_that_left_no_word_is_told_as_unknown(tmp_path, holder):
         pass
 
 
+def test_a_look_at_the_lock_does_not_refuse_a_training_that_starts(tmp_path, monkeypatch):
+    """`molnb runs` holds the lock for an instant, here until the first pause of the training."""
+    fcntl = pytest.importorskip("fcntl")
+    with (tmp_path / LOCK).open("a+") as look:
+        fcntl.flock(look, fcntl.LOCK_EX)
+        monkeypatch.setattr(time, "sleep", lambda seconds: fcntl.flock(look, fcntl.LOCK_UN))
+        with owned(tmp_path):
+            assert is_owned(tmp_path)
+
+
 # -------------------------------------------------------------------------------------------- runs
 
 
@@ -120,3 +131,18 @@ def test_a_killed_run_is_not_running_for_ever(nci, tmp_path):
             train(run)
         process.kill()
     assert run.state == "killed"
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_left_as_it_is(nci, tmp_path, monkeypatch):
+    """It ends between this process's look at its state and its lock."""
+    run = start_run(small_run(nci), tmp_path / "r")
+
+    @contextlib.contextmanager
+    def owned_after_another(folder: Path):
+        run.write_status(state="done")
+        with owned(folder):
+            yield
+
+    monkeypatch.setattr("molnb.training.loop.owned", owned_after_another)
+    assert list(training_steps(run)) == []
+    assert not any((run.path / "checkpoints").iterdir())
