@@ -26,7 +26,7 @@ tour: $(STAMP) ## run the notebooks in order, leave pages in runs/tour/index.htm
 	$(PY) -m molnb tour
 
 test: $(STAMP) ## run the tests
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # Kernels inherit what `molnb/kernel.py` gives to the kernels that it starts itself.
 LAB_ENVIRONMENT := MOLNB_HOME="$${MOLNB_HOME:-$(CURDIR)}" GOMP_SPINCOUNT="$${GOMP_SPINCOUNT:-3000}" \
