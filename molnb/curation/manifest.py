@@ -26,7 +26,10 @@ def finish(job: Job, located: LocatedSource, plan: dict[str, Any]) -> Shards:
     molecules = json.loads((job.work / "molecules.json").read_text(encoding="utf-8"))
     parts = sorted((job.folder / "shards").glob("part-*.parquet"))
     splits, loose_duplicates = write_splits(parts, job.recipe, job.folder)
-    labels = {label.name: label.model_dump() for label in job.recipe.labels}
+    labels = {
+        label.name: label.model_dump() | {"class_names": label.class_names}
+        for label in job.recipe.labels
+    }
     residuals = [label for label in labels.values() if label["residual_of"] is not None]
     in_train = read_default(job.folder, job.recipe) == TRAIN
     fits = write_derived(parts, residuals, in_train, job.folder)
@@ -80,7 +83,11 @@ def _identity(job: Job, located: LocatedSource, plan: dict[str, Any]) -> dict[st
 
 
 def _describe_label(label: dict[str, Any]) -> dict[str, Any]:
-    return {key: label[key] for key in ("name", "unit", "quantity", "theory", "geometry", "level")}
+    described = ("name", "unit", "quantity", "theory", "geometry", "level")
+    description = {key: label[key] for key in described}
+    if label["class_names"] is not None:
+        description["classes"] = label["class_names"]
+    return description
 
 
 def _describe_task(task: dict[str, Any], labels: dict[str, dict]) -> dict[str, Any]:

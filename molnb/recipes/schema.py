@@ -33,6 +33,8 @@ COMPUTED: dict[str, Level] = {
 }
 """Labels that molnb can compute on its own conformer, and the level each belongs to."""
 
+LOSS_OF_CLASSES = {"binary": "bce", "classes": "ce"}
+
 # Every column and array of shards; a label or flag of that name would hide it.
 RESERVED = frozenset(part_schema([], []).names) | {"group", "index", "offset"}
 
@@ -95,9 +97,9 @@ class Conformers(_Strict):
 
 
 class Label(_Strict):
-    """One column of numbers.
+    """One column of numbers, or of classes, which are stored as the numbers 0, 1, 2, ...
 
-    Two labels are the same where quantity, unit, level of theory and geometry are.
+    Two labels are the same where quantity, unit, level of theory, geometry and classes are.
     """
 
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
@@ -110,7 +112,31 @@ class Label(_Strict):
     computed: str | None = None
     residual_of: str | None = None
     source_unit: str | None = None
+    classes: dict[str, int] | None = None
     missing: Literal["keep", "drop"] = "keep"
+
+    @model_validator(mode="after")
+    def _numbered_classes(self) -> Label:
+        if self.classes is None:
+            return self
+        if self.column is None:
+            raise ValueError(f"label '{self.name}': only a label read from a column has classes")
+        numbers = set(self.classes.values())
+        if len(numbers) < 2 or numbers != set(range(len(numbers))):
+            raise ValueError(
+                f"label '{self.name}' has classes numbered {sorted(numbers)}: number them 0, 1, "
+                "... without a gap, two at least"
+            )
+        return self
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """What each class is called, in the order of their numbers; None without classes."""
+        if self.classes is None:
+            return None
+        texts = list(self.classes)
+        numbers = list(self.classes.values())
+        return [texts[numbers.index(number)] for number in range(max(numbers) + 1)]
 
     @model_validator(mode="after")
     def _one_origin(self) -> Label:
@@ -157,8 +183,8 @@ class Task(_Strict):
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     labels: list[str] = Field(min_length=1)
     level: Level = "molecule"
-    kind: Literal["regression", "binary"] = "regression"
-    loss: Literal["mae", "mse", "smooth_mae", "bce"] = "smooth_mae"
+    kind: Literal["regression", "binary", "classes"] = "regression"
+    loss: Literal["mae", "mse", "smooth_mae", "bce", "ce"] = "smooth_mae"
     fold: Literal["sum"] | None = None
 
 
@@ -266,9 +292,15 @@ def _check_tasks(recipe: Recipe) -> None:
                     f"{did_you_mean(name, labels)}"
                 )
             _check_task_label(task, labels[name])
-        if (task.kind == "binary") != (task.loss == "bce"):
+        for kind, loss in LOSS_OF_CLASSES.items():
+            if (task.kind == kind) != (task.loss == loss):
+                raise ValueError(
+                    f"task '{task.name}': kind {kind} goes with loss {loss}, and only with it"
+                )
+        if task.kind == "classes" and len(task.labels) > 1:
             raise ValueError(
-                f"task '{task.name}': kind binary goes with loss bce, and only with it"
+                f"task '{task.name}' of kind classes has {len(task.labels)} labels: give each a "
+                "task of its own"
             )
         if task.fold is not None and task.level != "atom":
             raise ValueError(
@@ -277,6 +309,21 @@ def _check_tasks(recipe: Recipe) -> None:
 
 
 def _check_task_label(task: Task, label: Label) -> None:
+    n_class = len(label.class_names or ())
+    if task.kind == "regression" and n_class:
+        raise ValueError(
+            f"task '{task.name}' is of numbers, its label '{label.name}' of classes: "
+            f"kind {'binary' if n_class == 2 else 'classes'} fits"
+        )
+    if task.kind == "binary" and n_class not in (0, 2):
+        raise ValueError(
+            f"task '{task.name}' is binary, its label '{label.name}' has {n_class} classes"
+        )
+    if task.kind == "classes" and not n_class:
+        raise ValueError(
+            f"task '{task.name}' needs the classes of its label '{label.name}', as in "
+            "classes: {low: 0, medium: 1, high: 2}"
+        )
     if label.level != task.level:
         raise ValueError(
             f"task '{task.name}' is {task.level}-level, its label '{label.name}' {label.level}"
