@@ -13,7 +13,13 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError
 from .readers import column_names, read_records
-from .readers.record import ROWS_PER_GROUP, Record, file_format
+from .readers.record import (
+    OWN_STRUCTURES,
+    ROWS_PER_GROUP,
+    Record,
+    file_format,
+    record_structure,
+)
 from .schema import Recipe, Source
 from .sources import LocatedSource, join_path, refuse_missing_columns, source_path
 
@@ -70,7 +76,7 @@ def _source_columns(recipe: Recipe, source: Source) -> list[str]:
     """The columns that are read of the source itself."""
     columns = [recipe.columns.smiles] if recipe.columns.smiles else []
     # Records of an SDF need not all have a property.
-    if recipe.columns.id and file_format(source) != "sdf":
+    if recipe.columns.id and file_format(source) not in OWN_STRUCTURES:
         columns.append(recipe.columns.id)
     if source.join is not None:
         return [*columns, source.join.key]
@@ -100,16 +106,14 @@ def _snapshot_row(
 ) -> dict[str, Any]:
     """One row as the snapshot has it; labels without a value are counted in ``missing``."""
     fields = record.fields
-    structure = fields.get(recipe.columns.smiles or "molblock")
-    if structure is not None and recipe.columns.smiles:
-        structure = str(structure).strip()
+    structure, problem = record_structure(record, recipe.columns.smiles)
     identifier = fields.get(recipe.columns.id or "name")
     columns = {
         "row": row,
         "line": record.line,
         "id": None if identifier is None else str(identifier),
         "structure": structure,
-        "problem": record.problem,
+        "problem": problem,
     }
     values = fields
     if table is not None:
