@@ -28,11 +28,30 @@ n_atoms * n_atoms * d_pair numbers in one list, row by row, to be read with
 numpy.reshape(embedding, (n_atoms, n_atoms, -1)). Atoms are in the order of the input.
 """
 
+_LABELS = """
+Labels are stored as they are: --label logS:log(mol/L), or under another name with COLUMN=NAME:UNIT.
+Classes: --label toxic:binary (0 and 1, true and false), --label
+"outcome=mutagenic:binary(mutagens=1,nonmutagens=0)", --label "grade:classes(low,medium,high)".
+A conversion is asked for: --transform NAME:-log10:nM->M (log10, -log10, log1p or a factor). COLUMN
+is matched against the header, longest first, so it may hold colons and equal signs.
+"""
+
 _RELEASE = """
 Weights are published at https://huggingface.co/dptech/Uni-Mol2, as modelzoo/84M/checkpoint.pt,
 164M, 310M, 570M, 1.1B. Nothing in a file is run: one that holds more than tensors, plain values
 and argparse.Namespace is refused.
 """
+
+# Options that describe a table of one's own, and the argument of `recipe_for_file` each becomes.
+_DESCRIBING = {
+    "smiles": "smiles",
+    "label": "labels",
+    "transform": "transforms",
+    "id": "identifier",
+    "keep": "keep",
+    "split_column": "split_column",
+    "repeats": "repeats",
+}
 
 # Modules with the work itself are imported inside the commands: `molnb --help` answers at once, and
 # a machine that only trains needs no RDKit to do so.
@@ -82,7 +101,7 @@ def run_setup_viewer(args: argparse.Namespace) -> int:
 
 
 def run_curate(args: argparse.Namespace) -> int:
-    """make shards from a recipe, or from your own table (CSV, SMI, SDF, Parquet)"""
+    """make shards from a recipe, or from your own file (CSV, SMI, SDF, Parquet, ...) or a folder of SDF"""
     from .curation.pipeline import curate
     from .recipes.registry import list_recipes
     from .recipes.sources import recipe_for_file
@@ -92,18 +111,19 @@ def run_curate(args: argparse.Namespace) -> int:
         seed="the seeds of conformers and splits stand in the recipe",
         device="curation uses CPUs",
     )
+    described = {name: getattr(args, option) for option, name in _DESCRIBING.items()}
     recipe = args.recipe
     if recipe not in list_recipes() and Path(recipe).suffix not in (".yaml", ".yml"):
-        if not Path(recipe).is_file():
+        if not Path(recipe).exists():
             raise InputError(
                 f"{recipe!r} is neither a recipe ({', '.join(list_recipes())}) nor a file: "
                 "name one of them"
             )
-        recipe = recipe_for_file(recipe, smiles=args.smiles, labels=dict(map(_label, args.label)))
-    elif args.smiles or args.label:
+        recipe = recipe_for_file(recipe, **described)
+    elif any(described.values()):
+        options = ", ".join(f"--{name}" for name in _DESCRIBING)
         raise InputError(
-            "--smiles and --label describe a file of yours; a recipe says this itself: "
-            "leave them out"
+            f"{options} describe a file of yours; a recipe says this itself: leave them out"
         )
     shards = curate(recipe, n=args.n, workers=args.workers, cluster=args.cluster, home=args.out)
     print(shards.path)
@@ -250,16 +270,6 @@ def show_runs(args: argparse.Namespace) -> int:
     return 0
 
 
-def _label(text: str) -> tuple[str, str]:
-    """COLUMN:UNIT; the unit may hold colons, the column may not."""
-    column, colon, unit = text.partition(":")
-    if not (column and colon and unit):
-        raise InputError(
-            f"--label {text!r} has no unit: write COLUMN:UNIT, as in --label 'logS:log(mol/L)'"
-        )
-    return column, unit
-
-
 def _shared(args: argparse.Namespace) -> dict[str, Any]:
     """The shared options that were given, as parameters of a notebook."""
     return {
@@ -345,9 +355,26 @@ def _add_data_commands(add: Any, shared: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--smiles", metavar="COLUMN", help="column of your table that holds SMILES"
     )
+    several = {"action": "append", "default": []}
     command.add_argument(
-        "--label", metavar="COLUMN:UNIT", action="append", default=[], help="a label and its unit"
+        "--label", metavar="COLUMN:UNIT", help="a label and its unit, see below", **several
     )
+    command.add_argument(
+        "--transform", metavar="NAME:FUNCTION", help="convert a label, see below", **several
+    )
+    command.add_argument("--id", metavar="COLUMN", help="column that names the molecules")
+    command.add_argument(
+        "--keep", metavar="COLUMN", help="a column to carry along as text", **several
+    )
+    command.add_argument(
+        "--split-column", metavar="COLUMN", help="column that says train, val or test"
+    )
+    command.add_argument(
+        "--repeats",
+        choices=("median", "mean", "first", "drop"),
+        help="value of a molecule that was measured several times (default: median)",
+    )
+    command.epilog = _LABELS
     command.add_argument("--n", type=int, help="a sample of this many rows instead of all")
     command.add_argument(
         "--cluster", metavar="ADDRESS", help="of a Dask scheduler, as tcp://host:8786"

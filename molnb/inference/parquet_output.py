@@ -32,6 +32,7 @@ from ..files import writing
 from ..paths import find_data, home
 from ..processes import count_cores
 from ..recipes.readers import read_records
+from ..recipes.readers.collection import holds_structures
 from ..recipes.readers.record import record_structure
 from ..recipes.sources import find_source, recipe_for_file
 from ..shards import Shards, load_shards
@@ -74,14 +75,14 @@ def find_shards(source: str | os.PathLike | Shards) -> Shards | None:
     if isinstance(source, Shards):
         return source
     path = Path(source)
-    if path.is_file():
+    if path.is_file() or (path.is_dir() and holds_structures(path)):
         return None
     try:
         folder = find_data(path)
     except InputError:
         raise InputError(
-            f"{path} is neither a file nor curated molecules: name a CSV, SMI, SDF or Parquet "
-            f"file, a folder that curate made, or its name below {home() / 'data'}"
+            f"{path} is neither a file nor curated molecules: name a CSV, SMI, SDF, XYZ or "
+            f"Parquet file, a folder of structures, a folder that curate made, or its name below {home() / 'data'}"
         ) from None
     return load_shards(folder)
 

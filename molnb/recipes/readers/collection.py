@@ -13,12 +13,21 @@ from .xyz import xyz_records
 _ENDINGS = (".sdf", ".sd", ".mol", ".xyz")
 
 
+def holds_structures(folder: Path) -> bool:
+    """Whether a folder holds structure files."""
+    return any(map(_is_structure_file, folder.iterdir()))
+
+
+def _is_structure_file(path: Path) -> bool:
+    hidden = path.name.startswith(".")
+    return not hidden and name_ending(path.name) in _ENDINGS and path.is_file()
+
+
 def structure_files(folder: Path) -> list[Path]:
     """The structure files that lie in a folder, by name; raises InputError where there is none."""
-    inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    files = [path for path in inside if path.is_file() and name_ending(path.name) in _ENDINGS]
+    files = sorted(filter(_is_structure_file, folder.iterdir()))
     if not files:
-        others = sorted({path.suffix or path.name for path in inside})
+        others = sorted({path.suffix or path.name for path in folder.iterdir()})
         raise InputError(
             f"{folder} is a folder without a file that ends in {', '.join(_ENDINGS)} "
             f"(it holds: {', '.join(others[:8]) or 'nothing'}). Name a file, or such a folder."

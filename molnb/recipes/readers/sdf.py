@@ -117,12 +117,11 @@ def _block_records(start: int, lines: list[str]) -> Iterator[Record]:
         yield Record(start, fields, problem, molblock)
         return
     properties, lost = _properties(lines[end:])
-    if properties.get("name"):
-        if title:
-            fields["title"] = title
-        fields["name"] = properties["name"]
+    if title and properties.get("name"):
+        fields["title"] = title
+    properties["name"] = properties.get("name") or fields["name"]
     problem = "a NUL character stands in the record" if "\0" in molblock else None
-    yield Record(start, properties | fields, problem, molblock)
+    yield Record(start, fields | properties, problem, molblock)
     if lost is not None:
         problem = "text that is neither a mol block nor a property"
         yield _malformed(start + end + lost, lines[end + lost], problem)
