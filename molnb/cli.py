@@ -101,7 +101,7 @@ def run_setup_viewer(args: argparse.Namespace) -> int:
 
 
 def run_curate(args: argparse.Namespace) -> int:
-    """make shards from a recipe, or from your own file (CSV, SMI, SDF, Parquet, ...) or a folder of SDF"""
+    """make shards from a recipe, or from your own file (CSV, SMI, SDF, ...) or a folder of SDF"""
     from .curation.pipeline import curate
     from .recipes.registry import list_recipes
     from .recipes.sources import recipe_for_file

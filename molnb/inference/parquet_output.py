@@ -82,7 +82,8 @@ def find_shards(source: str | os.PathLike | Shards) -> Shards | None:
     except InputError:
         raise InputError(
             f"{path} is neither a file nor curated molecules: name a CSV, SMI, SDF, XYZ or "
-            f"Parquet file, a folder of structures, a folder that curate made, or its name below {home() / 'data'}"
+            "Parquet file, a folder of structures, a folder that curate made, or its name below "
+            f"{home() / 'data'}"
         ) from None
     return load_shards(folder)
 

@@ -157,7 +157,9 @@ def _properties(lines: list[str]) -> tuple[dict[str, Any], int | None]:
         if header is not None:
             values.append((header, []))
         elif is_end and not in_block:
-            return _joined_values(values), k - _take_off_block(values) if lost is None else lost
+n_lost = _take_off_block(values)
+            lost = k - n_lost if lost is None else lost
+            break
         elif values:
             in_block = not is_end if in_block else _is_counts(text)
             values[-1][1].append(text.rstrip())
