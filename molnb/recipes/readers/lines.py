@@ -160,7 +160,7 @@ def _unpacked(file: BinaryIO) -> BinaryIO:
     start = file.peek(2)[:2] if isinstance(file, io.BufferedReader) else b""
     if start != _GZIP:
         return file
-    return _unpacked(io.BufferedReader(gzip.GzipFile(fileobj=file)))
+    return _unpacked(io.BufferedReader(gzip.GzipFile(fileobj=file, mode="rb")))
 
 
 def _refuse_what_is_no_text(path: Path, first: bytes) -> None:

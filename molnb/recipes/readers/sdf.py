@@ -157,7 +157,7 @@ def _properties(lines: list[str]) -> tuple[dict[str, Any], int | None]:
         if header is not None:
             values.append((header, []))
         elif is_end and not in_block:
-n_lost = _take_off_block(values)
+            n_lost = _take_off_block(values)
             lost = k - n_lost if lost is None else lost
             break
         elif values:
