@@ -17,8 +17,9 @@ from typing import BinaryIO
 
 from ...errors import InputError
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 18
 _SAMPLE_BYTES = 4096
+_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)
 _GZIP = b"\x1f\x8b"
 _MARKS = {  # of UTF-32 first: its mark begins with that of UTF-16
     codecs.BOM_UTF32_LE: "utf-32-le",
@@ -49,14 +50,14 @@ def read_lines(path: Path) -> Iterator[str]:
         while True:
             try:
                 block = next(blocks, b"")
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            except _DAMAGED as error:
                 raise InputError(
                     f"{path}: the packed file (gzip) is damaged behind line {n_line} ({error}). "
                     "Fetch or pack it again."
                 ) from None
             except UnicodeDecodeError as error:
                 raise InputError(
-                    f"{path}: line {n_line + 1} or one soon behind it is no {error.encoding} "
+                    f"{path}: line {n_line + 1} is no {error.encoding}, as the file is "
                     f"({error.reason}). Save the file as UTF-8."
                 ) from None
             lines, rest = _whole_lines(rest + block, at_end=not block)
@@ -138,21 +139,46 @@ def _text_blocks(path: Path, file: BinaryIO) -> Iterator[bytes]:
     What a line is encoded in is decided by the line; only UTF-16 and UTF-32 are of the whole file.
     """
     stream = _unpacked(file)
-    first = stream.read(BLOCK_BYTES)
-    _refuse_what_is_no_text(path, first)
-    mark, encoding = _encoding(first)
-    first = first[len(mark) :]
-    if encoding == "utf-8":
-        while first:
-            yield first
-            first = stream.read(BLOCK_BYTES)
-        return
-    decoder = codecs.getincrementaldecoder(encoding)()
-    while first:
-        yield decoder.decode(first).encode("utf-8") or b" "
-        first = stream.read(BLOCK_BYTES)
-    if end := decoder.decode(b"", final=True):
-        yield end.encode("utf-8")
+    block = _read_block(stream)
+    _refuse_what_is_no_text(path, block)
+    mark, encoding = _encoding(block)
+    block = block[len(mark) :]
+    decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)()
+    while block:
+        yield from [block] if decoder is None else _as_utf8(decoder, block)
+        block = _read_block(stream)
+    if decoder is not None:
+        decoder.decode(b"", final=True)
+
+
+def _as_utf8(decoder: codecs.IncrementalDecoder, block: bytes) -> Iterator[bytes]:
+    """A block in UTF-8; of one that cannot be decoded the part before the fault, then the error."""
+    try:
+        text = decoder.decode(block)
+    except UnicodeDecodeError as error:
+        if error.start:
+            yield error.object[: error.start].decode(error.encoding).encode()
+        raise
+    if text:
+        yield text.encode()
+
+
+def _read_block(stream: BinaryIO) -> bytes:
+    """The next bytes, empty at the end; of a damaged file all that stands before the fault."""
+    pieces = []
+    n_left = BLOCK_BYTES
+    while n_left:
+        try:
+            piece = stream.read1(n_left)
+        except _DAMAGED:
+            if pieces:
+                break  # it comes again, when the lines before it are counted
+            raise
+        if not piece:
+            break
+        pieces.append(piece)
+        n_left -= len(piece)
+    return b"".join(pieces)
 
 
 def _unpacked(file: BinaryIO) -> BinaryIO:
