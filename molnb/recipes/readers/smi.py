@@ -23,10 +23,10 @@ def smi_columns(path: Path) -> list[str]:
     header = _header(path)
     if header is not None:
         return header
-    names: dict[str, None] = {"smiles": None, "name": None}
+    further = set()
     for record in itertools.islice(smi_records(path), _N_SAMPLED):
-        names |= dict.fromkeys(record.fields)
-    return sorted(names, key=lambda name: (name.startswith("column_"), len(name)))
+        further |= record.fields.keys() - {"smiles", "name"}
+    return ["smiles", "name", *sorted(further, key=lambda name: (len(name), name))]
 
 
 def smi_records(path: Path) -> Iterator[Record]:
