@@ -111,7 +111,10 @@ def _molblock(name: str, atoms: list[_Atom], charge: int) -> str:
     conformer = Chem.Conformer(len(atoms))
     conformer.Set3D(True)
     for k, (element, position) in enumerate(atoms):
-        atom = Chem.Atom(int(element) if element.isdecimal() else element.capitalize())
+        try:
+            atom = Chem.Atom(int(element) if element.isdecimal() else element.capitalize())
+        except RuntimeError:
+            raise ValueError(f"{element!r} is no element") from None
         atom.SetNoImplicit(True)
         molecule.AddAtom(atom)
         conformer.SetAtomPosition(k, Point3D(*position))
