@@ -94,6 +94,27 @@ def test_a_frame_that_is_no_molecule_is_malformed_and_says_why(
     assert not bad or bad[0].problem.startswith(problem)
 
 
+@pytest.mark.parametrize("smiles", ["CCSC(C)=O", "CCOC(=O)C=CSc1ccccc1", "O=C1CC(=C)C(=O)S1"])
+def test_a_thioester_is_never_read_as_another_molecule(tmp_path: Path, smiles: str) -> None:
+    (record,) = read(tmp_path, Chem.MolToXYZBlock(in_3d(smiles)))
+    if record.problem is None:
+        mol = Chem.MolFromMolBlock(record.molblock)
+        assert Chem.MolToSmiles(mol, isomericSmiles=False) == Chem.CanonSmiles(smiles)
+    else:
+        assert "a sulfur would be S+ with a double bond" in record.problem
+
+
+@pytest.mark.parametrize(
+    "smiles", ["C1OC2CC12", "C1C2CN1C2", "C1CC2(C1)CO2", "C12C3C4C1C5C2C3C45", "CC1OC1C1CC1"]
+)
+def test_bonds_of_strained_rings_are_no_more_than_there_are(tmp_path: Path, smiles: str) -> None:
+    mol = in_3d(smiles)
+    AllChem.MMFFOptimizeMolecule(mol)
+    (record,) = read(tmp_path, Chem.MolToXYZBlock(mol))
+    mol = Chem.MolFromMolBlock(record.molblock)
+    assert Chem.MolToSmiles(mol, isomericSmiles=False) == Chem.CanonSmiles(smiles)
+
+
 def test_frames_have_their_own_names(tmp_path: Path) -> None:
     other = WATER.replace("water", "")
     records = read(tmp_path, WATER + other + "\n" + other.replace("O", "8").replace("H", "1"))

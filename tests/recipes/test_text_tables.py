@@ -158,6 +158,18 @@ def test_what_cannot_be_read_is_refused_with_line_and_advice(
         read(tmp_path, content, name)
 
 
+def test_a_file_that_may_not_be_opened_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "mine.csv").touch()
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match="mine.csv cannot be opened .Permission denied.*rights"):
+        list(read_lines(tmp_path / "mine.csv"))
+
+
 def test_lines_are_whole_wherever_blocks_of_bytes_end(tmp_path: Path) -> None:
     path = tmp_path / "mine.txt"
     for n_short in range(4):
@@ -219,6 +231,8 @@ HEADERS = {
         ["smiles", "column_2", "column_3", "column_4"],
         2,
     ),
+    "blanks": ("smiles id y\nCCO a 1\nCCN b 2\n", ["smiles", "id", "y"], 2),
+    "a name of two words": ("SMILES String\nCCO\nCCN\n", ["SMILES String"], 2),
     "pipes": ("id|smiles\na|CCO\n", ["id", "smiles"], 2),
 }  # fmt: skip
 

@@ -122,10 +122,11 @@ def _guess_delimiter(lines: NumberedLines, kind: str) -> str:
     sample = list(itertools.islice(lines, _N_SAMPLED))
     lines.put_back(sample)
     scores = {}
-    for delimiter in _DELIMITERS:
+    for delimiter in _DELIMITERS + " ":
         widths = [len(row.fields) for row in _rows(NumberedLines(sample), delimiter, None)]
-        if widths[0] > 1:
-            n_alike = sum(width == widths[0] for width in widths)
+        n_alike = sum(width == widths[0] for width in widths)
+        # Blanks stand inside fields too: they only separate where they do so in every row.
+        if widths[0] > 1 and (delimiter != " " or 1 < len(widths) == n_alike and not scores):
             scores[delimiter] = (n_alike, widths[0])
     if kind == "tsv" and ("\t" in scores or not scores):
         return "\t"

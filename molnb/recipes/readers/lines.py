@@ -45,7 +45,7 @@ def read_lines(path: Path) -> Iterator[str]:
     """Every line of a text file, without its end; raises InputError where it cannot be read."""
     rest = b""
     n_line = 0
-    with path.open("rb") as file:
+    with _opened(path) as file:
         blocks = _text_blocks(path, file)
         while True:
             try:
@@ -131,6 +131,15 @@ def _decoded_line(path: Path, line: bytes, number: int) -> str:
 
 
 # ------------------------------------------------------------------------------------- bytes
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be opened ({error.strerror}). Check its name and your rights to it."
+        ) from None
 
 
 def _text_blocks(path: Path, file: BinaryIO) -> Iterator[bytes]:
