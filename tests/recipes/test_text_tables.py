@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
+import io
 import lzma
+import random
 import tracemalloc
 from pathlib import Path
 
@@ -332,6 +335,53 @@ def test_no_row_is_swallowed_multiplied_or_lost(
     records = read(tmp_path, HEAD + rows)
     assert [r.fields["smiles"] for r in records if not r.problem] == smiles
     assert sorted(malformed(records)) == lines
+
+
+CELLS = [
+    "a",
+    "CCO",
+    '5"',
+    "x, y",
+    "a\nb",
+    '"q"',
+    "",
+    " ",
+    "ä",
+    "1,2-di",
+    "a\n\nb, c",
+    '"',
+    '""',
+    "\t;",
+]
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_what_a_spreadsheet_writes_is_read_as_it_was(tmp_path: Path, quoting: int) -> None:
+    draw = random.Random(quoting)
+    n_same = 0
+    for n_column in 100 * [2, 3, 5]:
+        rows = [draw.choices(CELLS, k=n_column) for _ in range(6)]
+        text = io.StringIO()
+        writer = csv.writer(text, quoting=quoting)
+        writer.writerows([[f"c{k}" for k in range(n_column)], *rows])
+        read_rows = [list(row) for row in good(read(tmp_path, text.getvalue()))]
+        assert all(row in rows for row in read_rows), "no row that nobody wrote"
+        n_same += read_rows == rows
+    assert n_same >= 297, "a few cells of several lines look like rows, and are malformed"
+
+
+def test_a_quote_before_any_field_costs_its_own_row_alone(tmp_path: Path) -> None:
+    for n_column in (2, 3, 5):
+        rows = [[f"{k}-{column}" for column in range(n_column)] for k in range(6)]
+        header = ",".join(f"c{column}" for column in range(n_column))
+        for k in range(6):
+            for column in range(n_column):
+                written = [list(row) for row in rows]
+                written[k][column] = f'"{written[k][column]}'
+                text = "\n".join([header, *map(",".join, written)])
+                records = read(tmp_path, text)
+                others = [tuple(row) for row in rows if row is not rows[k]]
+                assert good(records) == others and list(malformed(records)) == [k + 2]
 
 
 def test_cells_hold_what_stands_between_the_quotes(tmp_path: Path) -> None:

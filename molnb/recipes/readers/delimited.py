@@ -138,7 +138,7 @@ def _guess_delimiter(lines: NumberedLines, kind: str) -> str:
 
 def _rows(lines: NumberedLines, delimiter: str, n_column: int | None) -> Iterator[_Row]:
     """Every row of the lines that come; blank lines are none."""
-    false_ends: dict[int, int] = {}  # line with a quote that closes nothing: where that opened
+    false_ends: dict[int, int] = {}  # lines behind an open quote that closes in vain: its line
     for number, text in lines:
         problem = _NUL if "\0" in text else None
         if '"' not in text:
@@ -149,7 +149,7 @@ def _rows(lines: NumberedLines, delimiter: str, n_column: int | None) -> Iterato
         if is_open:
             yield _row_of_lines(lines, (number, text), delimiter, n_column, false_ends)
             continue
-        if number in false_ends:
+        if number in false_ends and any('"' in field for field in fields):
             problem = f"a quote here belongs to the one left open on line {false_ends[number]}"
         yield _Row(number, fields, problem)
 
@@ -180,7 +180,7 @@ def _row_of_lines(
     if not fields:
         return _Row(number, written, f"{where} and does not close it")
     last = taken[-1][0]
-    false_ends[last] = number
+    false_ends.update((line, number) for line, other in taken if '"' in other)
     return _Row(number, written, f"{where} and closes on line {last}, but that makes no row")
 
 
@@ -216,7 +216,8 @@ def _are_rows(lines: list[str], delimiter: str, n_column: int) -> bool:
     """
     delimiters = re.compile(re.escape(delimiter) + "(?! )")
     full = [len(delimiters.findall(text)) + 1 >= n_column for text in lines]
-    return any(full[1:-1]) or (full[0] and full[-1])
+    swallowed = [full[k] and '"' not in lines[k] for k in range(1, len(lines) - 1)]
+    return any(swallowed) or (full[0] and full[-1])
 
 
 def split_line(text: str, delimiter: str, inside: bool = False) -> tuple[list[str], bool]:
