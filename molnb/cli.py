@@ -101,7 +101,7 @@ def run_setup_viewer(args: argparse.Namespace) -> int:
 
 
 def run_curate(args: argparse.Namespace) -> int:
-    """make shards from a recipe, or from your own table (CSV, SMI, SDF, Parquet)"""
+    """make shards from a recipe, or from your own file (CSV, SMI, SDF, ...) or a folder of SDF"""
     from .curation.pipeline import curate
     from .recipes.registry import list_recipes
     from .recipes.sources import recipe_for_file
@@ -114,7 +114,7 @@ def run_curate(args: argparse.Namespace) -> int:
     described = {name: getattr(args, option) for option, name in _DESCRIBING.items()}
     recipe = args.recipe
     if recipe not in list_recipes() and Path(recipe).suffix not in (".yaml", ".yml"):
-        if not Path(recipe).is_file():
+        if not Path(recipe).exists():
             raise InputError(
                 f"{recipe!r} is neither a recipe ({', '.join(list_recipes())}) nor a file: "
                 "name one of them"

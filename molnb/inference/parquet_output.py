@@ -32,6 +32,8 @@ from ..files import writing
 from ..paths import find_data, home
 from ..processes import count_cores
 from ..recipes.readers import read_records
+from ..recipes.readers.collection import holds_structures
+from ..recipes.readers.record import record_structure
 from ..recipes.sources import find_source, recipe_for_file
 from ..shards import Shards, load_shards
 from .featurizer import CHUNK, MoleculeInput, check_conformer
@@ -48,17 +50,22 @@ _KINDS = {
 def read_molecules(file: str | Path, smiles: str | None = None) -> Iterator[MoleculeInput]:
     """The molecules of a file, row by row.
 
-    They are SMILES of an SMI, CSV or Parquet file, or structures of an SDF.
+    They are SMILES of a table, or structures of an SDF, mol or XYZ file or a folder of them. A row
+    that curation would drop as malformed is a MoleculeError that says so.
     """
     recipe = recipe_for_file(file, smiles)
     located = find_source(recipe, home())
     column = recipe.columns.smiles
     for record in read_records(located.source, Path(file), [column] if column else None):
+        structure, problem = record_structure(record, column)
+        if problem is not None:
+            yield MoleculeError("malformed row", problem)
+            continue
         if column:
-            yield record.fields.get(column)
+            yield structure
             continue
         try:
-            yield parse_molblock(record.fields.get("molblock") or "")
+            yield parse_molblock(structure or "")
         except MoleculeError as error:
             yield error
 
@@ -68,14 +75,15 @@ def find_shards(source: str | os.PathLike | Shards) -> Shards | None:
     if isinstance(source, Shards):
         return source
     path = Path(source)
-    if path.is_file():
+    if path.is_file() or (path.is_dir() and holds_structures(path)):
         return None
     try:
         folder = find_data(path)
     except InputError:
         raise InputError(
-            f"{path} is neither a file nor curated molecules: name a CSV, SMI, SDF or Parquet "
-            f"file, a folder that curate made, or its name below {home() / 'data'}"
+            f"{path} is neither a file nor curated molecules: name a CSV, SMI, SDF, XYZ or "
+            "Parquet file, a folder of structures, a folder that curate made, or its name below "
+            f"{home() / 'data'}"
         ) from None
     return load_shards(folder)
 
