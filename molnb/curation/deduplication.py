@@ -1,6 +1,7 @@
 """The global pass, out of core: exact and loose duplicates, and the list of molecules to keep.
 
-Rows are duplicates when their canonical isomeric SMILES is the same (charge and tautomer as drawn).
+Rows are duplicates when their canonical isomeric SMILES and their stereo groups are the same
+(charge and tautomer as drawn): a racemate is no duplicate of its enantiomers.
 A loose group joins everything that shares the first block of the InChIKey or the
 tautomer-insensitive key, directly or through others.
 """
@@ -23,7 +24,7 @@ SELECT row, line, id, input_smiles, step, reason, detail FROM read WHERE reason 
 UNION ALL
 SELECT r.row, r.line, r.id, r.input_smiles, 'duplicate',
        'same molecule as an earlier row', 'row ' || f.first
-FROM read r JOIN first f USING (smiles) WHERE r.row <> f.first
+FROM read r JOIN first f USING (smiles, stereo_groups) WHERE r.row <> f.first
 """
 _LOST_LOOSE = """
 UNION ALL
@@ -44,8 +45,9 @@ def merge(job: Job) -> dict[str, Any]:
     source = parquet_table([job.work / "source.parquet"])
     con.execute(f"CREATE VIEW source AS SELECT * FROM {source}")
     con.execute(
-        "CREATE TABLE first AS SELECT smiles, min(row) AS first, count(*) AS copies FROM read "
-        "WHERE reason IS NULL GROUP BY smiles"
+        "CREATE TABLE first AS "
+        "SELECT smiles, stereo_groups, min(row) AS first, count(*) AS copies FROM read "
+        "WHERE reason IS NULL GROUP BY smiles, stereo_groups"
     )
     con.execute(
         "CREATE TABLE distinct_rows AS SELECT r.* FROM read r JOIN first f ON r.row = f.first"
@@ -90,8 +92,8 @@ def _count_duplicates(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> dict[st
         for column in columns
     )
     by_molecule = (
-        f"SELECT {differ} AS differs, {lost} AS lost FROM read r JOIN first f USING (smiles) "
-        "JOIN source s ON s.row = r.row WHERE copies > 1 GROUP BY smiles"
+        f"SELECT {differ} AS differs, {lost} AS lost FROM read r "
+        "JOIN first f USING (smiles, stereo_groups) JOIN source s ON s.row = r.row WHERE copies > 1 GROUP BY smiles, stereo_groups"
     )
     query = f"SELECT count(*) FILTER (differs), count(*) FILTER (lost) FROM ({by_molecule})"
     counts["conflicting"], counts["known_only_in_a_copy"] = con.execute(query).fetchall()[0]
