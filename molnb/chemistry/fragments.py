@@ -28,7 +28,7 @@ def _kind(smiles: str) -> str:
     if not METALS.isdisjoint(numbers):
         return "metal ion"
     flat = flat_smiles(mol)
-    if flat in flat_set((*SOLVENTS.split(), *WATER)):
+    if flat in flat_set((*SOLVENTS, *WATER)):
         return "solvent"
     if flat in flat_set((*COUNTER_IONS, *CARBON_ACIDS, *INORGANIC_IONS)):
         return "counter-ion"

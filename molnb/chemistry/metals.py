@@ -27,7 +27,7 @@ def refuse_complex(mol: Chem.Mol) -> None:
 
     Ions side by side, covalent bonds, dative bonds, charges on the metal or none: such a compound
     is no molecule of its ligands. Zinc and cadmium count among them, mercury does not (see
-    `refuse_stripped`). So does an alkaline-earth metal with three bonds or more (chlorophyll).
+    `refuse_salt`). So does an alkaline-earth metal with three bonds or more (chlorophyll).
     """
     for atom in atoms(mol):
         number = atom.GetAtomicNum()
@@ -36,22 +36,21 @@ def refuse_complex(mol: Chem.Mol) -> None:
             raise _metal(atom, "is bound or salted")
 
 
-def refuse_stripped(parent: Chem.Mol, removed: list[Chem.Mol]) -> None:
-    """Raise MoleculeError where a metal that carries the activity was parted from its ligands.
+def refuse_salt(disconnected: Chem.Mol) -> None:
+    """Raise MoleculeError where a metal that carries the activity was parted from what it binds.
 
     Lithium to caesium and beryllium to barium are counter-ions. Aluminium, tin, lead, bismuth,
-    mercury and their kin are not: their salts are dropped. They stay where carbon binds them in the
-    molecule that is kept (tetraethyltin, phenylmercury chloride). Boron, silicon, germanium,
-    arsenic, antimony, selenium and tellurium are no metals.
+    mercury and their kin are not: their salts are dropped, inorganic and organic ones
+    (tributyltin acetate). They stay where they are bound to carbon and to nothing that leaves as
+    an ion: tetraethyltin, phenylmercury chloride as a covalent molecule. Boron, silicon,
+    germanium, arsenic, antimony, selenium and tellurium are no metals.
     """
-    for part in removed:
-        for atom in atoms(part):
-            if atom.GetAtomicNum() in COVALENT_METALS:
-                raise _metal(atom, "would be removed")
-    for atom in atoms(parent):
+    for atom in atoms(disconnected):
         if atom.GetAtomicNum() in COVALENT_METALS:
             if not any(n.GetAtomicNum() == 6 for n in atom.GetNeighbors()):
                 raise _metal(atom, "is not bound to carbon")
+            if atom.GetFormalCharge():
+                raise _metal(atom, "is an ion")
 
 
 def _metal(atom: Chem.Atom, state: str) -> MoleculeError:

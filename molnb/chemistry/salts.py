@@ -32,8 +32,8 @@ OTHER_ACIDS = """
     OS(=O)(=O)c1ccc(Cl)cc1 OS(=O)(=O)c1cccc([N+](=O)[O-])c1 OS(=O)(=O)c1ccc2ccccc2c1
     OS(=O)(=O)c1cccc2c1cccc2S(=O)(=O)O OS(=O)(=O)NC1CCCCC1 COS(=O)(=O)O CCOS(=O)(=O)O
     O=C1NS(=O)(=O)c2ccccc21 CC1=CC(=O)NS(=O)(=O)O1 OS(=O)(=O)c1cccc2ccccc12
-    OC(=O)c1cc(S(=O)(=O)O)ccc1O FC(F)(F)S(=O)(=O)NS(=O)(=O)C(F)(F)F OCC(O)COP(=O)(O)O
-    OCC(CO)OP(=O)(O)O c1ccc([B-](c2ccccc2)(c2ccccc2)c2ccccc2)cc1
+    OC(=O)c1cc(S(=O)(=O)O)ccc1O FC(F)(F)S(=O)(=O)NS(=O)(=O)C(F)(F)F
+    c1ccc([B-](c2ccccc2)(c2ccccc2)c2ccccc2)cc1
     CCCCCCCCCCCCOS(=O)(=O)O Oc1c([N+](=O)[O-])cc([N+](=O)[O-])cc1[N+](=O)[O-]
 """
 BASES = """
@@ -54,12 +54,12 @@ SOLVENTS = """
     Cc1ccc(C)cc1 CC(O)CO CCC(C)O CC(C)CO CCc1ccccc1 COc1ccccc1 CC(C)CC(C)=O CC(C)OC(C)=O
     CCCCOC(C)=O CCOC=O COCOC COCCO COCCOCCOC CC1CCCO1 OCC(F)(F)F OC(C(F)(F)F)C(F)(F)F NC=O CNC=O
     O=S1(=O)CCCC1 CCCCCCCC CC(C)CC(C)(C)C ClC=C(Cl)Cl N#Cc1ccccc1 CN1CCCN(C)C1=O
-"""
+""".split()
 # Carbon, but not organic: acids of counter-ions, and small molecules.
 CARBON_ACIDS = "OC(=O)O C#N N#CS N=C=S N#CO N=C=O".split()
 INORGANIC_CARBON = [*CARBON_ACIDS, "O=C=O", "[C-]#[O+]", "S=C=S"]
 COUNTER_IONS = " ".join((CARBOXYLIC_ACIDS, OTHER_ACIDS, BASES)).split()
-SALTS_AND_SOLVENTS = [*COUNTER_IONS, *SOLVENTS.split()]
+SALTS_AND_SOLVENTS = [*COUNTER_IONS, *SOLVENTS]
 # Acids, bases and ions without carbon, as they stand after neutralisation.
 INORGANIC_IONS = """
     [H+] F Cl Br I [Cl] [Br] [I] I[I-]I N NN NO N=[N+]=[N-] S OS(=O)(=O)O O=S(O)O OS(=O)(=O)S

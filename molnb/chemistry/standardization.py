@@ -13,9 +13,9 @@ from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from .composition import as_formula, composition
 from .failures import MoleculeError, guarded
-from .metals import METALS, refuse_complex, refuse_stripped
+from .metals import METALS, refuse_complex, refuse_salt
 from .parsing import INPUT_INDEX, atoms, with_explicit_hydrogens, without_hydrogens
-from .salts import INORGANIC_CARBON, SALTS_AND_SOLVENTS
+from .salts import INORGANIC_CARBON, SALTS_AND_SOLVENTS, SOLVENTS
 from .stereo_groups import StereoMarks, canonical_isomer, stereo_marks, stereo_text
 
 
@@ -88,9 +88,9 @@ def standardize(
     they can be (a quaternary ammonium stays charged, a nitro group or a betaine zwitterionic).
     Stereo groups and axes that CXSMILES and V3000 carry are kept as text. Metal complexes,
     organometallic compounds and salts of metals that carry the activity are refused
-    (`chemistry.metals`); with ``metals="remove"`` every metal is disconnected as an ion is, and what
-    is organic of its ligands is the molecule. No atom, hydrogen or charge comes or goes in silence:
-    a step that would change the molecule is left out, or the molecule refused.
+    (`chemistry.metals`); with ``metals="remove"`` every metal is disconnected as an ion is, and
+    what is organic of its ligands is the molecule. No atom, hydrogen or charge comes or goes in
+    silence: a step that would change the molecule is left out, or the molecule refused.
     """
     numbers = {atom.GetAtomicNum() for atom in atoms(mol)}
     _check_size(mol, numbers, max_heavy_atoms)
@@ -104,9 +104,9 @@ def standardize(
     if has_metal:
         _disconnector().DisconnectInPlace(mol)
         made_of = composition(mol)
+        if metals == "drop":
+            refuse_salt(mol)
     reduced = _reduce(mol, made_of, marks)
-    if has_metal and metals == "drop":
-        refuse_stripped(reduced.parent, reduced.removed_mols)
     parent, smiles, groups = _isomer(reduced, marks)
     if parent.GetNumAtoms() > max_heavy_atoms:
         raise MoleculeError(
@@ -272,10 +272,11 @@ def _with_groups(part: Chem.Mol, marks: StereoMarks) -> str:
 def _most_organic(distinct: dict[str, Chem.Mol]) -> str:
     """SMILES of the one fragment that is organic and no salt or solvent.
 
-    Where all are salts or solvents, the one organic fragment; where none is organic, the one with
-    carbon.
+    Where all are salts or solvents, the one that is no solvent, or the one organic fragment; where
+    none is organic, the one with carbon.
     """
     salts = flat_set(tuple(SALTS_AND_SOLVENTS))
+    solvents = flat_set(tuple(SOLVENTS))
     inorganic = flat_set(tuple(INORGANIC_CARBON))
     flat = {smiles: flat_smiles(part) for smiles, part in distinct.items()}
     carbon = [
@@ -284,7 +285,8 @@ def _most_organic(distinct: dict[str, Chem.Mol]) -> str:
         if any(atom.GetAtomicNum() == 6 for atom in atoms(part))
     ]
     organic = [s for s in carbon if flat[s] not in inorganic] or carbon
-    chosen = [s for s in organic if flat[s] not in salts] or organic
+    no_solvent = [s for s in organic if flat[s] not in solvents] or organic
+    chosen = [s for s in no_solvent if flat[s] not in salts] or no_solvent
     if not chosen:
         raise MoleculeError("no parent fragment", "only inorganic: " + ".".join(sorted(distinct)))
     if len(chosen) > 1:

@@ -160,13 +160,13 @@ def canonical_isomer(mol: Chem.Mol, marks: StereoMarks) -> tuple[Chem.Mol, Stere
     Groups that leave the molecule the same (the two isomers of a meso compound) say nothing and
     go.
     """
-    marked, text = _canonical(_marked(mol, marks))
+    marked, _ = _canonical(_marked(mol, marks))
     for group in stereo_marks(marked).groups:
         fewer = stereo_marks(marked)
         fewer = fewer._replace(groups=tuple(g for g in fewer.groups if g != group))
         one, one_text = _canonical(_marked(marked, fewer))
         if one_text == _canonical(_turned(_marked(marked, fewer), group))[1]:
-            marked, text = one, one_text
+            marked = one
     return marked, stereo_marks(marked)
 
 
@@ -194,7 +194,8 @@ def _canonical_with_axes(mol: Chem.Mol) -> tuple[Chem.Mol, str]:
     marks = stereo_marks(mol)
     if len(marks.groups) > MOST_GROUPS:
         raise MoleculeError(
-            "no stable SMILES", f"{len(marks.groups)} stereo groups beside axes, limit {MOST_GROUPS}"
+            "no stable SMILES",
+            f"{len(marks.groups)} stereo groups beside axes, limit {MOST_GROUPS}",
         )
     absolute = marks._replace(groups=())
     candidates = []

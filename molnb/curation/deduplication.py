@@ -93,7 +93,8 @@ def _count_duplicates(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> dict[st
     )
     by_molecule = (
         f"SELECT {differ} AS differs, {lost} AS lost FROM read r "
-        "JOIN first f USING (smiles, stereo_groups) JOIN source s ON s.row = r.row WHERE copies > 1 GROUP BY smiles, stereo_groups"
+        "JOIN first f USING (smiles, stereo_groups) JOIN source s ON s.row = r.row "
+        "WHERE copies > 1 GROUP BY smiles, stereo_groups"
     )
     query = f"SELECT count(*) FILTER (differs), count(*) FILTER (lost) FROM ({by_molecule})"
     counts["conflicting"], counts["known_only_in_a_copy"] = con.execute(query).fetchall()[0]
