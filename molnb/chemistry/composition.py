@@ -11,7 +11,7 @@ from rdkit.Chem import rdMolDescriptors
 _TERMS = re.compile(r"([A-Z][a-z]?)(\d*)|([+-])(\d*)")
 
 
-def composition(*mols: Chem.Mol) -> Counter:
+def composition_of(*mols: Chem.Mol) -> Counter:
     """Atoms of each element in all these molecules, and under H the hydrogens minus the charge.
 
     Moving protons, within a molecule or to and from it, leaves every one of these numbers as it is;

@@ -11,7 +11,7 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
-from .composition import as_formula, composition
+from .composition import as_formula, composition_of
 from .failures import MoleculeError, guarded
 from .metals import METALS, refuse_complex, refuse_salt
 from .parsing import INPUT_INDEX, atoms, with_explicit_hydrogens, without_hydrogens
@@ -97,13 +97,13 @@ def standardize(
     has_metal = not METALS.isdisjoint(numbers)
     if has_metal and metals == "drop":
         refuse_complex(mol)
-    made_of = composition(mol)
+    made_of = composition_of(mol)
     marks = stereo_marks(mol)
     mol, cleared_isotopes = _clear_labels(mol)
     mol, _ = reread(mol)  # from here on nothing depends on how the input was written
     if has_metal:
         _disconnector().DisconnectInPlace(mol)
-        made_of = composition(mol)
+        made_of = composition_of(mol)
         if metals == "drop":
             refuse_salt(mol)
     reduced = _reduce(mol, made_of, marks)
@@ -181,7 +181,7 @@ class _Reduced(NamedTuple):
 
     def composition(self) -> Counter:
         """Of all fragments together."""
-        return composition(*(1 + self.n_copy) * [self.parent], *self.removed_mols)
+        return composition_of(*(1 + self.n_copy) * [self.parent], *self.removed_mols)
 
 
 def _read(smiles: str) -> Chem.Mol:
@@ -233,7 +233,7 @@ def _unless_changed(step: Callable, mol: Chem.Mol) -> Chem.Mol:
         attempt, _ = reread(attempt)
     except (MoleculeError, RuntimeError, ValueError):
         return mol
-    return attempt if composition(attempt) == composition(mol) else mol
+    return attempt if composition_of(attempt) == composition_of(mol) else mol
 
 
 def _isomer(reduced: _Reduced, marks: StereoMarks) -> tuple[Chem.Mol, str, str]:

@@ -82,7 +82,7 @@ class Columns(_Strict):
 
 
 class Structure(_Strict):
-    """The size limit, and what becomes of loose duplicates (stereoisomers, tautomers) and metals."""
+    """The size limit; what becomes of loose duplicates (stereoisomers, tautomers) and of metals."""
 
     max_heavy_atoms: int = Field(64, ge=1, le=255)
     loose_duplicates: Literal["keep", "drop"] = "keep"
