@@ -15,6 +15,7 @@ REASONS = {  # reason -> the step it belongs to
     "sanitisation failed": "parse",
     "bond of no known order": "parse",
     "polymer": "parse",
+    "abbreviated group": "parse",
     "dummy atom": "standardise",
     "no heavy atoms": "standardise",
     "organometallic, metal complex or salt": "standardise",

@@ -33,7 +33,7 @@ def refuse_complex(mol: Chem.Mol) -> None:
         number = atom.GetAtomicNum()
         chelated = number in _ALKALINE_EARTH and atom.GetDegree() >= _CHELATED
         if number in TRANSITION_METALS or chelated:
-            raise _metal(atom, "is bound or salted")
+            raise _metal(atom, "is part of it")
 
 
 def refuse_salt(disconnected: Chem.Mol) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 from rdkit import Chem
 
@@ -71,6 +72,7 @@ def parse_molblock(block: str) -> Chem.Mol:
         unsanitised = Chem.MolFromMolBlock(block, removeHs=False, sanitize=False)
         raise _unreadable(unsanitised, "mol block")
     _refuse_queries(mol)
+    _refuse_abbreviations(mol)
     return numbered(mol)
 
 
@@ -97,6 +99,19 @@ def _refuse_queries(mol: Chem.Mol) -> None:
     for group in Chem.GetMolSubstanceGroups(mol):
         if group.GetProp("TYPE") in _POLYMERS:
             raise MoleculeError("polymer", f"a group of type {group.GetProp('TYPE')} repeats")
+
+
+def _refuse_abbreviations(mol: Chem.Mol) -> None:
+    """Raise MoleculeError for an atom of a mol block that stands for a group (alias "COOH").
+
+    The atom alone would be read. Aliases that number atoms or repeat the element are harmless.
+    """
+    for atom in atoms(mol):
+        if atom.HasProp("molFileAlias"):
+            alias = atom.GetProp("molFileAlias").strip()
+            if not re.fullmatch(rf"({atom.GetSymbol()})?(H\d*)?\d*[+-]?[a-z']?", alias):
+                number = atom.GetIdx() + 1
+                raise MoleculeError("abbreviated group", f"atom {number} stands for {alias[:40]!r}")
 
 
 def _unreadable(unsanitised: Chem.Mol | None, text: str) -> MoleculeError:

@@ -76,3 +76,29 @@ def test_what_is_no_one_structure_is_refused(text: str, reason: str) -> None:
 )
 def test_what_is_one_structure_is_read(text: str) -> None:
     assert parse_smiles(text).GetNumAtoms() == Chem.MolFromSmiles(text).GetNumAtoms()
+
+
+@pytest.mark.parametrize(
+    ("alias", "harmless"),
+    [
+        ("COOH", False),
+        ("Boc", False),
+        ("CF3", False),
+        ("R1", False),
+        ("NO2", False),
+        ("Ph", False),
+        ("C", True),
+        ("CH3", True),
+        ("C12", True),
+        ("7", True),
+        ("2'", True),
+    ],
+)
+def test_an_atom_that_stands_for_a_group_is_no_atom(alias: str, harmless: bool) -> None:
+    block = Chem.MolToMolBlock(Chem.MolFromSmiles("CCO"))
+    block = block.replace("M  END", f"A    1\n{alias}\nM  END")
+    if harmless:
+        assert standardize(parse_molblock(block)).smiles == "CCO"
+    else:
+        with pytest.raises(MoleculeError, match=f"abbreviated group .atom 1 stands for '{alias}'"):
+            parse_molblock(block)
