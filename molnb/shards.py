@@ -47,6 +47,12 @@ _PLAIN = [
         pa.string(),
         "canonical isomeric SMILES of the neutral parent; the order of all atoms below",
     ),
+    (
+        "stereo_groups",
+        pa.string(),
+        "CXSMILES extension of `smiles`: & both isomers, o one of two, wU an axis; empty for none",
+    ),
+    ("removed", pa.string(), "SMILES of the removed fragments, joined by dots; empty for none"),
     ("smiles_3d", pa.string(), "the isomer that the conformer is"),
     ("inchikey14", pa.string(), "first block of the InChIKey"),
     ("tautomer_key", pa.string(), "tautomer-insensitive key"),
@@ -346,6 +352,10 @@ def _summary(manifest: dict[str, Any], path: Path) -> Iterator[str]:
         f"converged; {counts['undefined_stereo']:,} molecules with open stereo, "
         f"{counts['loose_duplicates']:,} loose duplicates"
     )
+    if counts.get("stereo_groups"):
+        yield f"  stereo beyond SMILES: {_counted(counts['stereo_groups'])} (molecules)"
+    if counts.get("removed"):
+        yield f"  removed fragments: {_counted(counts['removed'])} (molecules)"
     if counts.get("repeated_join_keys"):
         yield (
             f"  joined table: {counts['repeated_join_keys']:,} of its rows repeat the key of an "

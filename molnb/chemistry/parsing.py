@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import re
 
 from rdkit import Chem
 
 from .failures import MoleculeError, guarded
 
 INPUT_INDEX = "molnb_input_index"  # atom property: index in the input, explicit hydrogens counted
+_NO_ORDER = (Chem.BondType.UNSPECIFIED, Chem.BondType.ZERO)
+# Substance groups of the CTfile format of which there is an unknown number, or a choice.
+_POLYMERS = ("SRU", "MON", "MER", "COP", "CRO", "MOD", "GRA", "ANY")
 
 
 def atoms(mol: Chem.Mol) -> list[Chem.Atom]:
@@ -43,13 +47,18 @@ def without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
 
 @guarded("unreadable structure")
 def parse_smiles(smiles: str) -> Chem.Mol:
-    """Read a SMILES string; each atom remembers its index in it through standardisation."""
+    """Read a SMILES string; each atom remembers its index in it through standardisation.
+
+    The extension of a CXSMILES is read, and so are its stereo groups and axes.
+    """
     if not smiles or not smiles.strip():
         raise MoleculeError("empty structure")
     mol = Chem.MolFromSmiles(smiles, with_explicit_hydrogens())
     if mol is None:
         unsanitised = Chem.MolFromSmiles(smiles, sanitize=False)
         raise _unreadable(unsanitised, repr(smiles[:80]))
+    if any(mark in smiles for mark in "~:|"):
+        _refuse_queries(mol)
     return numbered(mol)
 
 
@@ -62,6 +71,8 @@ def parse_molblock(block: str) -> Chem.Mol:
     if mol is None:
         unsanitised = Chem.MolFromMolBlock(block, removeHs=False, sanitize=False)
         raise _unreadable(unsanitised, "mol block")
+    _refuse_queries(mol)
+    _refuse_abbreviations(mol)
     return numbered(mol)
 
 
@@ -72,6 +83,35 @@ def numbered(mol: Chem.Mol) -> Chem.Mol:
     for i, atom in enumerate(atoms(mol)):
         atom.SetIntProp(INPUT_INDEX, i)
     return mol
+
+
+def _refuse_queries(mol: Chem.Mol) -> None:
+    """Raise MoleculeError for a bond of no known order, and for a repeating unit.
+
+    Read as they are drawn, they would become another molecule.
+    """
+    for bond in mol.GetBonds():
+        kind = bond.GetBondType()
+        open_aromatic = kind == Chem.BondType.AROMATIC and not bond.IsInRing()
+        if bond.HasQuery() or kind in _NO_ORDER or open_aromatic:
+            ends = f"{bond.GetBeginAtomIdx() + 1} and {bond.GetEndAtomIdx() + 1}"
+            raise MoleculeError("bond of no known order", f"between atoms {ends}")
+    for group in Chem.GetMolSubstanceGroups(mol):
+        if group.GetProp("TYPE") in _POLYMERS:
+            raise MoleculeError("polymer", f"a group of type {group.GetProp('TYPE')} repeats")
+
+
+def _refuse_abbreviations(mol: Chem.Mol) -> None:
+    """Raise MoleculeError for an atom of a mol block that stands for a group (alias "COOH").
+
+    The atom alone would be read. Aliases that number atoms or repeat the element are harmless.
+    """
+    for atom in atoms(mol):
+        if atom.HasProp("molFileAlias"):
+            alias = atom.GetProp("molFileAlias").strip()
+            if not re.fullmatch(rf"({atom.GetSymbol()})?(H\d*)?\d*[+-]?[a-z']?", alias):
+                number = atom.GetIdx() + 1
+                raise MoleculeError("abbreviated group", f"atom {number} stands for {alias[:40]!r}")
 
 
 def _unreadable(unsanitised: Chem.Mol | None, text: str) -> MoleculeError:

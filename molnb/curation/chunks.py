@@ -44,6 +44,8 @@ READ_SCHEMA = pa.schema(
     [
         *DROPPED_SCHEMA,
         ("smiles", pa.string()),
+        ("stereo_groups", pa.string()),
+        ("removed", pa.string()),
         ("atom_order", pa.list_(pa.uint16())),
         ("charge", pa.int32()),
         ("n_heavy", pa.int32()),
@@ -162,10 +164,13 @@ def _read_row(row: dict[str, Any], recipe: Recipe, died: bool) -> dict[str, Any]
 
 
 def _standard_columns(mol: Any, recipe: Recipe) -> dict[str, Any]:
-    standard = standardize(mol, recipe.structure.max_heavy_atoms)
+    structure = recipe.structure
+    standard = standardize(mol, structure.max_heavy_atoms, structure.metals)
     inchikey14, tautomer_key = identity_keys(standard.mol)
     return {
         "smiles": standard.smiles,
+        "stereo_groups": standard.stereo_groups,
+        "removed": ".".join(standard.removed),
         "atom_order": standard.order,
         "charge": standard.charge,
         "n_heavy": standard.mol.GetNumAtoms(),

@@ -10,17 +10,25 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..chemistry.fragments import removed_kinds
+from ..chemistry.stereo_groups import kinds_of_stereo
 from ..shards import CONFLICTS
 from .parts import read_parts
 from .residuals import ABSENT_ELEMENT
 
 
 def count_molecules(parts: list[Path]) -> dict[str, Any]:
-    """Counts over the molecules of all parts: open stereo, isotopes, convergence, force fields."""
+    """Counts over the molecules of all parts: open stereo, isotopes, convergence, force fields.
+
+    Of removed fragments and of stereo groups the molecules that have a kind of them.
+    """
     totals: Counter = Counter()
     force_fields: Counter = Counter()
+    removed: Counter = Counter()
+    stereo: Counter = Counter()
     counted = ["undefined_stereo", "cleared_isotopes", "converged", "force_field"]
-    for table in read_parts(parts, [*counted, "smiles", "smiles_3d"]):
+    texts = ["smiles", "smiles_3d", "removed", "stereo_groups"]
+    for table in read_parts(parts, [*counted, *texts]):
         force_fields.update(table.column("force_field").to_pylist())
         totals["n"] += len(table)
         for name in ("undefined_stereo", "cleared_isotopes"):
@@ -28,7 +36,12 @@ def count_molecules(parts: list[Path]) -> dict[str, Any]:
         totals["unconverged"] += table.column("converged").to_pylist().count(False)
         differs = pc.not_equal(table.column("smiles"), table.column("smiles_3d"))
         totals["isomer_chosen"] += int(pc.sum(differs).as_py() or 0)
-    return dict(totals) | {"force_field": dict(sorted(force_fields.items()))}
+        for row in table.filter(pc.not_equal(table.column("removed"), "")).to_pylist():
+            removed.update(set(removed_kinds(row["smiles"], row["removed"])))
+        for text in table.column("stereo_groups").to_pylist():
+            stereo.update(kinds_of_stereo(text))
+    by_kind = {"force_field": force_fields, "removed": removed, "stereo_groups": stereo}
+    return dict(totals) | {name: dict(sorted(kinds.items())) for name, kinds in by_kind.items()}
 
 
 def count_known(parts: list[Path], label: dict, folder: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The global pass, out of core: exact and loose duplicates, and the list of molecules to keep.
 
-Rows are duplicates when their canonical isomeric SMILES is the same (charge and tautomer as drawn).
+Rows are duplicates when their canonical isomeric SMILES and their stereo groups are the same
+(charge and tautomer as drawn): a racemate is no duplicate of its enantiomers.
 A loose group joins everything that shares the first block of the InChIKey or the
 tautomer-insensitive key, directly or through others.
 """
@@ -41,7 +42,8 @@ def merge(job: Job) -> dict[str, Any]:
     con = connect(job.work / "spill")
     read_files = sorted((job.work / "read").glob("*.parquet"))
     con.execute(
-        f"CREATE VIEW read AS SELECT *, smiles AS molecule FROM {parquet_table(con, read_files)}"
+        "CREATE VIEW read AS SELECT *, smiles || ' ' || stereo_groups AS molecule "
+        f"FROM {parquet_table(con, read_files)}"
     )
     source = parquet_table(con, [job.work / "source.parquet"])
     con.execute(f"CREATE VIEW source AS SELECT * FROM {source}")

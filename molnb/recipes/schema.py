@@ -102,10 +102,11 @@ class Columns(_Strict):
 
 
 class Structure(_Strict):
-    """The size limit, and whether loose duplicates (stereoisomers, tautomers) are dropped."""
+    """The size limit; what becomes of loose duplicates (stereoisomers, tautomers) and of metals."""
 
     max_heavy_atoms: int = Field(64, ge=1, le=255)
     loose_duplicates: Literal["keep", "drop"] = "keep"
+    metals: Literal["drop", "remove"] = "drop"  # complexes, and salts in which the metal matters
 
 
 class Conformers(_Strict):

@@ -187,3 +187,73 @@ def test_a_recipe_can_be_curated_by_its_file(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(json.dumps(content))  # JSON is YAML
     shards = curate(tmp_path / "mine.yaml", workers=0, home=tmp_path, progress=False)
     assert shards.smiles() == ["CCO", "CCN"] and shards.path.name.startswith("mine-")
+
+
+def test_racemate_or_and_enantiomers_are_no_duplicates_and_stay_on_one_side(tmp_path: Path) -> None:
+    rows = [
+        "C[C@H](N)c1ccccc1 |o1:1|",
+        "C[C@H](N)c1ccccc1 |&1:1|",
+        "C[C@H](N)c1ccccc1",
+        "C[C@@H](N)c1ccccc1",
+        "CC(N)c1ccccc1",
+        "C[C@@H](N)c1ccccc1 |&3:1|",
+    ]
+    path = tmp_path / "mine.csv"
+    path.write_text("smiles,y\n" + "".join(f'"{row}",{i}\n' for i, row in enumerate(rows)))
+    recipe = recipe_for_file(path, labels={"y": "1"})
+    shards = curate(recipe, workers=0, home=tmp_path, progress=False)
+    table = shards.table(["row", "smiles", "stereo_groups", "group"]).to_pydict()
+    assert table["row"] == [0, 1, 2, 3, 4]
+    assert table["stereo_groups"] == ["o1:1", "&1:1", "", "", ""]
+    assert table["smiles"][:3] == ["C[C@H](N)c1ccccc1"] * 3
+    assert len(set(table["group"])) == 1
+    (copy,) = shards.dropped().to_pylist()
+    assert (copy["row"], copy["reason"], copy["detail"]) == (
+        5,
+        "same molecule as an earlier row",
+        "row 1",
+    )
+    words = {"racemic or both isomers (&)": 1, "one of two isomers (or)": 1}
+    assert shards.manifest["counts"]["stereo_groups"] == words
+    assert "stereo beyond SMILES: one of two isomers (or) 1, racemic or both" in shards.summary()
+
+
+def test_removed_fragments_are_stored_and_counted_by_kind(tmp_path: Path) -> None:
+    rows = [
+        "CNCc1ccccc1.Cl",
+        "[Na+].OC(=O)c1cccc(Br)c1.O",
+        "CCNCc1ccccc1.CCNCc1ccccc1.OS(=O)(=O)O",
+        "NC(CC(=O)O)C(=O)O.CCCNCc1ccccc1",
+        "CCO",
+        "O=C=O.CCCCNCc1ccccc1",
+    ]
+    shards = curate_smiles(tmp_path, rows)
+    removed = shards.table(["removed"]).column(0).to_pylist()
+    assert removed == [
+        "Cl",
+        "O.[Na+]",
+        "CCNCc1ccccc1.O=S(=O)(O)O",
+        "NC(CC(=O)O)C(=O)O",
+        "",
+        "O=C=O",
+    ]
+    assert shards.manifest["counts"]["removed"] == {
+        "counter-ion": 3,
+        "further copy": 1,
+        "inorganic": 1,
+        "metal ion": 1,
+        "solvent": 1,
+    }
+    assert "removed fragments: counter-ion 3, further copy 1, inorganic 1" in shards.summary()
+
+
+def test_metal_compounds_are_dropped_unless_the_recipe_removes_the_metal(tmp_path: Path) -> None:
+    rows = ["[CH-]1C=CC=C1.[CH-]1C=CC=C1.[Fe+2]", "C1C=CC=C1", "CCCC(=O)[O-].[Na+]"]
+    shards = curate_smiles(tmp_path, rows)
+    assert shards.table(["row"]).column(0).to_pylist() == [1, 2]
+    (ferrocene,) = shards.dropped().to_pylist()
+    assert ferrocene["reason"] == "organometallic, metal complex or salt"
+    removing = curate_smiles(tmp_path, rows, structure={"metals": "remove"})
+    assert removing.table(["row"]).column(0).to_pylist() == [0, 2]
+    assert removing.table(["removed"]).column(0).to_pylist() == ["C1=CCC=C1.[Fe+2]", "[Na+]"]
+    assert removing.manifest["counts"]["removed"] == {"further copy": 1, "metal ion": 2}
