@@ -62,6 +62,11 @@ _PLAIN = [
         "atomic numbers: heavy atoms in SMILES order, then hydrogens",
     ),
     ("coords", pa.list_(pa.float32()), "Å, x y z of each atom, centred"),
+    (
+        "embedded_by",
+        pa.string(),
+        "ETKDGv3, or distance geometry alone: without its knowledge of torsions, where that failed",
+    ),
     ("force_field", pa.string(), ""),
     ("converged", pa.bool_(), "whether the force field reached a minimum"),
     ("force_field_energy", pa.float64(), "eV"),
@@ -320,6 +325,13 @@ def _summary(manifest: dict[str, Any], path: Path) -> Iterator[str]:
         f"converged; {counts['undefined_stereo']:,} molecules with open stereo, "
         f"{counts['loose_duplicates']:,} loose duplicates"
     )
+    if set(counts.get("embedded_by", ())) - {"ETKDGv3"}:
+        yield f"  embedded by: {_counted(counts['embedded_by'])}"
+    if counts.get("given_coords_replaced"):
+        yield (
+            f"  coordinates of {counts['given_coords_replaced']:,} records were replaced by "
+            "conformers made here"
+        )
     if counts.get("repeated_join_keys"):
         yield (
             f"  joined table: {counts['repeated_join_keys']:,} of its rows repeat the key of an "

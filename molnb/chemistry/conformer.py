@@ -25,9 +25,11 @@ from .standardization import fixed_point
 
 MAX_ITERATIONS = 5000  # of the minimiser; the share of molecules that needs more is reported
 MAX_TRIALS = 50  # distance geometry trials in one attempt
+LARGE = 60  # atoms; a trial takes 0.02 s at 50 atoms, 0.3 s at 140
 TIMEOUT_SECONDS = 60  # backstop far above what MAX_TRIALS take
 ETKDG = "ETKDGv3"
 DISTANCES = "distance geometry alone"
+FIELD_FAILURES = ("force field failed", "unreasonable geometry")
 # Where RDKit counts trials that the terms for torsions and flat groups could not mend.
 TORSION_FAILURE = int(rdDistGeom.EmbedFailureCauses.ETK_MINIMIZATION)
 
@@ -38,7 +40,9 @@ class Attempt(NamedTuple):
     embedded_by: str = ETKDG  # or DISTANCES: without what is known of torsions and flat groups
     random_start: bool = True
     checked_centres: bool = True  # False: the isomer is only read back at the end
-    force_field: int = 0  # 0: the first that knows all atoms; 1: the next, where there is one
+    # 0: the first that knows all atoms. 1: the next, where the first has made nonsense; where it
+    # has turned a centre over, the drawing asks for what cannot be.
+    force_field: int = 0
 
 
 # The first four are what most molecules need: their order and seeds decide stored coordinates.
@@ -56,11 +60,12 @@ ATTEMPTS = (
 )
 
 
-class TorsionError(MoleculeError):
-    """An attempt of which all trials ended at what ETKDGv3 holds for the right torsions.
+class HopelessError(MoleculeError):
+    """An attempt from a random start that spent all its trials, so that others would too.
 
-    From a random start, others end there too: of helicenes and fullerenes every one, of 3,100
-    molecules that a later attempt embedded none.
+    That is where every trial ended at what ETKDGv3 holds for the right torsions (each one of
+    helicenes and fullerenes does), and where the molecule is so large that fifty more trials take
+    seconds. Of 3,100 molecules none that a later attempt embedded met either.
     """
 
 
@@ -112,13 +117,15 @@ def make_conformer(molecule: str | Chem.Mol, seed: int = 0, relax: bool = True) 
     for number, attempt in enumerate(ATTEMPTS):
         if hopeless and attempt.embedded_by == ETKDG:
             continue
+        if attempt.force_field > 0 and failure.reason not in FIELD_FAILURES:
+            continue
         force_field = force_fields[min(attempt.force_field, len(force_fields) - 1)]
         try:
             _embed(source, f"{seed} {number} {smiles}", attempt)
             energy, converged = _relax(source, force_field, MAX_ITERATIONS if relax else 0)
             coords = checked_coords(source.GetConformer().GetPositions(), "force field failed")
-            check_geometry(source, coords)
             if relax:
+                check_geometry(source, coords)
                 check_energy(energy * EV_PER_KCAL_MOL, len(coords))
             if atom_map is not None:
                 coords = _reflected(coords, source, Chem.AddHs(mol), atom_map)
@@ -127,7 +134,7 @@ def make_conformer(molecule: str | Chem.Mol, seed: int = 0, relax: bool = True) 
             if "timed out" in error.reason:
                 raise
             failure = error
-            hopeless = isinstance(error, TorsionError) and attempt.random_start
+            hopeless = hopeless or isinstance(error, HopelessError)
             continue
         return Conformer(
             coords=(coords - coords.mean(axis=0)).astype(np.float32),
@@ -161,19 +168,21 @@ def _embed(mol: Chem.Mol, key: str, attempt: Attempt) -> None:
     digest = hashlib.blake2b(key.encode(), digest_size=4).digest()
     params.randomSeed = int.from_bytes(digest, "little") >> 1  # RDKit takes 31 bits
     start = time.monotonic()
-    detail = f"{MAX_TRIALS} trials"
     try:
         if rdDistGeom.EmbedMolecule(mol, params) == 0:
             return
     except (RuntimeError, ValueError) as error:
-        detail = _one_line(error)  # for instance "bad lower bound": another start may do
+        # For instance "bad lower bound": another start may do.
+        raise MoleculeError("embedding failed", _one_line(error)) from error
     if time.monotonic() - start >= TIMEOUT_SECONDS:
         raise MoleculeError(
             "embedding timed out (machine-dependent)", f"{TIMEOUT_SECONDS} s in one attempt"
         )
-    torsion_failures = params.GetFailureCounts()[TORSION_FAILURE]
-    error = TorsionError if torsion_failures >= MAX_TRIALS else MoleculeError
-    raise error("embedding failed", detail)
+    failures = list(params.GetFailureCounts())[TORSION_FAILURE:]
+    by_torsions = bool(failures) and failures[0] >= MAX_TRIALS
+    hopeless = attempt.random_start and (by_torsions or mol.GetNumAtoms() > LARGE)
+    error = HopelessError if hopeless else MoleculeError
+    raise error("embedding failed", f"{MAX_TRIALS} trials")
 
 
 def _parameters(attempt: Attempt) -> rdDistGeom.EmbedParameters:

@@ -71,9 +71,9 @@ def check_geometry(
     Hydrogens may be atoms, or implicit and without coordinates. Of a molecule drawn in the plane
     the reason is `flat_reason`.
     """
-    _check_distances(mol, coords)
     for finding in (*_flat_centres(mol, coords), *_flat_rings(mol, coords)):
         raise MoleculeError(flat_reason, f"{finding}: it is a drawing in the plane")
+    _check_distances(mol, coords)
 
 
 def check_energy(energy_ev: float, n_atom: int) -> None:

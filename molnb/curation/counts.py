@@ -15,19 +15,25 @@ from .residuals import ABSENT_ELEMENT
 
 
 def count_molecules(parts: list[Path]) -> dict[str, Any]:
-    """Counts over the molecules of all parts: open stereo, isotopes, convergence, force fields."""
+    """Counts over the molecules of all parts: open stereo, isotopes, convergence, force fields.
+
+    Parts that an earlier version wrote do not say what embedded a molecule, which is left out.
+    """
     totals: Counter = Counter()
-    force_fields: Counter = Counter()
-    counted = ["undefined_stereo", "cleared_isotopes", "converged", "force_field"]
-    for table in read_parts(parts, [*counted, "smiles", "smiles_3d"]):
-        force_fields.update(table.column("force_field").to_pylist())
+    counted = ["undefined_stereo", "cleared_isotopes", "converged", "smiles", "smiles_3d"]
+    written = pq.read_schema(parts[0]).names if parts else []
+    by_value = {name: Counter() for name in ("force_field", "embedded_by") if name in written}
+    for table in read_parts(parts, [*counted, *by_value]):
+        for name, counter in by_value.items():
+            counter.update(table.column(name).to_pylist())
         totals["n"] += len(table)
         for name in ("undefined_stereo", "cleared_isotopes"):
             totals[name] += int(np.count_nonzero(table.column(name).to_numpy()))
         totals["unconverged"] += table.column("converged").to_pylist().count(False)
         differs = pc.not_equal(table.column("smiles"), table.column("smiles_3d"))
         totals["isomer_chosen"] += int(pc.sum(differs).as_py() or 0)
-    return dict(totals) | {"force_field": dict(sorted(force_fields.items()))}
+    values = {name: dict(sorted(counter.items())) for name, counter in by_value.items()}
+    return dict(totals) | values
 
 
 def count_known(parts: list[Path], label: dict, folder: Path) -> dict[str, Any]:

@@ -57,8 +57,10 @@ def merge(job: Job) -> dict[str, Any]:
     n_kept = write_query(con, _molecules_to_keep(job.recipe, drop_loose), job.work / "kept.parquet")
     write_query(con, "SELECT * FROM lost ORDER BY row", job.work / "merged.parquet", DROPPED_SCHEMA)
     duplicates = _count_duplicates(con, job.recipe)
+    with_coords = "SELECT count(*) FROM read WHERE given_coords AND reason IS NULL"
+    n_given = con.execute(with_coords).fetchall()[0][0]
     con.close()
-    return {"n_kept": n_kept, "duplicates": duplicates}
+    return {"n_kept": n_kept, "duplicates": duplicates, "given_coords_replaced": n_given}
 
 
 def _molecules_to_keep(recipe: Recipe, drop_loose: bool) -> str:

@@ -199,6 +199,7 @@ def _make_molecules(
         "dropped": dropped,
         "missing_in_source": source["missing"],
         "duplicates": merged["duplicates"],
+        "given_coords_replaced": merged.get("given_coords_replaced", 0),
         "workers": pool.workers if pool.cluster is None else pool.cluster,
         "resumed": plan["resumed"],
         "versions": plan["versions"],
