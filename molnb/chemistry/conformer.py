@@ -110,56 +110,63 @@ def make_conformer(molecule: str | Chem.Mol, seed: int = 0, relax: bool = True) 
     mol = Chem.MolFromSmiles(smiles)
     if mol is None or "." in smiles:
         raise MoleculeError("embedding failed", f"not one readable fragment: {smiles[:80]}")
-    source, smiles, atom_map = _first_enantiomer(mol, smiles)
-    force_fields = _force_fields(source)
-    failure = MoleculeError("embedding failed", "no attempt")
-    hopeless = False
+    twin = _first_enantiomer(mol, smiles)
+    force_fields = _force_fields(twin.mol)
+    iterations = MAX_ITERATIONS if relax else 0
+    failures: list[MoleculeError] = []
     for number, attempt in enumerate(ATTEMPTS):
-        if hopeless and attempt.embedded_by == ETKDG:
-            continue
-        if attempt.force_field > 0 and failure.reason not in FIELD_FAILURES:
+        if _is_pointless(attempt, failures):
             continue
         force_field = force_fields[min(attempt.force_field, len(force_fields) - 1)]
         try:
-            _embed(source, f"{seed} {number} {smiles}", attempt)
-            energy, converged = _relax(source, force_field, MAX_ITERATIONS if relax else 0)
-            coords = checked_coords(source.GetConformer().GetPositions(), "force field failed")
-            if relax:
-                check_geometry(source, coords)
-                check_energy(energy * EV_PER_KCAL_MOL, len(coords))
-            if atom_map is not None:
-                coords = _reflected(coords, source, Chem.AddHs(mol), atom_map)
+            _embed(twin.mol, f"{seed} {number} {twin.smiles}", attempt)
+            energy_ev, converged = _relax(twin.mol, force_field, iterations)
+            coords = _coords_of(mol, twin)
             smiles_3d = read_back(mol, coords)
         except MoleculeError as error:
             if "timed out" in error.reason:
                 raise
-            failure = error
-            hopeless = hopeless or isinstance(error, HopelessError)
+            failures.append(error)
             continue
-        return Conformer(
-            coords=(coords - coords.mean(axis=0)).astype(np.float32),
-            force_field=force_field,
-            converged=converged,
-            energy=energy * EV_PER_KCAL_MOL,
-            smiles_3d=smiles_3d,
-            attempts=number + 1,
-            embedded_by=attempt.embedded_by,
-        )
-    detail = f"{failure.detail}, in the last of {len(ATTEMPTS)} attempts"
-    raise MoleculeError(failure.reason, detail)
+        coords = (coords - coords.mean(axis=0)).astype(np.float32)
+        made_by = (number + 1, attempt.embedded_by)
+        return Conformer(coords, force_field, converged, energy_ev, smiles_3d, *made_by)
+    last = failures[-1]
+    raise MoleculeError(last.reason, f"{last.detail}, in the last of {len(failures)} attempts")
 
 
-def _first_enantiomer(mol: Chem.Mol, smiles: str) -> tuple[Chem.Mol, str, np.ndarray | None]:
-    """The molecule or its mirror image, whichever SMILES sorts first, with hydrogens; its SMILES.
+def _is_pointless(attempt: Attempt, failures: list[MoleculeError]) -> bool:
+    """Whether an attempt would end as those before it did."""
+    if attempt.embedded_by == ETKDG:
+        return any(isinstance(failure, HopelessError) for failure in failures)
+    return attempt.force_field > 0 and failures[-1].reason not in FIELD_FAILURES
 
-    For the mirror image also the atom of the molecule that each of its heavy atoms is; else None.
-    """
+
+class _Twin(NamedTuple):
+    """The molecule or its mirror image, with hydrogens: the one of both that is embedded."""
+
+    mol: Chem.Mol
+    smiles: str
+    # Of the mirror image: the atom of the molecule that each of its heavy atoms is.
+    atom_map: Int[np.ndarray, " atom"] | None
+
+
+def _first_enantiomer(mol: Chem.Mol, smiles: str) -> _Twin:
+    """The molecule or its mirror image, whichever SMILES sorts first."""
     if "@" in smiles:
         image, image_smiles = fixed_point(_mirrored(mol))
         if image_smiles < smiles:
             atom_map = np.array([atom.GetIntProp(INPUT_INDEX) for atom in atoms(image)])
-            return Chem.AddHs(image), image_smiles, atom_map
-    return Chem.AddHs(mol), smiles, None
+            return _Twin(Chem.AddHs(image), image_smiles, atom_map)
+    return _Twin(Chem.AddHs(mol), smiles, None)
+
+
+def _coords_of(mol: Chem.Mol, twin: _Twin) -> Float[np.ndarray, "atom xyz"]:
+    """Coordinates (Å) of a molecule, from the conformer of the enantiomer that was embedded."""
+    coords = twin.mol.GetConformer().GetPositions()
+    if twin.atom_map is None:
+        return coords
+    return _reflected(coords, twin.mol, Chem.AddHs(mol), twin.atom_map)
 
 
 def _embed(mol: Chem.Mol, key: str, attempt: Attempt) -> None:
@@ -217,7 +224,11 @@ def _force_fields(mol: Chem.Mol) -> list[str]:
 
 
 def _relax(mol: Chem.Mol, force_field: str, iterations: int) -> tuple[float, bool]:
-    """Minimise the conformer in place: energy in kcal/mol, converged."""
+    """Minimise the conformer in place: energy in eV, converged.
+
+    Raises MoleculeError where what it ends in cannot be a molecule. A geometry that is left as it
+    was embedded (no iterations) need only keep its atoms apart.
+    """
     if force_field == "UFF":
         field = rdForceFieldHelpers.UFFGetMoleculeForceField(mol)
     else:
@@ -226,9 +237,14 @@ def _relax(mol: Chem.Mol, force_field: str, iterations: int) -> tuple[float, boo
     try:
         field.Initialize()
         converged = field.Minimize(maxIts=iterations) == 0
-        return field.CalcEnergy(), converged
+        energy_ev = field.CalcEnergy() * EV_PER_KCAL_MOL
     except RuntimeError as error:
         raise MoleculeError("force field failed", _one_line(error)) from error
+    coords = checked_coords(mol.GetConformer().GetPositions(), "force field failed")
+    if iterations > 0:
+        check_geometry(mol, coords)
+        check_energy(energy_ev, len(coords))
+    return energy_ev, converged
 
 
 def _hydrogens(mol: Chem.Mol) -> list[list[int]]:
