@@ -69,6 +69,11 @@ _PLAIN = [
         "atomic numbers: heavy atoms in SMILES order, then hydrogens",
     ),
     ("coords", pa.list_(pa.float32()), "Å, x y z of each atom, centred"),
+    (
+        "embedded_by",
+        pa.string(),
+        "ETKDGv3, or distance geometry alone: without its knowledge of torsions, where that failed",
+    ),
     ("force_field", pa.string(), ""),
     ("converged", pa.bool_(), "whether the force field reached a minimum"),
     ("force_field_energy", pa.float64(), "eV"),
@@ -356,6 +361,13 @@ def _summary(manifest: dict[str, Any], path: Path) -> Iterator[str]:
         yield f"  stereo beyond SMILES: {_counted(counts['stereo_groups'])} (molecules)"
     if counts.get("removed"):
         yield f"  removed fragments: {_counted(counts['removed'])} (molecules)"
+    if set(counts.get("embedded_by", ())) - {"ETKDGv3"}:
+        yield f"  embedded by: {_counted(counts['embedded_by'])}"
+    if counts.get("given_coords_replaced"):
+        yield (
+            f"  coordinates of {counts['given_coords_replaced']:,} records were replaced by "
+            "conformers made here"
+        )
     if counts.get("repeated_join_keys"):
         yield (
             f"  joined table: {counts['repeated_join_keys']:,} of its rows repeat the key of an "

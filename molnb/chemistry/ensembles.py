@@ -38,7 +38,7 @@ class Ensemble:
     `mol` has all atoms and one RDKit conformer for each. `energies` are in kcal/mol above the
     lowest one, whose own number is `zero` (of use only to compare ensembles of the same molecule);
     `seeds` say how each was drawn: seed 0 is the one that curation stores. `failed` counts draws
-    that gave no geometry.
+    that gave no geometry, or none by this force field.
     """
 
     smiles: str
@@ -117,6 +117,13 @@ def make_ensemble(
         conformers[draw] = conformer
     if not conformers:
         raise failure
+    # A draw that another force field had to relax cannot be compared with the rest.
+    force_field = next(iter(conformers.values())).force_field
+    conformers = {
+        draw: conformer
+        for draw, conformer in conformers.items()
+        if conformer.force_field == force_field
+    }
     return _by_energy(smiles, conformers, failed=n - len(conformers))
 
 

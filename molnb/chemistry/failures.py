@@ -33,6 +33,7 @@ REASONS = {  # reason -> the step it belongs to
     "no 3D coordinates": "conformer",
     "no force field parameters": "conformer",
     "force field failed": "conformer",
+    "unreasonable geometry": "conformer",
 }
 
 

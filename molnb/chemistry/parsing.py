@@ -76,6 +76,11 @@ def parse_molblock(block: str) -> Chem.Mol:
     return numbered(mol)
 
 
+def has_3d_coords(mol: Chem.Mol) -> bool:
+    """Whether a molecule came with coordinates that say they are in space."""
+    return mol.GetNumConformers() > 0 and mol.GetConformer().Is3D()
+
+
 def numbered(mol: Chem.Mol) -> Chem.Mol:
     """The same molecule, each atom carrying its index."""
     if mol.GetNumAtoms() == 0:

@@ -18,7 +18,7 @@ from ..chemistry.conformer import Conformer, make_conformer
 from ..chemistry.failures import MoleculeError
 from ..chemistry.features import molecule_arrays
 from ..chemistry.identity import identity_keys, murcko_scaffold, undefined_stereo
-from ..chemistry.parsing import parse_molblock, parse_smiles
+from ..chemistry.parsing import has_3d_coords, parse_molblock, parse_smiles
 from ..chemistry.standardization import standardize
 from ..chemistry.xtb import UndefinedLabelError, xtb_labels
 from ..files import write_table
@@ -54,6 +54,7 @@ READ_SCHEMA = pa.schema(
         ("scaffold", pa.string()),
         ("undefined_stereo", pa.int32()),
         ("cleared_isotopes", pa.int32()),
+        ("given_coords", pa.bool_()),  # the mol block holds a 3D conformer, which is not kept
     ]
 )
 
@@ -156,7 +157,9 @@ def _read_row(row: dict[str, Any], recipe: Recipe, died: bool) -> dict[str, Any]
             return columns | _outcome("label", "label missing", label.name)
     parse = parse_molblock if is_block else parse_smiles
     try:
-        return columns | _standard_columns(parse(row["structure"] or ""), recipe)
+        mol = parse(row["structure"] or "")
+        columns["given_coords"] = has_3d_coords(mol)
+        return columns | _standard_columns(mol, recipe)
     except MoleculeError as failure:
         return columns | _failure(failure)
     except FAULTS as error:
@@ -218,6 +221,7 @@ def _conformer_columns(smiles: str, recipe: Recipe) -> dict[str, Any]:
         "n_atoms": len(arrays["numbers"]),
         "numbers": arrays["numbers"],
         "coords": conformer.coords.ravel(),
+        "embedded_by": conformer.embedded_by,
         "force_field": conformer.force_field,
         "converged": conformer.converged,
         "force_field_energy": conformer.energy,

@@ -23,13 +23,14 @@ def count_molecules(parts: list[Path]) -> dict[str, Any]:
     Of removed fragments and of stereo groups the molecules that have a kind of them.
     """
     totals: Counter = Counter()
-    force_fields: Counter = Counter()
+    by_value = {name: Counter() for name in ("force_field", "embedded_by")}
     removed: Counter = Counter()
     stereo: Counter = Counter()
-    counted = ["undefined_stereo", "cleared_isotopes", "converged", "force_field"]
+    counted = ["undefined_stereo", "cleared_isotopes", "converged"]
     texts = ["smiles", "smiles_3d", "removed", "stereo_groups"]
-    for table in read_parts(parts, [*counted, *texts]):
-        force_fields.update(table.column("force_field").to_pylist())
+    for table in read_parts(parts, [*counted, *texts, *by_value]):
+        for name, counter in by_value.items():
+            counter.update(table.column(name).to_pylist())
         totals["n"] += len(table)
         for name in ("undefined_stereo", "cleared_isotopes"):
             totals[name] += int(np.count_nonzero(table.column(name).to_numpy()))
@@ -40,8 +41,8 @@ def count_molecules(parts: list[Path]) -> dict[str, Any]:
             removed.update(set(removed_kinds(row["smiles"], row["removed"])))
         for text in table.column("stereo_groups").to_pylist():
             stereo.update(kinds_of_stereo(text))
-    by_kind = {"force_field": force_fields, "removed": removed, "stereo_groups": stereo}
-    return dict(totals) | {name: dict(sorted(kinds.items())) for name, kinds in by_kind.items()}
+    kinds = by_value | {"removed": removed, "stereo_groups": stereo}
+    return dict(totals) | {name: dict(sorted(counts.items())) for name, counts in kinds.items()}
 
 
 def count_known(parts: list[Path], label: dict, folder: Path) -> dict[str, Any]:

@@ -64,8 +64,10 @@ def merge(job: Job) -> dict[str, Any]:
     write_conflicts(con, job.recipe, job.folder / CONFLICTS)
     duplicates = count_repeats(con, job.recipe)
     duplicates["across_splits"] = count_across(con, job.recipe)
+    with_coords = "SELECT count(*) FROM read WHERE given_coords AND reason IS NULL"
+    n_given = con.execute(with_coords).fetchall()[0][0]
     con.close()
-    return {"n_kept": n_kept, "duplicates": duplicates}
+    return {"n_kept": n_kept, "duplicates": duplicates, "given_coords_replaced": n_given}
 
 
 def _molecules_to_keep(recipe: Recipe, drop_loose: bool) -> str:

@@ -44,6 +44,7 @@ def finish(job: Job, located: LocatedSource, plan: dict[str, Any]) -> Shards:
     counts = count_molecules(parts) | {
         "loose_duplicates": loose_duplicates,
         "duplicates": molecules["duplicates"],
+        "given_coords_replaced": molecules.get("given_coords_replaced", 0),
     }
     if "repeated_join_keys" in molecules:
         counts["repeated_join_keys"] = molecules["repeated_join_keys"]

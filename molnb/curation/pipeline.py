@@ -200,6 +200,7 @@ def _make_molecules(
         "missing_in_source": source["missing"],
         "columns": source["columns"],
         "duplicates": merged["duplicates"],
+        "given_coords_replaced": merged.get("given_coords_replaced", 0),
         "workers": pool.workers if pool.cluster is None else pool.cluster,
         "resumed": plan["resumed"],
         "versions": plan["versions"],

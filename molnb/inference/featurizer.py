@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from rdkit import Chem
 
-from ..chemistry.conformer import checked_coords, make_conformer
+from ..chemistry.conformer import make_conformer
 from ..chemistry.failures import MoleculeError, guarded
 from ..chemistry.features import molecule_arrays
+from ..chemistry.geometry import check_geometry, checked_coords
 from ..chemistry.parsing import numbered, parse_smiles
 from ..chemistry.standardization import StandardizedMolecule, standardize
 from ..data.batch import MolBatch
@@ -110,7 +111,8 @@ def _given_coords(
 ) -> Float[np.ndarray, "atom 3"]:
     """Coordinates (Å, centred) that a molecule came with, in canonical order.
 
-    Those of all atoms if its hydrogens are there, else of heavy ones.
+    Those of all atoms if its hydrogens are there, else of heavy ones. Raises MoleculeError where
+    they are a drawing in the plane, whatever they are called, or cannot be a molecule.
     """
     if not mol.GetNumConformers():
         raise MoleculeError("no 3D coordinates", "the molecule has no conformer")
@@ -126,6 +128,8 @@ def _given_coords(
     if [len(indices) for indices in hydrogens] == n_expected:
         of_hydrogens = positions[list(itertools.chain(*hydrogens))].reshape(-1, 3)
         coords = np.concatenate([coords, of_hydrogens])
+    with_coords = standard.mol if len(coords) == len(order) else Chem.AddHs(standard.mol)
+    check_geometry(with_coords, coords, flat_reason="no 3D coordinates")
     return coords - coords.mean(axis=0)
 
 

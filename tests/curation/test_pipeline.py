@@ -9,6 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from curated_files import curate_smiles, write_csv
+from rdkit import Chem
+from rdkit.Chem import rdDepictor
 
 from molnb.chemistry import standardization
 from molnb.chemistry.failures import MoleculeError
@@ -257,3 +259,51 @@ def test_metal_compounds_are_dropped_unless_the_recipe_removes_the_metal(tmp_pat
     assert removing.table(["row"]).column(0).to_pylist() == [0, 2]
     assert removing.table(["removed"]).column(0).to_pylist() == ["C1=CCC=C1.[Fe+2]", "[Na+]"]
     assert removing.manifest["counts"]["removed"] == {"further copy": 1, "metal ion": 2}
+
+
+def record(smiles: str, in_space: bool) -> str:
+    """A molecule of an SD file, as it is drawn or with coordinates that another program made."""
+    mol = Chem.MolFromSmiles(smiles)
+    rdDepictor.Compute2DCoords(mol)
+    conformer = mol.GetConformer()
+    if in_space:
+        positions = conformer.GetPositions()
+        positions[::2, 2] += 0.5
+        conformer.SetPositions(positions)
+        conformer.Set3D(True)
+    return Chem.MolToMolBlock(mol) + "\n$$$$\n"
+
+
+@pytest.mark.parametrize(
+    ("molecules", "n_replaced"),
+    [
+        ([("CCO", True), ("CCN", False), ("CCCC", True)], 2),
+        # two geometries of one molecule: neither is kept
+        ([("CCO", True), ("OCC", True), ("CCN", False)], 2),
+        ([("CCO", False), ("CCN", False)], 0),
+        ([("CCO", True), ("C" * 70, True)], 1),  # the second is over the size limit
+    ],
+)
+def test_coordinates_of_the_source_that_are_replaced_are_counted(
+    tmp_path: Path, molecules: list, n_replaced: int
+) -> None:
+    file = tmp_path / "mine.sdf"
+    file.write_text("".join(record(*molecule) for molecule in molecules))
+    recipe = recipe_for_file(file)
+    shards = curate(recipe, workers=0, home=tmp_path, progress=False)
+    assert shards.manifest["counts"]["given_coords_replaced"] == n_replaced
+    line = f"coordinates of {n_replaced} records were replaced by conformers made here"
+    assert (line in shards.summary()) == (n_replaced > 0)
+    changed = make_recipe(recipe.model_dump() | {"citation": "another folder, the same molecules"})
+    adopted = curate(changed, workers=0, home=tmp_path, progress=False)
+    assert adopted.manifest["adopted_from"] == shards.path.name
+    assert adopted.manifest["counts"]["given_coords_replaced"] == n_replaced
+
+
+def test_what_embedded_a_molecule_stands_in_its_row_and_is_counted(tmp_path: Path) -> None:
+    shards = curate_smiles(tmp_path, ["CCO", "C1[C@H]2[C@@H]1[C@@H]1C[C@H]21", "CCN"])
+    alone = "distance geometry alone"
+    assert shards.table(["embedded_by"]).column(0).to_pylist() == ["ETKDGv3", alone, "ETKDGv3"]
+    assert shards.manifest["counts"]["embedded_by"] == {"ETKDGv3": 2, alone: 1}
+    assert "embedded by: ETKDGv3 2, distance geometry alone 1" in shards.summary()
+    assert "embedded by" not in curate_smiles(tmp_path, ["CCO", "CCN"]).summary()
