@@ -8,6 +8,7 @@ from collections.abc import Callable
 from rdkit import rdBase
 
 REASONS = {  # reason -> the step it belongs to
+    "malformed row": "read",
     "empty structure": "parse",
     "unreadable structure": "parse",
     "impossible valence": "parse",
