@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import select
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from . import __version__
 from .errors import InputError
@@ -524,14 +525,19 @@ def _silence_broken_streams() -> bool:
 
     Else Python would try again at its end, and complain.
     """
-    is_broken = False
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.flush()
-        except BrokenPipeError:
-            is_broken = True
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
-    return is_broken
+    broken = [s for s in (sys.stdout, sys.stderr) if s is not None and not _has_reader(s)]
+    for stream in broken:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    return bool(broken)
+
+
+def _has_reader(stream: TextIO) -> bool:
+    """Whether anybody can still read what a stream writes; asked of the system, not by writing."""
+    try:
+        watch = select.poll()
+        watch.register(stream.fileno(), 0)  # errors are reported unasked
+    except (AttributeError, OSError):  # Windows, or a stream without a file
+        return True
+    return not any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))
