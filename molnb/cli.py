@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import select
 import sys
 from collections.abc import Sequence
@@ -66,7 +67,7 @@ def run_tour(args: argparse.Namespace) -> int:
     from .notebooks.execution import tour
 
     _refuse_given(args, **_NOT_OF_LESSONS)
-    results = tour(args.out, size=args.size, parameters=_shared(args))
+    results = tour(args.out, size=args.size, parameters=_shared(args), force=args.force)
     return next((result.code for result in results if result.code), 0)
 
 
@@ -227,6 +228,8 @@ def _write_predictions(args: argparse.Namespace, write: Any, **level: str) -> in
     print(f"{out}: {counts['rows']:,} rows, {counts['errors']:,} errors")
     for line in _failure_lines(counts["failures"]):
         print(line, file=sys.stderr)
+    if any(reason.endswith("over the size limit") for reason in counts["failures"]):
+        print("--max-heavy-atoms N answers for molecules up to that size", file=sys.stderr)
     if counts["unseen"]:
         print(
             f"{counts['unseen']:,} rows have features that training never saw; "
@@ -242,9 +245,11 @@ def _write_predictions(args: argparse.Namespace, write: Any, **level: str) -> in
 def _failure_lines(failures: dict[str, Any]) -> list[str]:
     """Why rows failed, a line a reason, most frequent first; ten lines at most."""
     lines = [
-        f"{failure.count:>9,}  {reason}, first in row {failure.row:,}: {failure.error}"
+        f"{failure.count:>9,}  {reason}, first in row {failure.row:,}"
+        f"{failure.error.removeprefix(reason)}"
         for reason, failure in failures.items()
     ]
+    lines = [re.sub(r"[\r\n]+", " ", line) for line in lines]
     lines = [line if len(line) <= 240 else f"{line[:237]}..." for line in lines]
     if len(lines) <= _MOST_LINES:
         return lines
@@ -379,6 +384,7 @@ def _add_notebook_commands(add: Any) -> None:
     command = add(
         "tour", run_tour, "seed", out="folder that gets data/ and runs/ (default: MOLNB_HOME, here)"
     )
+    _add_force(command)
     command.add_argument(
         "--size", default="tour", choices=("test", "tour", "full"), help="of every lesson"
     )

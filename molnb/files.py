@@ -115,7 +115,7 @@ def _refuse_others(
     """Raise InputError where a file that is there must stay."""
     for read in inputs:
         if read.exists() and os.path.samefile(read, path):
-            raise InputError(f"{out} is {read}, which is read: {_ANOTHER}")
+            raise InputError(f"{out} would replace {read}, which is read: {_ANOTHER}")
     is_protected = not path.stat().st_mode & 0o222
     if is_ours is not None and not is_protected and is_ours(path):
         return

@@ -12,7 +12,8 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -68,13 +69,26 @@ class _TextWriter:
     """A CSV or TSV file with a header, open for rows."""
 
     def __init__(self, file: io.TextIOBase, delimiter: str, schema: pa.Schema):
-        self._writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-        self._writer.writerow(schema.names)
+        self._file = file
+        self._delimiter = delimiter
+        self._quoted = re.compile(f'[{delimiter}"\r\n]')
+        self._write_line(schema.names)
 
     def write_table(self, table: pa.Table) -> None:
         """Add the rows of a table."""
         columns = [_texts(column.combine_chunks()) for column in table.columns]
-        self._writer.writerows(zip(*columns, strict=True))
+        for cells in zip(*columns, strict=True):
+            self._write_line(cells)
+
+    def _write_line(self, cells: Iterable[str | None]) -> None:
+        """One line; csv.writer would leave a lone carriage return without quotes."""
+        texts = []
+        for cell in cells:
+            text = cell or ""
+            if self._quoted.search(text):
+                text = '"' + text.replace('"', '""') + '"'
+            texts.append(text)
+        self._file.write(self._delimiter.join(texts) + "\n")
 
 
 def _texts(column: pa.Array) -> list[str | None]:

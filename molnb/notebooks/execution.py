@@ -144,6 +144,19 @@ def is_executed_copy(path: Path) -> bool:
     return bool(run) and run.get("end_time") is None  # the run was killed
 
 
+def _is_tour_copy(path: Path) -> bool:
+    """Likewise for a copy in the folder of the tour, where older ones have no mark."""
+    import nbformat
+
+    if is_executed_copy(path):
+        return True
+    try:
+        metadata = nbformat.read(path, 4).metadata
+    except Exception:
+        return False
+    return "papermill" in metadata and _MARK not in metadata
+
+
 def _sources_digest(notebook: Any) -> str:
     """The digest of what the cells of a notebook say, their outputs apart."""
     sources = [str(cell.source) for cell in notebook.cells]
@@ -213,11 +226,13 @@ def tour(
     size: str = "tour",
     parameters: Mapping[str, Any] | None = None,
     notebooks: Sequence[Path] | None = None,
+    force: bool = False,
 ) -> list[NotebookResult]:
     """Run the lessons in order, print a line each, and write their pages to `runs/tour`.
 
     The pages work without a network. `parameters` reach those notebooks that have them. A lesson
-    that fails does not keep the next from running.
+    that fails does not keep the next from running. A copy there that somebody has edited is
+    replaced only with `force`.
     """
     home = check_folder(Path(home or molnb_home()).resolve())
     lessons = list_notebooks() if notebooks is None else [Path(path) for path in notebooks]
@@ -226,6 +241,8 @@ def tour(
             f"there are no lessons in {NOTEBOOKS}: use a clone, installed with pip install -e ."
         )
     folder = home / "runs" / "tour"
+    for path in lessons:
+        check_output(folder / path.name, [path], is_ours=_is_tour_copy, force=force)
     settings = {**(parameters or {}), "size": size}
     results = []
     for path in lessons:

@@ -203,7 +203,7 @@ def largest_allowed(data: Sequence[str]) -> int | None:
     limits = []
     for name in data:
         try:
-            recipe = load_shards(find_data(name)).manifest["recipe"]
+            recipe = load_shards(find_data(name)).manifest.get("recipe", {})
         except InputError:  # training says so; a run may be made where its data are not
             continue
         limits.append(recipe.get("structure", {}).get("max_heavy_atoms", MAX_HEAVY_ATOMS))

@@ -213,7 +213,7 @@ TABLE = (
     '"a, b",CCO,007,1.50,x1,none,1e5\n'
     ",OCC,,2,x2,?,\n"
     'µ-opioid,CC(C)O,"line\nbreak",-0,x3,,"say ""so"""\n'
-    "last,CCN,m4,,x4,,  spaced  \n"
+    'last,CCN,m4,,x4,"a\rb",  spaced  \n'
 )
 KEPT = ["Comment", "gap_eV", "smiles", "error", "batch no"]
 AS_WRITTEN = {
@@ -221,7 +221,7 @@ AS_WRITTEN = {
     "Comment": ["a, b", "", "µ-opioid", "last"],
     "kept_gap_eV": ["1.50", "2", "-0", ""],
     "kept_smiles": ["x1", "x2", "x3", "x4"],
-    "kept_error": ["none", "?", "", ""],
+    "kept_error": ["none", "?", "", "a\rb"],
     "batch no": ["1e5", "", 'say "so"', "  spaced  "],
 }
 
@@ -229,7 +229,7 @@ AS_WRITTEN = {
 @pytest.mark.parametrize("name", ["p.parquet", "p.csv", "p.tsv", "p.csv.gz"])
 def test_columns_go_along_as_they_were_written(label_run, tmp_path, name):
     file = tmp_path / "mine.csv"
-    file.write_text(TABLE, encoding="utf-8")
+    file.write_text(TABLE, encoding="utf-8", newline="")
     out = tmp_path / name
     write_predictions(file, label_run.path, out, smiles="SMILES", workers=0, keep=KEPT)
     if name == "p.parquet":
@@ -427,7 +427,7 @@ def test_no_row_that_was_answered_is_an_error_with_its_reason(label_run, tmp_pat
     assert main([*arguments, "--conformer", "given"]) == 2
     printed = capsys.readouterr()
     assert f"{out}: 30 rows, 30 errors" in printed.out
-    assert "30  conformer: no 3D coordinates, first in row 0: " in printed.err
+    assert "30  conformer: no 3D coordinates, first in row 0 (its conf" in printed.err
     assert "two dimensions" in printed.err and "no row of" in printed.err
     assert len(pq.read_table(out)) == 30
     assert main(arguments) == 0
@@ -439,7 +439,9 @@ def test_reasons_are_counted_most_frequent_first(label_run, tmp_path, capsys):
     out = tmp_path / "p.csv"
     arguments = [str(file), "--run", str(label_run.path), "--out", str(out), "--workers", "0"]
     assert main(["predict", *arguments]) == 0
-    lines = [line for line in capsys.readouterr().err.splitlines() if ", first in row " in line]
+    printed = capsys.readouterr().err
+    assert "--max-heavy-atoms N" in printed
+    lines = [line for line in printed.splitlines() if ", first in row " in line]
     counted = [line.split(", first")[0].split(maxsplit=1) for line in lines]
     assert counted == [
         ["3", "parse: unreadable structure"],
@@ -448,17 +450,20 @@ def test_reasons_are_counted_most_frequent_first(label_run, tmp_path, capsys):
         ["1", "standardise: over the size limit"],
         ["1", "standardise: no parent fragment"],
     ]
-    assert "row 5: standardise: over the size limit (70 heavy atoms, limit 64)" in lines[3]
+    assert lines[3].endswith("over the size limit, first in row 5 (70 heavy atoms, limit 64)")
 
 
 def test_at_most_ten_lines_of_reasons_are_shown() -> None:
     from molnb.cli import _failure_lines
     from molnb.inference.parquet_output import Failure
 
-    failures = {f"step: reason {n}": Failure(50 - n, n, "x" * 999) for n in range(14)}
+    failures = {
+        f"step: reason {n}": Failure(50 - n, n, f"step: reason {n} ({'x' * 999})")
+        for n in range(14)
+    }
     lines = _failure_lines(failures)
     assert len(lines) == 10 and max(map(len, lines)) <= 240
-    assert lines[0].startswith("       50  step: reason 0, first in row 0: x")
+    assert lines[0].startswith("       50  step: reason 0, first in row 0 (x")
     assert lines[9].split(maxsplit=1) == ["195", "for 5 other reasons"]
     assert len(_failure_lines(dict(list(failures.items())[:10]))) == 10
 
