@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
 import json
 from pathlib import Path
 
@@ -14,12 +15,14 @@ import pytest
 from rdkit import Chem
 
 import molnb.inference.featurizer
+import molnb.inference.inputs
 import molnb.inference.parquet_output
 import molnb.inference.predictor
 import molnb.progress
 from molnb.chemistry.conformer import make_conformer
 from molnb.cli import main
 from molnb.errors import InputError
+from molnb.inference.inputs import open_molecules
 from molnb.inference.parquet_output import write_embeddings, write_predictions
 from molnb.inference.predictor import TrainedModel, load_run
 
@@ -317,6 +320,43 @@ def test_workers_and_chunks_do_not_mix_up_the_columns(label_run, tmp_path, monke
     assert [error is None for error in table["error"].to_pylist()] == [
         number % 5 > 0 for number in range(60)
     ]
+
+
+@pytest.mark.parametrize("name", ["e.parquet", "e.csv", "e.tsv.gz"])
+def test_a_prediction_that_is_interrupted_leaves_no_half_file(
+    label_run, tmp_path, monkeypatch, name
+):
+    file = write_smiles(tmp_path, ["C" * (1 + n % 5) for n in range(1200)])
+    n_read = []
+    read = molnb.inference.inputs.MoleculeFile._row
+
+    def interrupt(self, record):
+        n_read.append(record.line)
+        if len(n_read) > 1100:
+            raise KeyboardInterrupt
+        return read(self, record)
+
+    monkeypatch.setattr(molnb.inference.inputs.MoleculeFile, "_row", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_embeddings(file, label_run.path, tmp_path / name, workers=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.csv"]
+
+
+def test_no_more_than_a_chunk_is_read_ahead(label_run, model, tmp_path):
+    file = write_smiles(tmp_path, ["C"] * 2000)
+    source = open_molecules(file)
+    n_read = itertools.count()
+    rows = source.rows
+
+    def counted():
+        for row in rows():
+            next(n_read)
+            yield row
+
+    source.rows = counted
+    answers = source.answers(model, "molecule", 0, "new")
+    next(answers)
+    assert next(n_read) <= molnb.inference.featurizer.CHUNK
 
 
 # ----------------------------------------------------------------------------------- text files
