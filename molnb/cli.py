@@ -42,6 +42,14 @@ _NOT_OF_LESSONS = {
     "device": "no lesson has this parameter; for a notebook that has it write -p device NAME",
 }
 
+_LABELS = """
+Labels are stored as they are: --label logS:log(mol/L), or under another name with COLUMN=NAME:UNIT.
+Classes: --label toxic:binary (0 and 1, true and false), --label
+"outcome=mutagenic:binary(mutagens=1,nonmutagens=0)", --label "grade:classes(low,medium,high)".
+A conversion is asked for: --transform NAME:-log10:nM->M (log10, -log10, log1p or a factor). COLUMN
+is matched against the header, longest first, so it may hold colons and equal signs.
+"""
+
 _RELEASE = """
 Weights are published at https://huggingface.co/dptech/Uni-Mol2, as modelzoo/84M/checkpoint.pt,
 164M, 310M, 570M, 1.1B. Nothing in a file is run: one that holds more than tensors, plain values
@@ -57,6 +65,17 @@ _SHARED = {
 
 READER_GONE = 141  # as a program that is ended by SIGPIPE
 _MOST_LINES = 10  # of reasons on the screen
+
+# Options that describe a table of one's own, and the argument of `recipe_for_file` each becomes.
+_DESCRIBING = {
+    "smiles": "smiles",
+    "label": "labels",
+    "transform": "transforms",
+    "id": "identifier",
+    "keep": "keep",
+    "split_column": "split_column",
+    "repeats": "repeats",
+}
 
 # Modules with the work itself are imported inside the commands: `molnb --help` answers at once, and
 # a machine that only trains needs no RDKit to do so.
@@ -118,6 +137,7 @@ def run_curate(args: argparse.Namespace) -> int:
         seed="the seeds of conformers and splits stand in the recipe",
         device="curation uses CPUs",
     )
+    described = {name: getattr(args, option) for option, name in _DESCRIBING.items()}
     recipe = args.recipe
     if recipe not in list_recipes() and Path(recipe).suffix not in (".yaml", ".yml"):
         if not Path(recipe).is_file():
@@ -125,11 +145,11 @@ def run_curate(args: argparse.Namespace) -> int:
                 f"{recipe!r} is neither a recipe ({', '.join(list_recipes())}) nor a file: "
                 "name one of them"
             )
-        recipe = recipe_for_file(recipe, smiles=args.smiles, labels=dict(map(_label, args.label)))
-    elif args.smiles or args.label:
+        recipe = recipe_for_file(recipe, **described)
+    elif any(described.values()):
+        options = ", ".join(f"--{name}" for name in _DESCRIBING)
         raise InputError(
-            "--smiles and --label describe a file of yours; a recipe says this itself: "
-            "leave them out"
+            f"{options} describe a file of yours; a recipe says this itself: leave them out"
         )
     shards = curate(recipe, n=args.n, workers=args.workers, cluster=args.cluster, home=args.out)
     print(shards.path)
@@ -307,16 +327,6 @@ def show_runs(args: argparse.Namespace) -> int:
     return 0
 
 
-def _label(text: str) -> tuple[str, str]:
-    """COLUMN:UNIT; the unit may hold colons, the column may not."""
-    column, colon, unit = text.partition(":")
-    if not (column and colon and unit):
-        raise InputError(
-            f"--label {text!r} has no unit: write COLUMN:UNIT, as in --label 'logS:log(mol/L)'"
-        )
-    return column, unit
-
-
 def _shared(args: argparse.Namespace) -> dict[str, Any]:
     """The shared options that were given, as parameters of a notebook."""
     return {
@@ -421,9 +431,26 @@ def _add_data_commands(add: Any) -> None:
     command.add_argument(
         "--smiles", metavar="COLUMN", help="column of your table that holds SMILES"
     )
+    several = {"action": "append", "default": []}
     command.add_argument(
-        "--label", metavar="COLUMN:UNIT", action="append", default=[], help="a label and its unit"
+        "--label", metavar="COLUMN:UNIT", help="a label and its unit, see below", **several
     )
+    command.add_argument(
+        "--transform", metavar="NAME:FUNCTION", help="convert a label, see below", **several
+    )
+    command.add_argument("--id", metavar="COLUMN", help="column that names the molecules")
+    command.add_argument(
+        "--keep", metavar="COLUMN", help="a column to carry along as text", **several
+    )
+    command.add_argument(
+        "--split-column", metavar="COLUMN", help="column that says train, val or test"
+    )
+    command.add_argument(
+        "--repeats",
+        choices=("median", "mean", "first", "drop"),
+        help="value of a molecule that was measured several times (default: median)",
+    )
+    command.epilog = _LABELS
     command.add_argument("--n", type=int, help="a sample of this many rows instead of all")
     command.add_argument(
         "--cluster", metavar="ADDRESS", help="of a Dask scheduler, as tcp://host:8786"

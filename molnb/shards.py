@@ -6,6 +6,7 @@ A folder of shards holds
     shards/part-*.parquet    one row a molecule, in the order of the source; units in the metadata
     derived.parquet          labels that depend on the training rows (row, value)
     splits.parquet           row, loose group, one column a split (0 train, 1 val, 2 test)
+    conflicts.parquet        labels on which rows of one molecule disagree: all values, the one kept
     dropped.parquet          every other row of the source with step, reason and detail
     arrays/*.npy             the same molecules as flat arrays with offsets, for training
 Reading needs numpy and pyarrow alone.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -73,8 +74,8 @@ _PLAIN = [
 ]
 
 
-def part_schema(labels: list[dict], flags: list[str]) -> pa.Schema:
-    """Columns of a part: those that all have, the labels, the flags.
+def part_schema(labels: list[dict], flags: list[str], texts: Sequence[str] = ()) -> pa.Schema:
+    """Columns of a part: those that all have, the labels, the flags, texts kept from the source.
 
     A label of molecules is a number, one of atoms, bonds or pairs a list of numbers.
     """
@@ -87,13 +88,29 @@ def part_schema(labels: list[dict], flags: list[str]) -> pa.Schema:
         declared = ("unit", "quantity", "theory", "geometry", "level")
         metadata = {key: str(label[key]) for key in declared}
         fields.append(pa.field(label["name"], kind, metadata=metadata))
-    return pa.schema(fields + [pa.field(name, pa.bool_()) for name in flags])
+    fields += [pa.field(name, pa.bool_()) for name in flags]
+    about = {"about": "text of the source, as it was written"}
+    fields += [pa.field(name, pa.string(), metadata=about) for name in texts]
+    return pa.schema(fields)
 
 
 DROPPED_SCHEMA = pa.schema(
     [("row", pa.int64()), ("line", pa.int64()), ("id", pa.string()), ("input_smiles", pa.string()),
      ("step", pa.string()), ("reason", pa.string()), ("detail", pa.string())]
 )  # fmt: skip
+
+CONFLICTS = "conflicts.parquet"
+CONFLICTS_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("smiles", pa.string()),
+        ("label", pa.string()),
+        ("kept", pa.float64()),
+        ("values", pa.list_(pa.float64())),
+        ("rows", pa.list_(pa.int64())),
+        ("lines", pa.list_(pa.int64())),
+    ]
+)
 
 
 class Shards:
@@ -206,6 +223,15 @@ class Shards:
     def dropped(self) -> pa.Table:
         """Every row of the source that is no molecule here, with step, reason and detail."""
         return pq.read_table(self.path / "dropped.parquet")
+
+    def conflicts(self) -> pa.Table:
+        """Labels on which rows of one molecule disagree: all values, and the one that is kept.
+
+        `row` is that of the molecule; `kept` is null where no value is. Classes are numbers.
+        """
+        if CONFLICTS not in self.manifest["files"]:  # made before conflicts were listed
+            return CONFLICTS_SCHEMA.empty_table()
+        return pq.read_table(self.path / CONFLICTS)
 
     def smiles(self) -> list[str]:
         """The canonical isomeric SMILES, in sample order; read once."""
@@ -350,7 +376,7 @@ def _summary(manifest: dict[str, Any], path: Path) -> Iterator[str]:
             "earlier one and are not used"
         )
     for name, task in manifest["tasks"].items():
-        labels = ", ".join(f"{x['name']} [{x['unit']}] {x['known']:,}" for x in task["labels"])
+        labels = ", ".join(_counted_label(label) for label in task["labels"])
         yield f"  {name} ({task['level']}): {labels} known of {n_kept:,}"
     for name, split in manifest["splits"].items():
         sizes = "/".join(f"{split[part]:,}" for part in SPLIT_VALUES)
@@ -359,6 +385,8 @@ def _summary(manifest: dict[str, Any], path: Path) -> Iterator[str]:
         yield f"  split {name}: {sizes} train/val/test" + (
             "" if similarity is None else f", {nearest} {similarity:.2f}"
         )
+    for notice in manifest.get("notices", []):
+        yield f"  note: {notice}"
     if manifest["adopted_from"]:
         source = f"conformers and labels taken over from {manifest['adopted_from']}"
         yield f"  {manifest['seconds']['finish']:.1f} s; {source}"
@@ -366,6 +394,14 @@ def _summary(manifest: dict[str, Any], path: Path) -> Iterator[str]:
         workers = manifest["workers"]
         workers = workers if isinstance(workers, str) else f"{workers} workers"
         yield f"  {sum(manifest['seconds'].values()):.1f} s with {workers}"
+
+
+def _counted_label(label: dict[str, Any]) -> str:
+    """A label with the number of molecules that have it, or that are of each class."""
+    if "class_counts" in label:
+        classes = ", ".join(f"{name}: {n:,}" for name, n in label["class_counts"].items())
+        return f"{label['name']} {label['known']:,} ({classes})"
+    return f"{label['name']} [{label['unit']}] {label['known']:,}"
 
 
 def _counted(counts: Mapping[str, int]) -> str:

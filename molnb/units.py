@@ -16,7 +16,13 @@ CONVERSIONS: dict[tuple[str, str], float] = {
     ("meV", "eV"): 1e-3,
     ("a0^3", "Å^3"): 0.14818471147,
     ("1/cm", "GHz"): 29.9792458,
-    ("nM", "uM"): 1e-3,
+}
+_MOLAR = {"M": 0, "mM": -3, "uM": -6, "µM": -6, "μM": -6, "nM": -9, "pM": -12}  # powers of ten
+CONVERSIONS |= {
+    (source, target): float(f"1e{_MOLAR[source] - _MOLAR[target]}")
+    for source in _MOLAR
+    for target in _MOLAR
+    if source != target
 }
 
 UNITLESS = ("", "1")  # how a label says that it is a plain number
@@ -30,3 +36,17 @@ def with_unit(name: str, unit: str) -> str:
 def with_suffix(name: str, unit: str) -> str:
     """A name for a column or metric, `gap_eV`; that of a number without a unit stays bare."""
     return name if unit in UNITLESS else f"{name}_{unit}"
+
+
+def conversion_factor(source: str, target: str) -> float:
+    """The factor from one unit to another; ValueError where none is known."""
+    if source == target:
+        return 1.0
+    if (source, target) in CONVERSIONS:
+        return CONVERSIONS[source, target]
+    targets = [b for a, b in CONVERSIONS if a == source]
+    known = f"{source} converts to {', '.join(targets)}"
+    if not targets:
+        units = dict.fromkeys(a for a, _ in CONVERSIONS)
+        known = f"units that convert are {', '.join(units)}"
+    raise ValueError(f"no conversion from {source} to {target} ({known})")

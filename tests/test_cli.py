@@ -109,6 +109,9 @@ VALUES = {
     "--id": ["name"],
     "--keep": ["note"],
     "--label": ["y:eV"],
+    "--transform": ["y:log10"],
+    "--split-column": ["part"],
+    "--repeats": ["first"],
     "--cluster": ["tcp://host:1"],
     "--data": ["nci"],
     "--set": ["steps", "2"],
@@ -121,7 +124,7 @@ VALUES = {
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("table") / "mine.csv"
-    file.write_text("name,SMILES,y,note\na,CCO,1,x\nb,CCN,2,y\n")
+    file.write_text("name,SMILES,y,note,part\na,CCO,1,x,train\nb,CCN,2,y,test\n")
     return file
 
 

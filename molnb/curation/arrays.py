@@ -95,7 +95,8 @@ def _write_task(
     """Write index, offset and values of a task: of the molecules with at least one known label.
 
     ``n_items`` is how many values each molecule has (atoms, bonds, pairs, or 1); a value is NaN
-    where that label is unknown.
+    where that label is unknown. Labels of molecules are float64, as they were measured: a large
+    value with a small spread keeps its digits until it is scaled.
     """
     name = task["name"]
     labels = task["labels"]
@@ -109,7 +110,8 @@ def _write_task(
     _save(out, f"{name}.index", index, np.int64)
     _save(out, f"{name}.offset", offset, np.int64)
     start = 0
-    with writing_array(out / f"{name}.values.npy", np.float32, shape) as append:
+    dtype = np.float64 if task["level"] == "molecule" else np.float32
+    with writing_array(out / f"{name}.values.npy", dtype, shape) as append:
         for table in _with_residuals(parts, labels, residuals):
             append(_values(table, labels, n_items[start : start + len(table)]))
             start += len(table)
@@ -136,11 +138,11 @@ def _known_labels(table: pa.Table, labels: list[str]) -> np.ndarray:
 
 
 def _values(table: pa.Table, labels: list[str], n_items: np.ndarray) -> np.ndarray:
-    """Values of the labelled molecules of a part, float32 [item, label]."""
+    """Values of the labelled molecules of a part, float64 [item, label]."""
     is_known = _known_labels(table, labels)
     labelled = is_known.any(axis=1)
     n_items = n_items[labelled]
-    values = np.full((int(n_items.sum()), len(labels)), np.nan, np.float32)
+    values = np.full((int(n_items.sum()), len(labels)), np.nan)
     for j, label in enumerate(labels):
         column = table.column(label)
         # Nulls take no place in a flat column: its numbers belong to the molecules that have it.

@@ -81,7 +81,7 @@ class Job(NamedTuple):
     def schema(self) -> pa.Schema:
         """Columns of this recipe's parts, without residuals, which depend on the training rows."""
         labels = [label.model_dump() for label in self.recipe.labels if label.residual_of is None]
-        return part_schema(labels, list(self.recipe.flags))
+        return part_schema(labels, list(self.recipe.flags), list(self.recipe.text_columns))
 
 
 def read_rows(path: Path, rows: np.ndarray) -> pa.Table:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..shards import CONFLICTS
 from .parts import read_parts
 from .residuals import ABSENT_ELEMENT
 
@@ -31,19 +32,43 @@ def count_molecules(parts: list[Path]) -> dict[str, Any]:
 
 
 def count_known(parts: list[Path], label: dict, folder: Path) -> dict[str, Any]:
-    """How many molecules have a label, and why the others have none."""
+    """How many molecules have a label, of each class too, and why the others have none.
+
+    ``label`` holds ``names_of_classes``, which is None for numbers.
+    """
     column = label["residual_of"] or label["name"]
     n_known = 0
     missing: Counter = Counter()
-    for table in read_parts(parts, [column, "missing"]):
+    classes: Counter = Counter()
+    disagreeing = _without_value(folder, label["name"])
+    for table in read_parts(parts, [column, "missing", "row"]):
         absent = pc.is_null(table.column(column))
         n_known += len(table) - int(pc.sum(absent).as_py() or 0)
-        reasons = table.filter(absent).column("missing").to_pylist()
-        missing.update("not in the source" if reason is None else reason for reason in reasons)
+        lacking = table.filter(absent)
+        rows = lacking.column("row").to_pylist()
+        for row, reason in zip(rows, lacking.column("missing").to_pylist(), strict=True):
+            unknown = "rows disagree" if row in disagreeing else "not in the source"
+            missing[reason or unknown] += 1
+        if label["names_of_classes"] is not None:
+            classes.update(table.column(column).drop_null().to_pylist())
     if label["residual_of"] is not None:
         residuals = pq.read_table(folder / "derived.parquet", columns=[label["name"]]).column(0)
         n_unpriced = residuals.null_count - sum(missing.values())
         n_known -= n_unpriced
         if n_unpriced:
             missing[ABSENT_ELEMENT] = n_unpriced
-    return {"known": n_known, "missing": dict(sorted(missing.items()))}
+    counts = {"known": n_known, "missing": dict(sorted(missing.items()))}
+    if label["names_of_classes"] is not None:
+        names = enumerate(label["names_of_classes"])
+        counts["class_counts"] = {name: classes[number] for number, name in names}
+    return counts
+
+
+def _without_value(folder: Path, label: str) -> set[int]:
+    """Rows of molecules that lost a label because the rows they stand in disagree."""
+    file = folder / CONFLICTS
+    if not file.exists():  # taken over from a curation that listed none
+        return set()
+    table = pq.read_table(file, columns=["row", "label", "kept"])
+    lost = pc.and_(pc.equal(table["label"], label), pc.is_null(table["kept"]))
+    return set(table.filter(lost).column("row").to_pylist())

@@ -18,6 +18,12 @@ def connect(spill: Path) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"temp_directory": str(spill), "preserve_insertion_order": False})
 
 
+def quoted(name: str) -> str:
+    """A column's name in SQL, whatever letters it holds."""
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'
+
+
 def parquet_table(paths: Iterable[Path]) -> str:
     """SQL that reads exactly these Parquet files as one table, whatever their paths hold."""
     return f"read_parquet([{', '.join(map(_quoted_path, paths))}])"

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import duckdb
-
 from ..recipes.schema import Recipe
-from ..shards import DROPPED_SCHEMA, LOOSE_KEYS
+from ..shards import CONFLICTS, DROPPED_SCHEMA, LOOSE_KEYS
 from .chunks import Job
-from .database import connect, parquet_table, write_query
+from .database import connect, parquet_table, quoted, write_query
 from .grouping import group_rows
+from .repeats import combine_labels, count_across, count_repeats, write_conflicts
 
 _LOST = """
 CREATE VIEW lost AS
@@ -23,7 +22,7 @@ SELECT row, line, id, input_smiles, step, reason, detail FROM read WHERE reason 
 UNION ALL
 SELECT r.row, r.line, r.id, r.input_smiles, 'duplicate',
        'same molecule as an earlier row', 'row ' || f.first
-FROM read r JOIN first f USING (smiles) WHERE r.row <> f.first
+FROM read r JOIN first f USING (molecule) WHERE r.row <> f.first
 """
 _LOST_LOOSE = """
 UNION ALL
@@ -36,63 +35,56 @@ FROM read r JOIN groups g USING (row) WHERE g.grp <> g.row
 def merge(job: Job) -> dict[str, Any]:
     """Write the molecules to keep and the rows dropped so far; returns counts.
 
-    ``kept.parquet`` holds the molecules in source order, ``merged.parquet`` the dropped rows.
+    ``kept.parquet`` holds the molecules in source order, ``merged.parquet`` the dropped rows, and
+    ``conflicts.parquet`` the labels on which rows of a molecule disagree.
     """
     con = connect(job.work / "spill")
     read_files = sorted((job.work / "read").glob("*.parquet"))
-    con.execute(f"CREATE VIEW read AS SELECT * FROM {parquet_table(read_files)}")
+    con.execute(
+        f"CREATE VIEW read AS SELECT *, smiles AS molecule FROM {parquet_table(read_files)}"
+    )
     source = parquet_table([job.work / "source.parquet"])
     con.execute(f"CREATE VIEW source AS SELECT * FROM {source}")
     con.execute(
-        "CREATE TABLE first AS SELECT smiles, min(row) AS first, count(*) AS copies FROM read "
-        "WHERE reason IS NULL GROUP BY smiles"
+        "CREATE TABLE first AS SELECT molecule, min(row) AS first, count(*) AS copies FROM read "
+        "WHERE reason IS NULL GROUP BY molecule"
     )
     con.execute(
         "CREATE TABLE distinct_rows AS SELECT r.* FROM read r JOIN first f ON r.row = f.first"
     )
+    combine_labels(con, job.recipe)
     drop_loose = job.recipe.structure.loose_duplicates == "drop"
     if drop_loose:
         group_rows(con, "distinct_rows", LOOSE_KEYS)
     con.execute(_LOST + _LOST_LOOSE if drop_loose else _LOST)
     n_kept = write_query(con, _molecules_to_keep(job.recipe, drop_loose), job.work / "kept.parquet")
     write_query(con, "SELECT * FROM lost ORDER BY row", job.work / "merged.parquet", DROPPED_SCHEMA)
-    duplicates = _count_duplicates(con, job.recipe)
+    write_conflicts(con, job.recipe, job.folder / CONFLICTS)
+    duplicates = count_repeats(con, job.recipe)
+    duplicates["across_splits"] = count_across(con, job.recipe)
     con.close()
     return {"n_kept": n_kept, "duplicates": duplicates}
 
 
 def _molecules_to_keep(recipe: Recipe, drop_loose: bool) -> str:
-    """SQL for the molecules to keep, with the labels of the source and the flags."""
-    labels = [f's."{label.name}"' for label in recipe.source_labels]
+    """SQL for the molecules to keep, with the labels of the source, flags and kept texts."""
+    values = {
+        label.name: f"CASE WHEN c.row IS NULL THEN s.{quoted(label.name)} "
+        f"ELSE c.{quoted(label.name)} END"
+        for label in recipe.source_labels
+    }
+    labels = [f"{value} AS {quoted(name)}" for name, value in values.items()]
     flags = [
-        f'coalesce(s."{flag.label}" IN ({", ".join(map(repr, flag.equals))}), false) AS "{name}"'
+        f"coalesce({values[flag.label]} IN ({', '.join(map(repr, flag.equals))}), false) "
+        f"AS {quoted(name)}"
         for name, flag in recipe.flags.items()
     ]
-    columns = ", ".join(["d.* EXCLUDE (step, reason, detail)", *labels, *flags])
+    texts = [f"s.{quoted(name)}" for name in recipe.text_columns]
+    excluded = "EXCLUDE (step, reason, detail, molecule)"
+    columns = ", ".join([f"d.* {excluded}", *labels, *flags, *texts])
     # Of a loose group only its first row.
     only_first = "JOIN groups g ON g.row = d.row AND g.grp = d.row" if drop_loose else ""
     return (
         f"SELECT {columns} FROM distinct_rows d JOIN source s ON s.row = d.row {only_first} "
-        "ORDER BY d.row"
+        "LEFT JOIN combined c ON c.row = d.row ORDER BY d.row"
     )
-
-
-def _count_duplicates(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> dict[str, int]:
-    """How many rows were copies, and of how many molecules the copies disagree, or know more."""
-    copies = con.execute("SELECT coalesce(sum(copies - 1), 0)::BIGINT FROM first").fetchall()[0][0]
-    counts = {"copies": copies, "conflicting": 0, "known_only_in_a_copy": 0}
-    columns = [f's."{label.name}"' for label in recipe.source_labels]
-    if not columns:
-        return counts
-    differ = " OR ".join(f"count(DISTINCT {column}) > 1" for column in columns)
-    lost = " OR ".join(
-        f"(count({column}) > 0 AND count({column}) FILTER (s.row = f.first) = 0)"
-        for column in columns
-    )
-    by_molecule = (
-        f"SELECT {differ} AS differs, {lost} AS lost FROM read r JOIN first f USING (smiles) "
-        "JOIN source s ON s.row = r.row WHERE copies > 1 GROUP BY smiles"
-    )
-    query = f"SELECT count(*) FILTER (differs), count(*) FILTER (lost) FROM ({by_molecule})"
-    counts["conflicting"], counts["known_only_in_a_copy"] = con.execute(query).fetchall()[0]
-    return counts

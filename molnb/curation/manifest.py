@@ -16,6 +16,7 @@ from ..shards import FORMAT, Shards, load_shards
 from .arrays import write_arrays
 from .chunks import Job
 from .counts import count_known, count_molecules
+from .notices import make_notices
 from .residuals import write_derived
 from .splits import TRAIN, read_default, write_splits
 
@@ -26,7 +27,11 @@ def finish(job: Job, located: LocatedSource, plan: dict[str, Any]) -> Shards:
     molecules = json.loads((job.work / "molecules.json").read_text(encoding="utf-8"))
     parts = sorted((job.folder / "shards").glob("part-*.parquet"))
     splits, loose_duplicates = write_splits(parts, job.recipe, job.folder)
-    labels = {label.name: label.model_dump() for label in job.recipe.labels}
+    labels = {
+        label.name: label.model_dump()
+        | {"names_of_classes": job.recipe.names_of_classes(label.name)}
+        for label in job.recipe.labels
+    }
     residuals = [label for label in labels.values() if label["residual_of"] is not None]
     in_train = read_default(job.folder, job.recipe) == TRAIN
     fits = write_derived(parts, residuals, in_train, job.folder)
@@ -50,6 +55,9 @@ def finish(job: Job, located: LocatedSource, plan: dict[str, Any]) -> Shards:
         "labels": labels,
         "tasks": {task["name"]: _describe_task(task, labels) for task in tasks},
         "splits": splits,
+        "notices": make_notices(
+            job.recipe, molecules.get("columns", {}), molecules["duplicates"], splits
+        ),
         "default_split": job.recipe.default_split,
         "fits": fits,
         "versions": molecules["versions"],
@@ -80,7 +88,11 @@ def _identity(job: Job, located: LocatedSource, plan: dict[str, Any]) -> dict[st
 
 
 def _describe_label(label: dict[str, Any]) -> dict[str, Any]:
-    return {key: label[key] for key in ("name", "unit", "quantity", "theory", "geometry", "level")}
+    described = ("name", "unit", "quantity", "theory", "geometry", "level")
+    description = {key: label[key] for key in described}
+    if label["names_of_classes"] is not None:
+        description["classes"] = label["names_of_classes"]
+    return description
 
 
 def _describe_task(task: dict[str, Any], labels: dict[str, dict]) -> dict[str, Any]:

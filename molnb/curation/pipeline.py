@@ -199,6 +199,7 @@ def _make_molecules(
         "n_kept": n_kept,
         "dropped": dropped,
         "missing_in_source": source["missing"],
+        "columns": source["columns"],
         "duplicates": merged["duplicates"],
         "workers": pool.workers if pool.cluster is None else pool.cluster,
         "resumed": plan["resumed"],

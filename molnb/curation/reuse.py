@@ -18,7 +18,7 @@ from typing import Any
 from ..errors import InputError
 from ..files import write_json
 from ..paths import MANIFEST
-from ..shards import load_shards
+from ..shards import CONFLICTS, load_shards
 from .chunks import Job
 
 LIBRARIES = ("molnb", "rdkit", "tblite", "numpy", "pyarrow", "duckdb")
@@ -82,7 +82,7 @@ def _adopt_finished(job: Job, plan: dict[str, Any], folder: Path) -> dict | None
     if not _same_molecules(plan, manifest["molecules_id"], manifest["n_asked"]):
         return None
     for name in manifest["files"]:
-        if name.startswith("shards/") or name == "dropped.parquet":
+        if name.startswith("shards/") or name in ("dropped.parquet", CONFLICTS):
             _link(folder / name, job.folder / name)
     write_json(manifest["molecules"], job.work / "molecules.json")
     return manifest["versions"]
@@ -97,7 +97,8 @@ def _adopt_unfinished(job: Job, plan: dict[str, Any], folder: Path) -> dict | No
     if not _same_molecules(plan, sibling["molecules_id"], sibling["n"]):
         return None
     with contextlib.suppress(FileNotFoundError):  # finished, and tidied up, in the meantime
-        for path in sorted(folder.glob("work/**/*")) + sorted(folder.glob("shards/*.parquet")):
+        finished = [*folder.glob("work/**/*"), *folder.glob("shards/*.parquet")]
+        for path in sorted([*finished, *folder.glob(CONFLICTS)]):
             hidden = path.name.startswith(".")
             if path.is_file() and not hidden and path.name != "plan.json":
                 _link(path, job.folder / path.relative_to(folder))

@@ -1,12 +1,15 @@
 """Divide molecules into train, val and test so that what is nearly the same stays on one side.
 
 The unit is the loose group (stereoisomers, protomers, tautomers together); for the scaffold split
-groups that share a Murcko scaffold are joined further, acyclic molecules stay by themselves. How
-near the test molecules are to the training molecules is measured and reported with every split.
+groups that share a Murcko scaffold are joined further, acyclic molecules stay by themselves. A
+split that the user's own column gives is taken as it is, and the loose groups that it parts are
+counted. How near the test molecules are to the training molecules is measured and reported with
+every split.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,10 @@ import pyarrow.parquet as pq
 
 from ..chemistry.fingerprints import nearest_similarities
 from ..files import write_table
+from ..recipes.own_split import NO_PART, part_number
 from ..recipes.schema import Recipe, Split
 from ..shards import LOOSE_KEYS, SPLIT_VALUES
-from .database import connect, parquet_table
+from .database import connect, parquet_table, quoted
 from .grouping import group_rows
 
 N_TEST = 500  # molecules sampled for the nearest-neighbour similarity
@@ -34,8 +38,9 @@ def write_splits(parts: list[Path], recipe: Recipe, folder: Path) -> tuple[dict[
     Returns a report of every split, and the number of loose duplicates.
     """
     con = connect(folder / "work" / "spill")
+    texts = "".join(f", {quoted(name)}" for name in _split_columns(recipe).values())
     con.execute(
-        "CREATE TABLE mol AS SELECT row, smiles, inchikey14, tautomer_key, scaffold "
+        f"CREATE TABLE mol AS SELECT row, smiles, inchikey14, tautomer_key, scaffold{texts} "
         f"FROM {parquet_table(parts)}"
     )
     group_rows(con, "mol", LOOSE_KEYS)
@@ -47,12 +52,58 @@ def write_splits(parts: list[Path], recipe: Recipe, folder: Path) -> tuple[dict[
     table = pa.table({"row": molecules.column("row"), "group": pa.array(group)})
     report = {}
     for name, split in recipe.splits.items():
-        side = _assign_molecules(con, split)
+        if split.kind == "column":
+            texts = con.sql(
+                f"SELECT {quoted(_split_columns(recipe)[name])} FROM mol ORDER BY row"
+            ).fetchall()
+            side = np.array([part_number(text) for (text,) in texts], np.int8)
+            held_back = hold_back(side, group, smiles, split)
+            report[name] = _report(side, smiles, split) | {
+                "without_side": int((side == NO_PART).sum()),
+                "val_from_train": held_back,
+                "parted_groups": _count_parted(side, group),
+            }
+        else:
+            side = _assign_molecules(con, split)
+            report[name] = _report(side, smiles, split)
         table = table.append_column(f"split_{name}", pa.array(side))
-        report[name] = _report(side, smiles, split)
     con.close()
     write_table(table, folder / "splits.parquet")
     return report, len(group) - len(np.unique(group))
+
+
+def _split_columns(recipe: Recipe) -> dict[str, str]:
+    """The column of the parts that each split of kind column reads."""
+    names = {column: name for name, column in recipe.text_columns.items()}
+    return {name: names[split.column] for name, split in recipe.splits.items() if split.column}
+
+
+def hold_back(side: np.ndarray, group: np.ndarray, smiles: pa.ChunkedArray, split: Split) -> int:
+    """Move a share of the training molecules to val where there is none; returns how many.
+
+    Whole loose groups are moved, drawn by a hash of their first SMILES.
+    """
+    if (side == VAL).any() or not split.val_share:
+        return 0
+    train = np.flatnonzero(side == TRAIN)
+    groups, position, sizes = np.unique(group[train], return_inverse=True, return_counts=True)
+    first = smiles.take(pa.array(train[np.unique(position, return_index=True)[1]])).to_pylist()
+    keys = [hashlib.md5(f"{split.seed} {text}".encode()).digest() for text in first]  # noqa: S324
+    room = round(split.val_share * len(train))
+    chosen = []
+    for number in sorted(range(len(groups)), key=keys.__getitem__):
+        if sizes[number] <= room:
+            chosen.append(number)
+            room -= int(sizes[number])
+    moved = train[np.isin(position, chosen)]
+    side[moved] = VAL
+    return len(moved)
+
+
+def _count_parted(side: np.ndarray, group: np.ndarray) -> int:
+    """Molecules of val and test that have a loose duplicate in training."""
+    in_training = np.unique(group[side == TRAIN])
+    return int((np.isin(group, in_training) & np.isin(side, (VAL, TEST))).sum())
 
 
 def _assign_molecules(con: duckdb.DuckDBPyConnection, split: Split) -> np.ndarray:

@@ -50,7 +50,7 @@ class _StoredLabels(NamedTuple):
 
     mols: np.ndarray  # the labelled molecules, by their position in the batch
     rows: np.ndarray  # and in the dataset
-    values: np.ndarray  # float32 [item, label], the items of one molecule after another
+    values: np.ndarray  # float [item, label], the items of one molecule after another
     count: np.ndarray  # items of each of these molecules
 
 
@@ -268,7 +268,7 @@ class Corpus:
         return _StoredLabels(
             mols=mols[is_labelled],
             rows=rows[is_labelled],
-            values=np.asarray(values, np.float32),
+            values=np.asarray(values),
             count=count,
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import typing
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,10 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import InputError, did_you_mean
 from .schema import Recipe
+
+# Of what becomes of a row, whatever the recipe says: standardisation, conformers, duplicates.
+# Raised when these change, so that molecules made by other rules are not taken for the same.
+RULES = 2
 
 
 class _SafeLoader(yaml.SafeLoader):
@@ -158,7 +161,11 @@ def molecules_id(recipe: Recipe, source_sha256: str) -> str:
     Splits, tasks and citation do not count.
     """
     deciding = {"source", "columns", "structure", "conformers", "labels", "flags"}
-    return _content_id(recipe.model_dump(mode="json", include=deciding), source_sha256)
+    content = recipe.model_dump(mode="json", include=deciding)
+    content["repeats"] = recipe.repeat_policy
+    content["kinds"] = {label.name: recipe.kind_of(label.name) for label in recipe.source_labels}
+    content["texts"] = recipe.text_columns
+    return _content_id(content, source_sha256)
 
 
 def _content_id(content: dict[str, Any], source_sha256: str) -> str:
@@ -169,12 +176,6 @@ def _content_id(content: dict[str, Any], source_sha256: str) -> str:
     if content["source"]["join"] is not None:
         del content["source"]["join"]["sha256"]
     text = json.dumps(
-        [content, source_sha256], sort_keys=True, ensure_ascii=False, separators=(",", ":")
+        [RULES, content, source_sha256], sort_keys=True, ensure_ascii=False, separators=(",", ":")
     )
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-
-
-def plain_name(text: str) -> str:
-    """A name of lower-case letters, digits and underscores for any column or file name."""
-    name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "unnamed"
-    return name if name[0].isalpha() else f"x{name}"

@@ -8,6 +8,7 @@ page.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from ..errors import did_you_mean
 from ..shards import part_schema
-from ..units import CONVERSIONS
+from ..units import conversion_factor
+from .transforms import parse_transform
 
 Level = Literal["molecule", "atom", "bond", "pair"]
 
@@ -33,8 +35,20 @@ COMPUTED: dict[str, Level] = {
 }
 """Labels that molnb can compute on its own conformer, and the level each belongs to."""
 
+LOSS_OF_CLASSES = {"binary": "bce", "classes": "ce"}
+
 # Every column and array of shards; a label or flag of that name would hide it.
 RESERVED = frozenset(part_schema([], []).names) | {"group", "index", "offset"}
+# Letters of any script, digits, underscores: names of folders, files and heads of a model.
+PLAIN_NAME = r"^[^\W_]\w*$"
+# As the author of a table wrote it, but for ends and controls: names of labels.
+WRITTEN_NAME = r"^[^\s\x00-\x1f]([^\x00-\x1f]*[^\s\x00-\x1f])?$"
+
+
+def plain_name(text: str) -> str:
+    """A name of letters, digits and underscores, in lower case, for any column or file name."""
+    name = re.sub(r"[\W_]+", "_", text.lower()).strip("_") or "unnamed"
+    return name if name[0].isalpha() else f"x{name}"
 
 
 class _Strict(BaseModel):
@@ -75,10 +89,14 @@ class Source(_Strict):
 
 
 class Columns(_Strict):
-    """Which columns hold structure and identifier; ``smiles: null`` is the SDF record's own."""
+    """Which columns hold structure and identifier; ``smiles: null`` is the SDF record's own.
+
+    Columns in ``keep`` stand in the shards as text, as they were written.
+    """
 
     smiles: str | None = "smiles"
     id: str | None = None
+    keep: list[str] = []
 
 
 class Structure(_Strict):
@@ -95,12 +113,12 @@ class Conformers(_Strict):
 
 
 class Label(_Strict):
-    """One column of numbers.
+    """One column of numbers, or of classes, which are stored as the numbers 0, 1, 2, ...
 
-    Two labels are the same where quantity, unit, level of theory and geometry are.
+    Two labels are the same where quantity, unit, level of theory, geometry and classes are.
     """
 
-    name: str = Field(pattern="^[a-z][a-z0-9_]*$")
+    name: str = Field(pattern=WRITTEN_NAME)
     quantity: str = Field(min_length=1)
     unit: str = Field(min_length=1)
     theory: str = Field(min_length=1)
@@ -110,7 +128,32 @@ class Label(_Strict):
     computed: str | None = None
     residual_of: str | None = None
     source_unit: str | None = None
+    transform: str | None = None
+    classes: dict[str, int] | None = None
     missing: Literal["keep", "drop"] = "keep"
+
+    @model_validator(mode="after")
+    def _numbered_classes(self) -> Label:
+        if self.classes is None:
+            return self
+        if self.column is None:
+            raise ValueError(f"label '{self.name}': only a label read from a column has classes")
+        numbers = set(self.classes.values())
+        if len(numbers) < 2 or numbers != set(range(len(numbers))):
+            raise ValueError(
+                f"label '{self.name}' has classes numbered {sorted(numbers)}: number them 0, 1, "
+                "... without a gap, two at least"
+            )
+        return self
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """What each class is called, in the order of their numbers; None without classes."""
+        if self.classes is None:
+            return None
+        texts = list(self.classes)
+        numbers = list(self.classes.values())
+        return [texts[numbers.index(number)] for number in range(max(numbers) + 1)]
 
     @model_validator(mode="after")
     def _one_origin(self) -> Label:
@@ -119,9 +162,11 @@ class Label(_Strict):
             raise ValueError(
                 f"label '{self.name}' takes exactly one of the keys column, computed, residual_of"
             )
-        if self.name in RESERVED:
+        if self.name.lower() in RESERVED:
             raise ValueError(
-                f"label name '{self.name}' is a column that every shard has; choose another"
+                f"label name '{self.name}' is a column that every shard has; give the label "
+                f"another (label_{plain_name(self.name)}, say: in a recipe 'name', on the command "
+                f"line --label '{self.name}=NAME:UNIT')"
             )
         if self.computed is not None and self.computed not in COMPUTED:
             raise ValueError(
@@ -136,38 +181,66 @@ class Label(_Strict):
                 f"label '{self.name}': only molecule-level labels can be read from a column"
             )
         _ = self.scale
+        self._check_transform()
         return self
+
+    def _check_transform(self) -> None:
+        if self.transform is None:
+            return
+        if self.column is None or self.classes is not None:
+            raise ValueError(
+                f"label '{self.name}': only numbers read from a column can be transformed"
+            )
+        if self.source_unit is None:
+            raise ValueError(
+                f"label '{self.name}' is transformed: say in source_unit what the file holds, and "
+                "in unit what is stored"
+            )
+        unit = parse_transform(self.transform, self.source_unit).unit
+        if unit != self.unit:
+            raise ValueError(
+                f"label '{self.name}': {self.transform} of {self.source_unit} gives the unit "
+                f"{unit}, not {self.unit}"
+            )
 
     @property
     def scale(self) -> float:
         """The factor from the unit in the file to the unit in the shards."""
-        if self.source_unit in (None, self.unit):
+        if self.source_unit is None or self.transform is not None:
             return 1.0
-        if (self.source_unit, self.unit) not in CONVERSIONS:
-            pairs = ", ".join(f"{a} to {b}" for a, b in CONVERSIONS)
-            raise ValueError(
-                f"no conversion from {self.source_unit} to {self.unit} (known: {pairs})"
-            )
-        return CONVERSIONS[self.source_unit, self.unit]
+        return conversion_factor(self.source_unit, self.unit)
 
 
 class Task(_Strict):
     """A named group of labels that share level, kind and loss: one head of a model."""
 
-    name: str = Field(pattern="^[a-z][a-z0-9_]*$")
+    name: str = Field(pattern=PLAIN_NAME)
     labels: list[str] = Field(min_length=1)
     level: Level = "molecule"
-    kind: Literal["regression", "binary"] = "regression"
-    loss: Literal["mae", "mse", "smooth_mae", "bce"] = "smooth_mae"
+    kind: Literal["regression", "binary", "classes"] = "regression"
+    loss: Literal["mae", "mse", "smooth_mae", "bce", "ce"] = "smooth_mae"
     fold: Literal["sum"] | None = None
 
 
 class Split(_Strict):
-    """How molecules are divided into train, val and test; loose groups always stay on one side."""
+    """How molecules are divided into train, val and test.
 
-    kind: Literal["random", "scaffold"]
+    Loose groups stay on one side, but for the user's own split: of kind ``column``, which says
+    train, val or test of every row. Where it names no val, that is held back from train:
+    ``val_share`` of its molecules, by loose groups.
+    """
+
+    kind: Literal["random", "scaffold", "column"]
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     seed: int = Field(0, ge=0)
+    column: str | None = None
+    val_share: float = Field(0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _column_named(self) -> Split:
+        if (self.kind == "column") != (self.column is not None):
+            raise ValueError("a split of kind column, and only that, takes the key column")
+        return self
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> Split:
@@ -193,7 +266,7 @@ def _default_splits() -> dict[str, Split]:
 class Recipe(_Strict):
     """Which molecules, from where, which labels, in which unit."""
 
-    name: str = Field(pattern="^[a-z0-9][a-z0-9_]*$")
+    name: str = Field(pattern=PLAIN_NAME)
     title: str
     description: str = ""
     licence: str
@@ -207,6 +280,7 @@ class Recipe(_Strict):
     flags: dict[str, Flag] = {}
     splits: dict[str, Split] = Field(default_factory=_default_splits, min_length=1)
     default_split: str = "scaffold"
+    repeats: Literal["median", "mean", "first", "drop"] | None = None
     _folder: Path = PrivateAttr(default_factory=Path)
 
     @model_validator(mode="after")
@@ -230,6 +304,47 @@ class Recipe(_Strict):
         """The folder that a relative ``source.file`` is looked up in."""
         return self._folder
 
+    @property
+    def repeat_policy(self) -> str:
+        """What becomes of the values of a molecule that stands in several rows.
+
+        Where the recipe does not say: their median if all labels of the source are of no geometry
+        (assays), else the value of the first row, whose geometry it is.
+        """
+        if self.repeats is not None:
+            return self.repeats
+        measured = [label.geometry == "none" for label in self.source_labels]
+        return "median" if measured and all(measured) else "first"
+
+    @property
+    def text_columns(self) -> dict[str, str]:
+        """Columns of the source that are kept as text, by their name in the shards.
+
+        A name that every shard has for something else, or a label, gets " (source)" behind it.
+        """
+        taken = set(RESERVED) | {label.name.lower() for label in self.labels}
+        taken |= {name.lower() for name in self.flags}
+        split_columns = [split.column for split in self.splits.values() if split.column]
+        names: dict[str, str] = {}
+        for column in dict.fromkeys([*self.columns.keep, *split_columns]):
+            name = column
+            while name.lower() in taken:
+                name += " (source)"
+            taken.add(name.lower())
+            names[name] = column
+        return names
+
+    def kind_of(self, label: str) -> str:
+        """The kind of the tasks that name a label; regression where none does."""
+        kinds = [task.kind for task in self.tasks if label in task.labels]
+        return kinds[0] if kinds else "regression"
+
+    def names_of_classes(self, label: str) -> list[str] | None:
+        """What the classes of a label are called, by their numbers; None for numbers."""
+        if self.kind_of(label) == "regression":
+            return None
+        return self.label(label).class_names or ["0", "1"]
+
     def label(self, name: str) -> Label:
         """The label of that name."""
         return next(label for label in self.labels if label.name == name)
@@ -241,9 +356,17 @@ class Recipe(_Strict):
 
 def _check_labels(recipe: Recipe) -> None:
     names = [label.name for label in recipe.labels]
+    lower_names = [name.lower() for name in names]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"label '{name}' is declared {names.count(name)} times")
+            raise ValueError(
+                f"label '{name}' is declared {names.count(name)} times: give one of them another "
+                "name"
+            )
+        if lower_names.count(name.lower()) > 1:
+            raise ValueError(
+                f"label '{name}' has the name of another but for case: give one of them another"
+            )
     for label in recipe.labels:
         if label.residual_of is not None and label.residual_of not in names:
             raise ValueError(
@@ -266,9 +389,20 @@ def _check_tasks(recipe: Recipe) -> None:
                     f"{did_you_mean(name, labels)}"
                 )
             _check_task_label(task, labels[name])
-        if (task.kind == "binary") != (task.loss == "bce"):
+            if recipe.kind_of(name) != task.kind:
+                raise ValueError(
+                    f"label '{name}' is in tasks of two kinds: {recipe.kind_of(name)} and "
+                    f"{task.kind}"
+                )
+        for kind, loss in LOSS_OF_CLASSES.items():
+            if (task.kind == kind) != (task.loss == loss):
+                raise ValueError(
+                    f"task '{task.name}': kind {kind} goes with loss {loss}, and only with it"
+                )
+        if task.kind == "classes" and len(task.labels) > 1:
             raise ValueError(
-                f"task '{task.name}': kind binary goes with loss bce, and only with it"
+                f"task '{task.name}' of kind classes has {len(task.labels)} labels: give each a "
+                "task of its own"
             )
         if task.fold is not None and task.level != "atom":
             raise ValueError(
@@ -277,6 +411,21 @@ def _check_tasks(recipe: Recipe) -> None:
 
 
 def _check_task_label(task: Task, label: Label) -> None:
+    n_class = len(label.class_names or ())
+    if task.kind == "regression" and n_class:
+        raise ValueError(
+            f"task '{task.name}' is of numbers, its label '{label.name}' of classes: "
+            f"kind {'binary' if n_class == 2 else 'classes'} fits"
+        )
+    if task.kind == "binary" and n_class not in (0, 2):
+        raise ValueError(
+            f"task '{task.name}' is binary, its label '{label.name}' has {n_class} classes"
+        )
+    if task.kind == "classes" and not n_class:
+        raise ValueError(
+            f"task '{task.name}' needs the classes of its label '{label.name}', as in "
+            "classes: {low: 0, medium: 1, high: 2}"
+        )
     if label.level != task.level:
         raise ValueError(
             f"task '{task.name}' is {task.level}-level, its label '{label.name}' {label.level}"

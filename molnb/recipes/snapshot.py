@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import InputError
+from .cells import EMPTY, ColumnReader
+from .own_split import PartCounter
 from .readers import column_names, read_records
 from .readers.record import ROWS_PER_GROUP, Record, file_format
 from .schema import Recipe, Source
@@ -28,30 +28,65 @@ class JoinedTable(NamedTuple):
 def write_snapshot(recipe: Recipe, located: LocatedSource, path: Path) -> dict[str, Any]:
     """Stream a source into one normalised Parquet file at ``path``; returns what was counted.
 
-    A label that is empty, NaN or no number is null and counted by its reason. Rows of a joined
-    table that are not used, because their key stood before, are counted too. Raises InputError
-    when a column is missing or there are no rows.
+    A label that gives no value is null, and counted by its reason with the first such cell. Rows of
+    a joined table that are not used, because their key stood before, are counted too. Raises
+    InputError when a column is missing, a label has no value at all or only one class, a binary
+    label is none, or there are no rows.
     """
     source = located.source
     file = source_path(source, located.folder)
     table = _read_joined_table(recipe, located) if source.join is not None else None
     columns = _source_columns(recipe, source)
     refuse_missing_columns(file, columns, column_names(source, file))
-    missing: dict[str, Counter] = {label.name: Counter() for label in recipe.source_labels}
+    readers = {
+        label.name: ColumnReader(label, recipe.kind_of(label.name))
+        for label in recipe.source_labels
+    }
+    split_columns = {split.column for split in recipe.splits.values() if split.column}
+    parts = {name: PartCounter(c) for name, c in recipe.text_columns.items() if c in split_columns}
     schema = snapshot_schema(recipe)
     n_row = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         records = enumerate(read_records(source, file, columns))
         while batch := list(itertools.islice(records, ROWS_PER_GROUP)):
-            rows = [_snapshot_row(row, record, recipe, table, missing) for row, record in batch]
+            rows = [_snapshot_row(row, record, recipe, table, readers) for row, record in batch]
             writer.write_table(pa.Table.from_pylist(rows, schema))
             n_row += len(batch)
+            for name, counter in parts.items():
+                for row in rows:
+                    counter.add(row[name])
     if n_row == 0:
         raise InputError(f"{file} is empty: 0 rows. Give a file with at least one molecule.")
-    counts = {"rows": n_row, "missing": {name: dict(count) for name, count in missing.items()}}
+    for counter in parts.values():
+        counter.check(str(file))
+    for reader in readers.values():
+        reader.check(str(file), n_row)
+    counts = {
+        "rows": n_row,
+        "missing": {
+            name: {reason: unread.n for reason, unread in reader.unread.items()}
+            for name, reader in readers.items()
+        },
+        "columns": {name: _describe_column(reader) for name, reader in readers.items()},
+    }
     if table is not None:
         counts["repeated_join_keys"] = table.n_repeated
     return counts
+
+
+def _describe_column(reader: ColumnReader) -> dict[str, Any]:
+    """What the manifest says of a label's column: values that are none, classes, an example."""
+    described: dict[str, Any] = {"known": reader.n_known}
+    strange = {reason: u for reason, u in reader.unread.items() if reason != EMPTY}
+    if strange:
+        described["unread"] = {reason: unread._asdict() for reason, unread in strange.items()}
+    if reader.kind != "regression":
+        described["classes"] = reader.class_counts()
+    if reader.label.transform is not None and reader.example is not None:
+        described["example"] = reader.example
+    if reader.looks_binary:
+        described["looks_binary"] = True
+    return described
 
 
 def snapshot_schema(recipe: Recipe) -> pa.Schema:
@@ -63,7 +98,9 @@ def snapshot_schema(recipe: Recipe) -> pa.Schema:
         ("structure", pa.string()),
         ("problem", pa.string()),
     ]
-    return pa.schema(row + [(label.name, pa.float64()) for label in recipe.source_labels])
+    labels = [(label.name, pa.float64()) for label in recipe.source_labels]
+    texts = [(name, pa.string()) for name in recipe.text_columns]
+    return pa.schema(row + labels + texts)
 
 
 def _source_columns(recipe: Recipe, source: Source) -> list[str]:
@@ -72,6 +109,7 @@ def _source_columns(recipe: Recipe, source: Source) -> list[str]:
     # Records of an SDF need not all have a property.
     if recipe.columns.id and file_format(source) != "sdf":
         columns.append(recipe.columns.id)
+    columns += recipe.text_columns.values()
     if source.join is not None:
         return [*columns, source.join.key]
     return columns + [label.column for label in recipe.source_labels]
@@ -96,9 +134,9 @@ def _snapshot_row(
     record: Record,
     recipe: Recipe,
     table: JoinedTable | None,
-    missing: dict[str, Counter],
+    readers: dict[str, ColumnReader],
 ) -> dict[str, Any]:
-    """One row as the snapshot has it; labels without a value are counted in ``missing``."""
+    """One row as the snapshot has it; ``readers`` keep account of labels without a value."""
     fields = record.fields
     structure = fields.get(recipe.columns.smiles or "molblock")
     if structure is not None and recipe.columns.smiles:
@@ -111,25 +149,14 @@ def _snapshot_row(
         "structure": structure,
         "problem": record.problem,
     }
+    for name, column in recipe.text_columns.items():
+        text = fields.get(column)
+        columns[name] = None if text is None else str(text)
     values = fields
+    reason = None if record.problem is None else "malformed row"
     if table is not None:
         values = table.rows.get(str(fields.get(recipe.source.join.key)), {})
-    for label in recipe.source_labels:
-        value, reason = read_number(values.get(label.column))
-        if reason is not None and table is not None and not values:
-            reason = "no row in the joined table"
-        if reason is not None:
-            missing[label.name][reason] += 1
-        columns[label.name] = None if value is None else value * label.scale
+        reason = reason or (None if values else "no row in the joined table")
+    for name, reader in readers.items():
+        columns[name] = reader.read(values.get(reader.label.column), record.line, reason)
     return columns
-
-
-def read_number(value: Any) -> tuple[float | None, str | None]:
-    """A label's value as a finite number, or None and why there is none."""
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None, "empty"
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None, "not a number"
-    return (number, None) if math.isfinite(number) else (None, "NaN or infinite")

@@ -8,17 +8,18 @@ size passes through a small memory.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError, did_you_mean
 from .digests import remembered_digest
 from .downloads import download
+from .label_grammar import DeclaredLabel, describe_labels, parse_label
 from .readers import column_names
 from .readers.record import file_format
-from .registry import make_recipe, plain_name
-from .schema import Recipe, Source
+from .registry import make_recipe
+from .schema import Recipe, Source, plain_name
 
 
 class LocatedSource(NamedTuple):
@@ -54,7 +55,7 @@ def with_source(recipe: Recipe, source: str | Path | dict | None) -> Recipe:
     )
 
 
-def _matching_columns(recipe: Recipe) -> dict[str, str | None]:
+def _matching_columns(recipe: Recipe) -> dict[str, Any]:
     """The recipe's columns as far as its file has them.
 
     An SDF needs no column of SMILES, and no file needs identifiers.
@@ -65,27 +66,37 @@ def _matching_columns(recipe: Recipe) -> dict[str, str | None]:
     return {
         "smiles": None if own_structures else columns.smiles,
         "id": columns.id if columns.id in names else None,
+        "keep": columns.keep,
     }
 
 
 def recipe_for_file(
     path: str | Path,
     smiles: str | None = None,
-    labels: dict[str, str] | None = None,
+    labels: Mapping[str, str] | Sequence[str] | None = None,
     name: str | None = None,
+    transforms: Sequence[str] = (),
+    identifier: str | None = None,
+    keep: Sequence[str] = (),
+    split_column: str | None = None,
+    repeats: str | None = None,
 ) -> Recipe:
-    """A recipe for one's own SMI, CSV, TSV, SDF or Parquet file.
+    """A recipe for one's own table (SMI, CSV, TSV, SDF, Parquet, ...).
 
     ``smiles`` names the column of structures (found by its name where it is the only candidate; an
-    SDF's own structures need none); ``labels`` maps columns to units. The labels form one task
-    named after the file.
+    SDF's own structures need none), ``identifier`` that of names. ``labels`` are texts of the
+    grammar in `label_grammar`, as ``"logS:log(mol/L)"`` or ``"toxic:binary"``, or a mapping of
+    columns to what stands behind the colon; ``transforms`` likewise. Labels of numbers form one
+    task named after the file, binary ones another. ``keep`` are columns to carry along as text,
+    ``split_column`` says train, val or test of each row, ``repeats`` what becomes of repeated
+    measurements.
     """
     path = Path(path)
     source = Source(kind="file", file=str(path.resolve()))
     names = column_names(source, source_path(source, Path()))
-    units = labels or {}
-    named_columns = [smiles, *units] if smiles else list(units)
-    refuse_missing_columns(path, named_columns, names)
+    named = [smiles, identifier, split_column, *keep]
+    declared = _declared_labels(path, labels or (), names)
+    refuse_missing_columns(path, [column for column in named if column], names)
     if smiles is None and file_format(source) != "sdf":
         smiles = _guess_smiles(path, names)
     stem = plain_name(name or path.name.split(".")[0])
@@ -97,24 +108,27 @@ def recipe_for_file(
         "source": source.model_dump(),
         "columns": {
             "smiles": smiles,
-            "id": next((c for c in names if c.lower() in ("id", "name")), None),
+            "id": identifier or next((c for c in names if c.lower() in ("id", "name")), None),
+            "keep": list(keep),
         },
-        "labels": [_plain_label(column, unit) for column, unit in units.items()],
+        "repeats": repeats,
+        **describe_labels(declared, transforms, stem),
     }
-    if units:
-        content["tasks"] = [{"name": stem, "labels": [plain_name(c) for c in units]}]
+    if split_column is not None:
+        own = {"kind": "column", "column": split_column}
+        content |= {"splits": {"own": own}, "default_split": "own"}
     return make_recipe(content, str(path))
 
 
-def _plain_label(column: str, unit: str) -> dict[str, str]:
-    return {
-        "name": plain_name(column),
-        "column": column,
-        "quantity": column,
-        "unit": unit,
-        "theory": "as given",
-        "geometry": "none",
-    }
+def _declared_labels(
+    path: Path, labels: Mapping[str, str] | Sequence[str], columns: Sequence[str]
+) -> list[DeclaredLabel]:
+    """The labels that some texts, or a mapping of columns to units, declare."""
+    if isinstance(labels, Mapping):
+        refuse_missing_columns(path, labels, columns)
+        # Only the column itself can match: a longer one would have to begin with it.
+        return [parse_label(f"{column}:{unit}", [column]) for column, unit in labels.items()]
+    return [parse_label(text, columns) for text in labels]
 
 
 def _guess_smiles(path: Path, names: list[str]) -> str:

@@ -39,6 +39,8 @@ def test_copies_that_disagree_are_counted(tmp_path: Path) -> None:
         "copies": 1,
         "conflicting": 1,
         "known_only_in_a_copy": 0,
+        "policy": "median",
+        "across_splits": {},
     }
     assert shards.dropped().to_pylist()[0]["detail"] == "row 0"
 

@@ -23,6 +23,7 @@ def test_reading_a_recipe_needs_no_conformers_and_is_done_once(
     folder = sample.rows[0].parent
     assert sample.n_sampled == 300 and sample.n_source == 4999
     assert sorted(path.name for path in folder.iterdir() if path.name[0] != ".") == [
+        "conflicts.parquet",
         "dropped.parquet",
         "molecules.json",
         "molecules.parquet",

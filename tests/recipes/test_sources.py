@@ -39,14 +39,17 @@ def test_csv_rows_keep_their_line_and_every_missing_label_its_reason(tmp_path: P
     path = tmp_path / "my assay.csv"
     path.write_text(CSV, encoding="utf-8-sig")
     recipe = recipe_for_file(path, smiles="SMILES", labels={"IC50": "uM", "a, b": "1"})
-    assert recipe.name == "my_assay" and recipe.tasks[0].labels == ["ic50", "a_b"]
+    assert recipe.name == "my_assay" and recipe.tasks[0].labels == ["IC50", "a, b"]
     rows, counted = snapshot(recipe, tmp_path)
     assert [row["line"] for row in rows] == [2, 4, 5, 7, 8]
     assert [row["id"] for row in rows] == ["x", "y", "z\nz", "v", "w"]
-    assert [row["ic50"] for row in rows] == [1.5, None, 3.0, None, 2.0]
+    assert [row["IC50"] for row in rows] == [1.5, None, 3.0, None, None]
     assert rows[4]["problem"] == "3 fields where the header has 4"
-    missing = {"ic50": {"NaN or infinite": 1, "not a number": 1}, "a_b": {"empty": 2}}
-    assert counted == {"rows": 5, "missing": missing}
+    assert counted["rows"] == 5
+    assert counted["missing"] == {
+        "IC50": {"NaN or infinite": 1, "marked as missing (NA, -, ...)": 1, "malformed row": 1},
+        "a, b": {"empty": 1, "malformed row": 1},
+    }
 
 
 @pytest.mark.parametrize("ending", ["csv", "csv.gz", "tsv", "smi", "parquet", "sdf"])

@@ -1,0 +1,130 @@
+"""What a user should know of a curation beside its counts, a sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..recipes.schema import Recipe
+from ..shards import SPLIT_VALUES
+
+_KEPT = {
+    "median": "the median is kept (of classes the most frequent)",
+    "mean": "the mean is kept (of classes the most frequent)",
+    "first": "the first is kept",
+    "drop": "no value is kept",
+}
+
+
+def make_notices(
+    recipe: Recipe, columns: dict[str, dict], duplicates: dict[str, Any], splits: dict[str, dict]
+) -> list[str]:
+    """Sentences on labels, repeated molecules and splits.
+
+    ``columns`` are the accounts of label columns, ``duplicates`` the counts of copies, ``splits``
+    the reports of splits, as the manifest has them.
+    """
+    return [
+        *_notices_of_labels(recipe, columns),
+        *_notices_of_geometry(recipe, duplicates),
+        *_notices_of_repeats(duplicates),
+        *_notices_of_splits(splits, duplicates.get("across_splits", {})),
+    ]
+
+
+def _notices_of_labels(recipe: Recipe, columns: dict[str, dict]) -> Iterator[str]:
+    for name, column in columns.items():
+        for reason, unread in column.get("unread", {}).items():
+            place = "" if unread["line"] is None else f" in line {unread['line']}"
+            yield (
+                f"label '{name}': {unread['n']:,} cells are no value, {reason}; the first is "
+                f"'{unread['first']}'{place}"
+            )
+        if "example" in column:
+            before, after = column["example"]
+            label = recipe.label(name)
+            yield (
+                f"label '{name}' is transformed: the first value, {before:g} {label.source_unit}, "
+                f"is stored as {after:g} {label.unit}"
+            )
+        if column.get("looks_binary"):
+            yield (
+                f"label '{name}' holds 0 and 1 alone and is declared as a number: to learn classes "
+                f"declare it binary (--label '{recipe.label(name).column}:binary'; in a recipe "
+                "kind: binary)"
+            )
+
+
+def _notices_of_geometry(recipe: Recipe, duplicates: dict[str, Any]) -> Iterator[str]:
+    """That labels belong to a geometry which is not the one stored."""
+    names: dict[str, list[str]] = {}
+    for label in recipe.source_labels:
+        if label.geometry != "none":
+            names.setdefault(label.geometry, []).append(label.name)
+    for geometry, labels in names.items():
+        n_more = len(labels) - 3
+        listed = ", ".join(labels[:3]) + (f" and {n_more} more" if n_more > 0 else "")
+        copies = ""
+        if duplicates["copies"]:
+            copies = (
+                f"; of the {duplicates['copies']:,} rows that repeat a molecule, in the same "
+                "geometry or another, the values are not used"
+            )
+        yield (
+            f"{listed}: the recipe says geometry '{geometry}', but the coordinates stored here are "
+            f"conformers made from the structure (ETKDGv3, then a force field){copies}"
+        )
+
+
+def _notices_of_repeats(duplicates: dict[str, Any]) -> Iterator[str]:
+    n_conflict = duplicates["conflicting"]
+    if n_conflict:
+        policy = _KEPT[duplicates.get("policy", "first")]
+        yield (
+            f"{n_conflict:,} molecules stand in several rows whose values differ: {policy}; all "
+            "values are listed in conflicts.parquet (Shards.conflicts), another policy is chosen "
+            "by 'repeats' (--repeats)"
+        )
+    if duplicates["known_only_in_a_copy"]:
+        yield (
+            f"{duplicates['known_only_in_a_copy']:,} molecules have a value that only a later row "
+            "knows"
+        )
+
+
+def _notices_of_splits(splits: dict[str, dict], across: dict[str, int]) -> Iterator[str]:
+    for name, split in splits.items():
+        if split.get("val_from_train"):
+            yield (
+                f"split {name}: its column names no validation rows, so "
+                f"{split['val_from_train']:,} training molecules are held back as val (val_share "
+                "of the split)"
+            )
+        if split.get("without_side"):
+            yield f"split {name}: {split['without_side']:,} molecules are in no part of it"
+        if across.get(name):
+            yield (
+                f"split {name}: {across[name]:,} molecules stand in rows of several parts; the "
+                "part of the first row counts"
+            )
+        if split.get("parted_groups"):
+            yield (
+                f"split {name}: {split['parted_groups']:,} molecules of val and test have a "
+                "stereoisomer, tautomer or salt in training, so scores on them flatter"
+            )
+        empty = [part for part in SPLIT_VALUES if not split[part]]
+        if empty:
+            yield (
+                f"split {name}: no molecules for {' and '.join(empty)}; curate more rows, or "
+                f"choose another split or other fractions ({_use_of(empty)})"
+            )
+
+
+def _use_of(empty: list[str]) -> str:
+    """What cannot be done without these parts."""
+    uses = {
+        "train": "nothing can be learnt",
+        "val": "training has no validation score and cannot stop early",
+        "test": "nothing is left to be tested on",
+    }
+    return "; ".join(uses[part] for part in empty)

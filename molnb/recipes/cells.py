@@ -1,0 +1,199 @@
+"""Cells of a label's column as numbers, or the reason why one is none.
+
+Nothing is guessed: a bound, a decimal comma or a percent sign is no number here, and is counted.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ..errors import InputError
+from .schema import Label
+from .transforms import parse_transform
+
+EMPTY = "empty"
+FEW = 20  # texts that are no class, kept for the message
+TRUE_FALSE = {"0": 0, "1": 1, "false": 0, "true": 1}  # what a binary label may hold undeclared
+MARKS = {"na", "n/a", "#n/a", "nd", "n.d.", "none", "null", "-", "--", ".", "?"}
+_NO_CLASS = "no declared class"
+_NO_LOGARITHM = "zero or less: no logarithm"
+_REASONS = (
+    (re.compile(r"^[<>~≤≥≈=±]"), "bounded or approximate (<, >, ~)"),
+    (re.compile(r"^[+-]?\d+(,\d+)+(\.\d+)?$"), "comma in the number (decimal or thousands)"),
+    (re.compile(r"^(true|false)$", re.IGNORECASE), "true or false, not a number"),
+    (re.compile(r"%$"), "percent sign"),
+    (re.compile(r"^[+-]?[\d.]+(e[+-]?\d+)?\s*\D+$", re.IGNORECASE), "text behind the number"),
+)
+
+Cell = tuple[float | None, str | None]  # a value, or the reason why there is none
+
+
+def read_number(value: Any) -> Cell:
+    """A cell as a finite number, or None and why there is none."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None, EMPTY
+    if isinstance(value, bool):
+        return None, "true or false, not a number"
+    try:
+        number = math.nan if "_" in str(value) else float(value)
+    except (TypeError, ValueError):
+        return None, _why_no_number(str(value).strip())
+    if "_" in str(value):  # Python reads 1_000 as a number
+        return None, "not a number"
+    return (number, None) if math.isfinite(number) else (None, "NaN or infinite")
+
+
+def _why_no_number(text: str) -> str:
+    if text.lower() in MARKS:
+        return "marked as missing (NA, -, ...)"
+    for pattern, reason in _REASONS:
+        if pattern.search(text):
+            return reason
+    return "not a number"
+
+
+def read_class(value: Any, numbers: Mapping[str, int]) -> Cell:
+    """A cell as the number of its class, or None and why there is none.
+
+    Case counts only where two classes differ by nothing else; 1, 1.0 and "1" are one text.
+    """
+    text = _class_text(value)
+    if not text or (text.lower() in MARKS | {"nan"} and text not in numbers):
+        return None, EMPTY if not text else "marked as missing (NA, -, ...)"
+    if text in numbers:
+        return float(numbers[text]), None
+    alike = {number for name, number in numbers.items() if name.lower() == text.lower()}
+    return (float(alike.pop()), None) if len(alike) == 1 else (None, _NO_CLASS)
+
+
+def _class_text(value: Any) -> str:
+    if value is None:
+        return ""
+    text = str(value).strip()
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return str(int(number)) if number.is_integer() else text
+
+
+class Unread(NamedTuple):
+    """Cells of a column that gave no value, for one reason: how many, and the first of them."""
+
+    n: int
+    first: str | None
+    line: int | None
+
+
+class ColumnReader:
+    """Reads the cells of one label, and keeps account of those that give no value."""
+
+    def __init__(self, label: Label, kind: str):
+        self.label = label
+        self.kind = kind
+        self.unread: dict[str, Unread] = {}
+        self.counts: dict[float, int] = {}  # of each value, as long as there are few
+        self.no_class: dict[str, int] = {}
+        self.example: tuple[float, float] | None = None  # the first value, as read and as stored
+        self.n_known = 0
+        self._convert = self._conversion()
+
+    def _conversion(self) -> Callable[[float], float | None]:
+        if self.label.transform is None:
+            scale = self.label.scale
+            return lambda value: value * scale
+        return parse_transform(self.label.transform, self.label.source_unit).apply
+
+    def read(self, value: Any, line: int | None, reason: str | None = None) -> float | None:
+        """The value to store; `reason` says beforehand why there can be none."""
+        number = None
+        if reason is None:
+            number, reason = self._read_cell(value)
+        if reason is not None:
+            self._count(reason, value, line)
+            return None
+        self.n_known += 1
+        if number in self.counts or len(self.counts) < FEW:
+            self.counts[number] = self.counts.get(number, 0) + 1
+        return number
+
+    def _read_cell(self, value: Any) -> Cell:
+        if self.kind != "regression":
+            return read_class(value, self.label.classes or TRUE_FALSE)
+        number, reason = read_number(value)
+        if reason is not None:
+            return None, reason
+        stored = self._convert(number)
+        if stored is None:
+            return None, _NO_LOGARITHM
+        if self.example is None:
+            self.example = (number, stored)
+        return stored, None
+
+    def _count(self, reason: str, value: Any, line: int | None) -> None:
+        before = self.unread.get(reason)
+        if before is None:
+            first = None if value is None else str(value)[:80]
+            self.unread[reason] = Unread(1, first, line)
+        else:
+            self.unread[reason] = before._replace(n=before.n + 1)
+        if reason == _NO_CLASS:
+            text = str(value).strip()[:80]
+            if text in self.no_class or len(self.no_class) < FEW:
+                self.no_class[text] = self.no_class.get(text, 0) + 1
+
+    # ---------------------------------------------------------------------- the whole column
+
+    def check(self, file: str, n_row: int) -> None:
+        """Raise InputError for a column that holds nothing to learn, or no class of its label."""
+        label = self.label
+        if self.kind == "binary" and label.classes is None and self.no_class:
+            values = ", ".join(f"'{text}' {n:,}" for text, n in self.no_class.items())
+            raise InputError(
+                f"{file}: label '{label.name}' is binary, but its column '{label.column}' holds "
+                f"values that are neither 0 nor 1 ({values}). Say which class they are: on the "
+                f"command line --label '{label.column}={label.name}:binary({self._proposal()})', "
+                "in a recipe 'classes'."
+            )
+        if not self.n_known:
+            raise InputError(
+                f"{file}: label '{label.name}' has no value in any of {n_row:,} rows "
+                f"({self.describe_unread()}). Take the label out, or name another column or unit"
+            )
+        if self.kind != "regression" and len(self.counts) == 1:
+            (only,) = [name for name, n in self.class_counts().items() if n]
+            raise InputError(
+                f"{file}: all {self.n_known:,} known values of label '{label.name}' are of one "
+                f"class ({only}): there is nothing to tell apart. Take the "
+                "label out, or map its classes"
+            )
+
+    def _proposal(self) -> str:
+        texts = [*(str(int(number)) for number in self.counts), *self.no_class][:2]
+        return ",".join(f"{text}={number}" for number, text in enumerate(sorted(texts)))
+
+    def class_counts(self) -> dict[str, int]:
+        """Rows of each class, by name."""
+        names = enumerate(self.label.class_names or ("0", "1"))
+        return {name: self.counts.get(float(number), 0) for number, name in names}
+
+    @property
+    def looks_binary(self) -> bool:
+        """Whether a column declared as numbers holds 0 and 1 and nothing else."""
+        return self.kind == "regression" and set(self.counts) == {0.0, 1.0}
+
+    def describe_unread(self) -> str:
+        """Every reason why cells gave no value, with the first of them."""
+        return ", ".join(
+            f"{reason} {unread.n:,}" + _first_of(unread) for reason, unread in self.unread.items()
+        )
+
+
+def _first_of(unread: Unread) -> str:
+    if not unread.first:
+        return ""
+    place = "" if unread.line is None else f" in line {unread.line}"
+    return f" (first {unread.first!r}{place})"

@@ -1,0 +1,160 @@
+"""Cells of a label's column: a number or a class, or the reason why there is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from molnb.errors import InputError
+from molnb.recipes.cells import TRUE_FALSE, ColumnReader, read_class, read_number
+from molnb.recipes.schema import Label
+
+MEANING = {"quantity": "q", "unit": "1", "theory": "assay", "geometry": "none", "column": "c"}
+BOUNDED = "bounded or approximate (<, >, ~)"
+COMMA = "comma in the number (decimal or thousands)"
+BEHIND = "text behind the number"
+
+
+def column_of(cells: list, kind: str = "regression", **keys) -> ColumnReader:
+    """A column with these cells, from line 2 on."""
+    reader = ColumnReader(Label(name="y", **MEANING | keys), kind)
+    for line, cell in enumerate(cells, 2):
+        reader.read(cell, line)
+    return reader
+
+
+@pytest.mark.parametrize(
+    ("cell", "number", "reason"),
+    [
+        ("1.5", 1.5, None),
+        (" -2e-3 ", -0.002, None),
+        ("1e39", 1e39, None),  # beyond float32
+        (1e300, 1e300, None),
+        ("1000000000.01", 1000000000.01, None),
+        ("", None, "empty"),
+        ("  ", None, "empty"),
+        (None, None, "empty"),
+        ("nan", None, "NaN or infinite"),
+        ("1e999", None, "NaN or infinite"),
+        ("<-0.77", None, BOUNDED),
+        (">10000", None, BOUNDED),
+        ("~3", None, BOUNDED),
+        ("≥ 5", None, BOUNDED),
+        ("-0,77", None, COMMA),
+        ("1,200", None, COMMA),
+        ("1,200.5", None, COMMA),
+        ("True", None, "true or false, not a number"),
+        (False, None, "true or false, not a number"),
+        ("45 %", None, "percent sign"),
+        ("12 nM", None, BEHIND),
+        ("ND", None, "marked as missing (NA, -, ...)"),
+        ("-", None, "marked as missing (NA, -, ...)"),
+        ("1_000", None, "not a number"),
+        ("high", None, "not a number"),
+        ("2020-01-01", None, "not a number"),
+    ],
+)
+def test_a_cell_is_a_number_or_has_a_reason(
+    cell: object, number: float | None, reason: str | None
+) -> None:
+    assert read_number(cell) == (number, reason)
+
+
+@pytest.mark.parametrize(
+    ("cell", "numbers", "number"),
+    [
+        ("0", TRUE_FALSE, 0),
+        ("1.0", TRUE_FALSE, 1),
+        (1.0, TRUE_FALSE, 1),
+        (1, TRUE_FALSE, 1),
+        (True, TRUE_FALSE, 1),
+        ("FALSE", TRUE_FALSE, 0),
+        ("true", TRUE_FALSE, 1),
+        ("0.5", TRUE_FALSE, None),
+        ("-1", TRUE_FALSE, None),
+        ("2", TRUE_FALSE, None),
+        ("yes", TRUE_FALSE, None),
+        ("Mutagens", {"mutagens": 1, "nonmutagens": 0}, 1),
+        ("a", {"a": 0, "A": 1}, 0),
+        ("A", {"a": 0, "A": 1}, 1),
+        (2.0, {"1": 0, "2": 1}, 1),
+        ("-", {"-": 0, "+": 1}, 0),
+        ("unclear", {"-": 0, "+": 1}, None),
+    ],
+)
+def test_a_cell_is_a_class_or_has_a_reason(cell: object, numbers: dict, number: int | None) -> None:
+    value, reason = read_class(cell, numbers)
+    assert value == number
+    assert (reason is None) == (number is not None)
+
+
+def test_the_first_cell_of_each_reason_is_kept() -> None:
+    reader = column_of(["1", "<2", "x", "<3", "", "4"])
+    assert reader.n_known == 2
+    assert {reason: (u.n, u.first, u.line) for reason, u in reader.unread.items()} == {
+        BOUNDED: (2, "<2", 3),
+        "not a number": (1, "x", 4),
+        "empty": (1, "", 6),
+    }
+
+
+@pytest.mark.parametrize(
+    ("cells", "foreign"),
+    [
+        (["1", "2"] * 5, "2"),
+        (["-1", "1", "1"], "-1"),
+        (["0", "0.5", "1"], "0.5"),
+        (["yes", "no"], "yes"),
+        (["active", "inactive", ""], "active"),
+        (["0", "1", "2"], "2"),
+        (["0", "1", "inconclusive"], "inconclusive"),
+        (["Y", "N"], "Y"),
+        ([1.0, 2.0], "2.0"),
+        (["+", "-"], "+"),
+        (["0", "1", "1.5"], "1.5"),
+    ],
+)
+def test_a_binary_label_of_anything_but_0_and_1_is_refused_with_its_values(
+    cells: list, foreign: str
+) -> None:
+    reader = column_of(cells, "binary")
+    with pytest.raises(InputError, match="neither 0 nor 1") as refused:
+        reader.check("mine.csv", len(cells))
+    assert f"'{foreign}'" in str(refused.value) and "binary(" in str(refused.value)
+
+
+@pytest.mark.parametrize("cells", [["1"] * 4, ["0", ""], ["true", "TRUE"], [0.0, 0.0]])
+def test_a_label_of_one_class_is_refused(cells: list) -> None:
+    with pytest.raises(InputError, match="are of one class"):
+        column_of(cells, "binary").check("mine.csv", len(cells))
+
+
+@pytest.mark.parametrize("cells", [["", ""], ["<1", "<2"], ["n/a"], ["1,5", "2,5"], ["nan"]])
+def test_a_label_without_a_value_is_refused_with_the_reasons(cells: list) -> None:
+    reader = column_of(cells)
+    with pytest.raises(InputError, match="has no value in any of") as refused:
+        reader.check("mine.csv", len(cells))
+    assert next(iter(reader.unread)) in str(refused.value)
+
+
+def test_declared_classes_count_what_is_none_of_them() -> None:
+    classes = {"mutagens": 1, "nonmutagens": 0}
+    reader = column_of(
+        ["mutagens", "nonmutagens", "nonmutagens", "equivocal"], "binary", classes=classes
+    )
+    reader.check("mine.csv", 4)
+    assert reader.class_counts() == {"nonmutagens": 2, "mutagens": 1}
+    assert reader.unread["no declared class"].first == "equivocal"
+
+
+def test_a_column_of_0_and_1_declared_as_numbers_is_noticed() -> None:
+    assert column_of(["0", "1", "1.0"]).looks_binary
+    assert not column_of(["0", "1", "2"]).looks_binary
+    assert not column_of(["1", "1"]).looks_binary
+    assert not column_of(["0", "1"], "binary").looks_binary
+
+
+def test_a_transform_keeps_the_first_value_before_and_after() -> None:
+    keys = {"unit": "-log10(M)", "source_unit": "nM", "transform": "-log10:nM->M"}
+    reader = column_of(["0", "10", "100"], **keys)
+    assert reader.example == (10.0, pytest.approx(8.0))
+    assert reader.unread["zero or less: no logarithm"].n == 1
