@@ -127,7 +127,7 @@ def run_setup_viewer(args: argparse.Namespace) -> int:
 
 
 def run_curate(args: argparse.Namespace) -> int:
-    """make shards from a recipe, or from your own table (CSV, SMI, SDF, Parquet)"""
+    """make shards from a recipe, or from your own file (CSV, SMI, SDF, ...) or a folder of SDF"""
     from .curation.pipeline import curate
     from .recipes.registry import list_recipes
     from .recipes.sources import recipe_for_file
@@ -140,7 +140,7 @@ def run_curate(args: argparse.Namespace) -> int:
     described = {name: getattr(args, option) for option, name in _DESCRIBING.items()}
     recipe = args.recipe
     if recipe not in list_recipes() and Path(recipe).suffix not in (".yaml", ".yml"):
-        if not Path(recipe).is_file():
+        if not Path(recipe).exists():
             raise InputError(
                 f"{recipe!r} is neither a recipe ({', '.join(list_recipes())}) nor a file: "
                 "name one of them"
@@ -483,7 +483,7 @@ def _add_data_commands(add: Any) -> None:
         _add_force(command)
         command.add_argument(
             "file",
-            help="CSV, SMI, SDF or Parquet with molecules; or a curated folder or its name",
+            help="CSV, SMI, SDF, Parquet, ... with molecules; or a curated folder or its name",
         )
         command.add_argument("--run", required=True, metavar="DIR", help="folder of a trained run")
         command.add_argument("--smiles", metavar="COLUMN", help="column that holds SMILES")

@@ -15,6 +15,7 @@ class InputError(ValueError):
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """The nearest of the choices to a name, as words for a message; empty where none is near."""
-    nearest = difflib.get_close_matches(name, list(choices), 1)
-    return f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    """The nearest of the choices to a name, whatever the case; empty where none is near."""
+    by_lower = {choice.lower(): choice for choice in reversed(list(choices))}
+    nearest = difflib.get_close_matches(name.lower(), by_lower, 1)
+    return f" (did you mean {by_lower[nearest[0]]!r}?)" if nearest else ""

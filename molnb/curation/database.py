@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.dataset import dataset
 
 from ..files import writing
 from ..recipes.readers.record import ROWS_PER_GROUP
@@ -24,9 +25,16 @@ def quoted(name: str) -> str:
     return f'"{escaped}"'
 
 
-def parquet_table(paths: Iterable[Path]) -> str:
+def parquet_table(con: duckdb.DuckDBPyConnection, paths: Iterable[Path]) -> str:
     """SQL that reads exactly these Parquet files as one table, whatever their paths hold."""
-    return f"read_parquet([{', '.join(map(_quoted_path, paths))}])"
+    paths = list(paths)
+    if any("\\" in str(path) and set("[*?") & set(str(path)) for path in paths):
+        # DuckDB takes the backslash for a separator of folders as soon as a path is a pattern.
+        name = f"files_{len(con.execute('SHOW TABLES').fetchall())}"
+        con.register(name, dataset(list(map(str, paths)), format="parquet", partitioning=None))
+        return name
+    # Else DuckDB makes a column of every folder on the way that is named like "kind=assay".
+    return f"read_parquet([{', '.join(map(_quoted_path, paths))}], hive_partitioning = false)"
 
 
 def _quoted_path(path: Path) -> str:

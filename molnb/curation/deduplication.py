@@ -41,9 +41,9 @@ def merge(job: Job) -> dict[str, Any]:
     con = connect(job.work / "spill")
     read_files = sorted((job.work / "read").glob("*.parquet"))
     con.execute(
-        f"CREATE VIEW read AS SELECT *, smiles AS molecule FROM {parquet_table(read_files)}"
+        f"CREATE VIEW read AS SELECT *, smiles AS molecule FROM {parquet_table(con, read_files)}"
     )
-    source = parquet_table([job.work / "source.parquet"])
+    source = parquet_table(con, [job.work / "source.parquet"])
     con.execute(f"CREATE VIEW source AS SELECT * FROM {source}")
     con.execute(
         "CREATE TABLE first AS SELECT molecule, min(row) AS first, count(*) AS copies FROM read "

@@ -89,7 +89,7 @@ def write_dropped(job: Job) -> dict[str, dict[str, int]]:
     """All dropped rows in one table, in source order; returns counts by step and reason."""
     files = [job.work / "merged.parquet", *sorted((job.work / "failed").glob("slice-*.parquet"))]
     con = connect(job.work / "spill")
-    con.execute(f"CREATE VIEW lost AS SELECT * FROM {parquet_table(files)}")
+    con.execute(f"CREATE VIEW lost AS SELECT * FROM {parquet_table(con, files)}")
     dropped_file = job.folder / "dropped.parquet"
     write_query(con, "SELECT * FROM lost ORDER BY row", dropped_file, DROPPED_SCHEMA)
     counted = con.execute(

@@ -262,7 +262,7 @@ def query_arrow(sql: str, **tables: Molecules | pd.DataFrame | pa.Table) -> pa.T
         for name, table in tables.items():
             rows = table.rows if isinstance(table, Molecules) else table
             if isinstance(rows, tuple):
-                con.execute(f"CREATE VIEW {name} AS SELECT * FROM {parquet_table(rows)}")
+                con.execute(f"CREATE VIEW {name} AS SELECT * FROM {parquet_table(con, rows)}")
             else:
                 con.register(name, rows)
         return con.sql(sql).to_arrow_table()

@@ -41,7 +41,7 @@ def write_splits(parts: list[Path], recipe: Recipe, folder: Path) -> tuple[dict[
     texts = "".join(f", {quoted(name)}" for name in _split_columns(recipe).values())
     con.execute(
         f"CREATE TABLE mol AS SELECT row, smiles, inchikey14, tautomer_key, scaffold{texts} "
-        f"FROM {parquet_table(parts)}"
+        f"FROM {parquet_table(con, parts)}"
     )
     group_rows(con, "mol", LOOSE_KEYS)
     molecules = con.sql(

@@ -19,8 +19,9 @@ from ..chemistry.parsing import parse_molblock
 from ..errors import InputError
 from ..paths import find_data, home
 from ..recipes.readers import column_names, read_records
+from ..recipes.readers.collection import holds_structures
 from ..recipes.readers.parquet import open_parquet
-from ..recipes.readers.record import Record, file_format
+from ..recipes.readers.record import Record, file_format, record_structure
 from ..recipes.schema import Recipe
 from ..recipes.sources import recipe_for_file, refuse_missing_columns
 from ..shards import Shards, load_shards
@@ -28,7 +29,13 @@ from .featurizer import MoleculeInput, check_conformer
 from .predictor import PredictionRow, TrainedModel
 
 IDENTIFIER = "id"  # the column of identifiers, of shards and of output
-_COUNTED = ("smi", "csv", "tsv", "sdf")  # reading the rows takes no time beside answering them
+_COUNTED = (
+    "smi",
+    "csv",
+    "tsv",
+    "sdf",
+    "mol",
+)  # reading the rows takes no time beside answering them
 
 
 class CarriedColumn(NamedTuple):
@@ -92,13 +99,14 @@ class MoleculeFile:
 
     def _row(self, record: Record) -> InputRow:
         column = self.recipe.columns.smiles
-        structure = record.fields.get(column or "molblock")
-        text = structure if column and isinstance(structure, str) else None
+        structure, problem = record_structure(record, column)
+        text = structure if column else None
         carried = tuple(record.fields.get(column.name) for column in self.columns)
         if record.problem is not None:
             # Nobody knows which of its fields are whose; the identifier is there to find the row.
             carried = (*carried[:1], *[None] * (len(carried) - 1))
-            return InputRow(MoleculeError("malformed row", record.problem), text, carried)
+        if problem is not None:
+            return InputRow(MoleculeError("malformed row", problem), text, carried)
         if column:
             return InputRow(structure, text, carried)
         try:
@@ -162,12 +170,11 @@ def open_molecules(
 def _open_file(
     path: Path, smiles: str | None, identifier: str | None, keep: Sequence[str]
 ) -> MoleculeFile:
-    """A file of SMILES (SMI, CSV, Parquet) or structures (SDF)."""
-    recipe = recipe_for_file(path, smiles)
-    chosen = [*([identifier] if identifier else []), *keep]
-    if chosen:
-        refuse_missing_columns(path, chosen, column_names(recipe.source, path))
-    names = _once([identifier or recipe.columns.id, *keep])
+    """A table of SMILES, a file of structures or a folder of them."""
+    recipe = recipe_for_file(path, smiles, identifier=identifier)
+    if keep:
+        refuse_missing_columns(path, keep, column_names(recipe.source, path))
+    names = _once([recipe.columns.id, *keep])
     kinds: dict[str, pa.DataType] = {}
     if file_format(recipe.source) == "parquet":
         kinds = {field.name: field.type for field in open_parquet(path).schema_arrow}
@@ -191,13 +198,14 @@ def find_shards(source: str | os.PathLike | Shards) -> Shards | None:
     if isinstance(source, Shards):
         return source
     path = Path(source)
-    if path.is_file():
+    if path.is_file() or (path.is_dir() and holds_structures(path)):
         return None
     try:
         folder = find_data(path)
     except InputError:
         raise InputError(
-            f"{path} is neither a file nor curated molecules: name a CSV, SMI, SDF or Parquet "
-            f"file, a folder that curate made, or its name below {home() / 'data'}"
+            f"{path} is neither a file nor curated molecules: name a CSV, SMI, SDF, XYZ or "
+            "Parquet file, a folder of structures, a folder that curate made, or its name below "
+            f"{home() / 'data'}"
         ) from None
     return load_shards(folder)

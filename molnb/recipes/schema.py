@@ -72,7 +72,9 @@ class Source(_Strict):
     file: str | None = None
     url: str | None = None
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    format: Literal["smi", "csv", "tsv", "sdf", "parquet"] | None = None
+    format: (
+        Literal["smi", "csv", "tsv", "sdf", "mol", "xyz", "folder", "xlsx", "parquet"] | None
+    ) = None
     delimiter: str | None = None
     header: bool | list[str] = True
     join: Join | None = None

@@ -13,7 +13,13 @@ from ..errors import InputError
 from .cells import EMPTY, ColumnReader
 from .own_split import PartCounter
 from .readers import column_names, read_records
-from .readers.record import ROWS_PER_GROUP, Record, file_format
+from .readers.record import (
+    OWN_STRUCTURES,
+    ROWS_PER_GROUP,
+    Record,
+    file_format,
+    record_structure,
+)
 from .schema import Recipe, Source
 from .sources import LocatedSource, join_path, refuse_missing_columns, source_path
 
@@ -107,7 +113,7 @@ def _source_columns(recipe: Recipe, source: Source) -> list[str]:
     """The columns that are read of the source itself."""
     columns = [recipe.columns.smiles] if recipe.columns.smiles else []
     # Records of an SDF need not all have a property.
-    if recipe.columns.id and file_format(source) != "sdf":
+    if recipe.columns.id and file_format(source) not in OWN_STRUCTURES:
         columns.append(recipe.columns.id)
     columns += recipe.text_columns.values()
     if source.join is not None:
@@ -124,6 +130,8 @@ def _read_joined_table(recipe: Recipe, located: LocatedSource) -> JoinedTable:
     rows: dict[str, dict[str, Any]] = {}
     n_row = 0
     for record in read_records(source, path):
+        if record.problem is not None:  # its fields may have moved to other columns
+            continue
         rows.setdefault(str(record.fields.get(join.column)), record.fields)
         n_row += 1
     return JoinedTable(rows, n_row - len(rows))
@@ -138,22 +146,20 @@ def _snapshot_row(
 ) -> dict[str, Any]:
     """One row as the snapshot has it; ``readers`` keep account of labels without a value."""
     fields = record.fields
-    structure = fields.get(recipe.columns.smiles or "molblock")
-    if structure is not None and recipe.columns.smiles:
-        structure = str(structure).strip()
+    structure, problem = record_structure(record, recipe.columns.smiles)
     identifier = fields.get(recipe.columns.id or "name")
     columns = {
         "row": row,
         "line": record.line,
         "id": None if identifier is None else str(identifier),
         "structure": structure,
-        "problem": record.problem,
+        "problem": problem,
     }
     for name, column in recipe.text_columns.items():
         text = fields.get(column)
         columns[name] = None if text is None else str(text)
     values = fields
-    reason = None if record.problem is None else "malformed row"
+    reason = None if problem is None else "malformed row"
     if table is not None:
         values = table.rows.get(str(fields.get(recipe.source.join.key)), {})
         reason = reason or (None if values else "no row in the joined table")

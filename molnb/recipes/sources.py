@@ -1,4 +1,4 @@
-"""Where rows come from: files inside RDKit, local files of five formats, downloads with a hash.
+"""Where rows come from: files inside RDKit, local files and folders, downloads with a hash.
 
 Whatever the format, the rows end in one normalised snapshot (Parquet: row, line, id, structure, one
 column a label), from which slices can be read by range. Text is read row by row, so a file of any
@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError, did_you_mean
+from ..files import file_digest
 from .digests import remembered_digest
 from .downloads import download
 from .label_grammar import DeclaredLabel, describe_labels, parse_label
 from .readers import column_names
-from .readers.record import file_format
+from .readers.collection import structure_files
+from .readers.names import identifier_column, smiles_candidates
+from .readers.record import OWN_STRUCTURES, file_format
 from .registry import make_recipe
 from .schema import Recipe, Source, plain_name
 
@@ -62,7 +65,7 @@ def _matching_columns(recipe: Recipe) -> dict[str, Any]:
     """
     names = column_names(recipe.source, source_path(recipe.source, recipe.folder))
     columns = recipe.columns
-    own_structures = file_format(recipe.source) == "sdf" and columns.smiles not in names
+    own_structures = file_format(recipe.source) in OWN_STRUCTURES and columns.smiles not in names
     return {
         "smiles": None if own_structures else columns.smiles,
         "id": columns.id if columns.id in names else None,
@@ -81,14 +84,14 @@ def recipe_for_file(
     split_column: str | None = None,
     repeats: str | None = None,
 ) -> Recipe:
-    """A recipe for one's own table (SMI, CSV, TSV, SDF, Parquet, ...).
+    """A recipe for one's own table, structure file, or folder of structure files.
 
-    ``smiles`` names the column of structures (found by its name where it is the only candidate; an
-    SDF's own structures need none), ``identifier`` that of names. ``labels`` are texts of the
-    grammar in `label_grammar`, as ``"logS:log(mol/L)"`` or ``"toxic:binary"``, or a mapping of
-    columns to what stands behind the colon; ``transforms`` likewise. Labels of numbers form one
-    task named after the file, binary ones another. ``keep`` are columns to carry along as text,
-    ``split_column`` says train, val or test of each row, ``repeats`` what becomes of repeated
+    ``smiles`` names the column of structures (found by its name where it is the only candidate; the
+    structures of SDF, mol and XYZ files need none), ``identifier`` that of names. ``labels`` are
+    texts of the grammar in `label_grammar`, as ``"logS:log(mol/L)"`` or ``"toxic:binary"``, or a
+    mapping of columns to what stands behind the colon; ``transforms`` likewise. Labels of numbers
+    form one task named after the file, binary ones another. ``keep`` are columns to carry along as
+    text, ``split_column`` says train, val or test of each row, ``repeats`` what becomes of repeated
     measurements.
     """
     path = Path(path)
@@ -97,7 +100,7 @@ def recipe_for_file(
     named = [smiles, identifier, split_column, *keep]
     declared = _declared_labels(path, labels or (), names)
     refuse_missing_columns(path, [column for column in named if column], names)
-    if smiles is None and file_format(source) != "sdf":
+    if smiles is None and file_format(source) not in OWN_STRUCTURES:
         smiles = _guess_smiles(path, names)
     stem = plain_name(name or path.name.split(".")[0])
     content = {
@@ -108,7 +111,7 @@ def recipe_for_file(
         "source": source.model_dump(),
         "columns": {
             "smiles": smiles,
-            "id": identifier or next((c for c in names if c.lower() in ("id", "name")), None),
+            "id": identifier or identifier_column(names, smiles),
             "keep": list(keep),
         },
         "repeats": repeats,
@@ -132,14 +135,14 @@ def _declared_labels(
 
 
 def _guess_smiles(path: Path, names: list[str]) -> str:
-    exact = [name for name in names if name.lower() == "smiles"]
-    candidates = exact or [name for name in names if "smiles" in name.lower()]
-    if len(candidates) != 1:
-        raise InputError(
-            f"{path}: which column holds the SMILES? Columns: {', '.join(names)}. "
-            "Name one with --smiles COLUMN."
-        )
-    return candidates[0]
+    candidates = smiles_candidates(names)
+    if len(candidates) == 1:
+        return candidates[0]
+    could_be = f"It could be {' or '.join(map(repr, candidates))}. " if candidates else ""
+    raise InputError(
+        f"{path}: which column holds the SMILES? {could_be}Columns: {', '.join(names)}. "
+        "Name one with --smiles COLUMN."
+    )
 
 
 def refuse_missing_columns(path: Path, columns: Iterable[str], names: list[str]) -> None:
@@ -195,7 +198,7 @@ def _joint_digest(digests: list[str]) -> str:
 def _checked_digest(
     recipe: Recipe, path: Path, stated: str | None, home: Path, table: str = ""
 ) -> str:
-    digest = remembered_digest(path, home)
+    digest = _digest(path, home)
     if stated is not None and digest != stated:
         raise InputError(
             f"{path} has SHA-256 {digest}, recipe '{recipe.name}' expects {stated}. Fetch the file "
@@ -203,6 +206,16 @@ def _checked_digest(
             "meant."
         )
     return digest
+
+
+def _digest(path: Path, home: Path) -> str:
+    """The hash of a file, or over the names and hashes of a folder's structure files."""
+    if not path.is_dir():
+        return remembered_digest(path, home)
+    content = hashlib.sha256()
+    for file in structure_files(path):
+        content.update(f"{file_digest(file)} {file.name}\n".encode())
+    return content.hexdigest()
 
 
 def source_path(source: Source, folder: Path) -> Path:
@@ -219,13 +232,24 @@ def _existing_file(kind: str, file: str, folder: Path) -> Path:
     if kind == "rdkit":
         path = _rdkit_file(file)
     else:
-        path = folder / Path(file).expanduser()
-        path = path if path.exists() else Path(file).expanduser()
-    if not path.is_file():
+        path = folder / _without_tilde(file)
+        path = path if path.exists() else _without_tilde(file)
+    if not path.is_file() and not path.is_dir():
         raise InputError(
             f"There is no file {path} (source.file of the recipe); give another with source=PATH."
         )
     return path
+
+
+def _without_tilde(file: str) -> Path:
+    """A path with the user's home in the place of its tilde, if it is meant that way."""
+    path = Path(file)
+    if path.exists():
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no user of that name: the tilde is a letter
+        return path
 
 
 def _rdkit_file(file: str) -> Path:

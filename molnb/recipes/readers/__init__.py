@@ -1,4 +1,4 @@
-"""Read the rows of SMI, CSV, TSV, SDF and Parquet files one by one, each with its first line."""
+"""Read the rows of text tables, structure files, workbooks and folders, each with its line."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..schema import Source
+from .collection import folder_columns, folder_records
+from .delimited import csv_columns, csv_records
 from .parquet import open_parquet, parquet_records
 from .record import Record, file_format
 from .sdf import sdf_columns, sdf_records
-from .text import csv_columns, csv_records, smi_records
+from .smi import smi_columns, smi_records
+from .workbook import workbook_columns, workbook_records
+from .xyz import xyz_records
 
 
 def read_records(source: Source, path: Path, columns: list[str] | None = None) -> Iterator[Record]:
@@ -18,22 +22,37 @@ def read_records(source: Source, path: Path, columns: list[str] | None = None) -
     ``columns`` spares a Parquet file the reading of the others.
     """
     kind = file_format(source)
-    if kind == "smi":
-        return smi_records(path)
-    if kind == "sdf":
-        return sdf_records(path)
     if kind == "parquet":
         return parquet_records(path, columns)
-    return csv_records(source, path, kind)
+    if kind in ("csv", "tsv"):
+        return csv_records(source, path, kind)
+    if kind == "mol":
+        return sdf_records(path, with_stem=True)
+    read = {
+        "smi": smi_records,
+        "sdf": sdf_records,
+        "xyz": xyz_records,
+        "folder": folder_records,
+        "xlsx": workbook_records,
+    }
+    return read[kind](path)
 
 
 def column_names(source: Source, path: Path) -> list[str]:
-    """The columns of a file: from its header, its schema, or the properties of all SDF records."""
+    """The columns of a file: from its header, its schema, or the properties of all records."""
     kind = file_format(source)
-    if kind == "smi":
-        return ["smiles", "name"]
     if kind == "parquet":
         return list(open_parquet(path).schema_arrow.names)
-    if kind == "sdf":
-        return sdf_columns(path)
-    return csv_columns(source, path, kind)
+    if kind in ("csv", "tsv"):
+        return csv_columns(source, path, kind)
+    if kind == "xyz":
+        return ["name"]
+    if kind == "mol":
+        return list(dict.fromkeys(["name", *sdf_columns(path)]))
+    read = {
+        "smi": smi_columns,
+        "sdf": sdf_columns,
+        "folder": folder_columns,
+        "xlsx": workbook_columns,
+    }
+    return read[kind](path)

@@ -1,0 +1,160 @@
+"""Frames of XYZ files as mol blocks with their coordinates; bonds follow from the distances."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .lines import NumberedLines, read_lines
+from .record import Record
+
+MAX_BOND_ORDER_STEPS = 20_000  # of RDKit's search, which has no end for some large molecules
+# Times the sum of two covalent radii, the longest bond. Of 4,000 QM9 geometries 1.3 alone gives 222
+# a bond too many, across strained rings, and then no valences; these three in turn none.
+BOND_LENGTH_FACTORS = (1.3, 1.2, 1.15)
+_CHARGE = re.compile(r"\bcharge\s*=\s*\"?([+-]?\d+)\b", re.IGNORECASE)
+
+
+class _Atom(NamedTuple):
+    element: str  # a symbol or an atomic number
+    position: list[float]  # Å
+
+
+def xyz_records(path: Path) -> Iterator[Record]:
+    """Every frame of an XYZ file, named by its comment, or else by the file.
+
+    Bonds are perceived for charge 0, or for the charge that the comment states (``charge=-1``);
+    a frame to which none fit is malformed. So is text between frames.
+    """
+    lines = NumberedLines(enumerate(read_lines(path), 1))
+    stem = path.name.split(".")[0]
+    n_record = 0
+    for number, text in lines:
+        if not text.strip():
+            continue
+        if text.strip().isdecimal():
+            n_record += 1
+            name = stem if n_record == 1 else f"{stem} {n_record}"
+            yield _frame(number, int(text), name, lines)
+            continue
+        lines.put_back([(number, text)])
+        last = _skip_text(lines)
+        # QM9 writes frequencies, SMILES and InChI behind the atoms.
+        if not last.startswith("InChI=") or n_record == 0:
+            problem = f"no number of atoms, with which a frame begins: {text.strip()[:40]!r}"
+            yield Record(number, {"name": None}, problem)
+
+
+def _skip_text(lines: NumberedLines) -> str:
+    """Go on to the next line that states a number of atoms; returns the last line with a word."""
+    last = ""
+    for number, text in lines:
+        if text.strip().isdecimal():
+            lines.put_back([(number, text)])
+            break
+        last = text.strip() or last
+    return last
+
+
+def _frame(number: int, n_atom: int, name: str, lines: NumberedLines) -> Record:
+    """The record of one frame, whose number of atoms stood on line ``number``."""
+    comment = next(iter(lines), (0, ""))[1].strip()
+    atoms: list[_Atom] = []
+    for line, text in lines:
+        atom = _read_atom(text)
+        if atom is None:
+            lines.put_back([(line, text)])
+            break
+        atoms.append(atom)
+    fields = {"name": _title(comment) or name}
+    if len(atoms) != n_atom:
+        return Record(number, fields, f"{len(atoms)} atoms where the frame states {n_atom}")
+    stated = _CHARGE.search(comment)
+    try:
+        molblock = _molblock(fields["name"], atoms, int(stated[1]) if stated else 0)
+    except (RuntimeError, ValueError) as error:
+        text = " ".join(str(error).split())
+        return Record(number, fields, f"no bonds could be perceived ({text[:160]})")
+    return Record(number, fields, None, molblock)
+
+
+def _title(comment: str) -> str | None:
+    """A comment as the name of a frame, unless it is a list of properties, or a number."""
+    if not comment or "=" in comment:
+        return None
+    try:
+        float(comment)
+    except ValueError:
+        return comment
+    return None
+
+
+def _read_atom(text: str) -> _Atom | None:
+    """The atom of a line, or None where it holds none; what follows its position is left out."""
+    words = text.split()
+    if len(words) < 4 or not (words[0].isalpha() or words[0].isdecimal()):
+        return None
+    try:
+        position = [float(word.replace("*^", "e")) for word in words[1:4]]
+    except ValueError:
+        return None
+    return _Atom(words[0], position) if all(map(math.isfinite, position)) else None
+
+
+def _molblock(name: str, atoms: list[_Atom], charge: int) -> str:
+    """The atoms with the bonds that their distances tell, as a mol block in three dimensions."""
+    from rdkit import Chem, rdBase
+    from rdkit.Geometry import Point3D
+
+    molecule = Chem.RWMol()
+    conformer = Chem.Conformer(len(atoms))
+    conformer.Set3D(True)
+    for k, (element, position) in enumerate(atoms):
+        try:
+            atom = Chem.Atom(int(element) if element.isdecimal() else element.capitalize())
+        except RuntimeError:
+            raise ValueError(f"{element!r} is no element") from None
+        atom.SetNoImplicit(True)
+        molecule.AddAtom(atom)
+        conformer.SetAtomPosition(k, Point3D(*position))
+    molecule.AddConformer(conformer)
+    molecule.SetProp("_Name", " ".join(name.split())[:80])
+    with rdBase.BlockLogs():
+        return Chem.MolToMolBlock(_bonded(molecule, charge))
+
+
+def _bonded(molecule: Any, charge: int) -> Any:
+    """The molecule with bonds: with the longest that give every atom a valence."""
+    from rdkit import Chem
+    from rdkit.Chem import rdDetermineBonds
+
+    first_error = None
+    for factor in BOND_LENGTH_FACTORS:
+        bonded = Chem.RWMol(molecule)
+        try:
+            rdDetermineBonds.DetermineBonds(
+                bonded,
+                charge=charge,
+                covFactor=factor,
+                useVdw=True,
+                maxIterations=MAX_BOND_ORDER_STEPS,
+            )
+        except (RuntimeError, ValueError) as error:  # RDKit's, among them its limit of steps
+            first_error = first_error or error
+            continue
+        _refuse_charged_sulfur(bonded)
+        return bonded
+    raise first_error
+
+
+def _refuse_charged_sulfur(molecule: Any) -> None:
+    """Raise ValueError for S+ with a double bond to carbon: RDKit so writes some thioesters."""
+    for bond in molecule.GetBonds():
+        ends = bond.GetBeginAtom(), bond.GetEndAtom()
+        symbols = {atom.GetSymbol() for atom in ends}
+        charges = [atom.GetFormalCharge() for atom in ends]
+        if symbols == {"S", "C"} and bond.GetBondTypeAsDouble() > 1 and max(charges) > 0:
+            raise ValueError("a sulfur would be S+ with a double bond; give SMILES or an SDF")
