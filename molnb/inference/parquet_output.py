@@ -39,7 +39,6 @@ from .predictor import (
     TrainedModel,
     check_level,
     load_run,
-    prediction_columns,
 )
 from .table_files import ENDINGS, is_answers, open_writer, vectors_column
 
@@ -134,7 +133,7 @@ def write_predictions(
     kinds = {
         name: pa.float64() if task.level == "molecule" else _FLOATS
         for task in model.tasks
-        for name in prediction_columns(task)
+        for name in model.columns[task.key]
     }
     schema = _schema(source, kinds)
     place = _checked_place(out, source, model, schema, force)

@@ -7,6 +7,7 @@ and the others go on. What training never saw contributes nothing, and is named 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import sys
@@ -87,6 +88,24 @@ class TrainedModel:
         objective = self.config.objective
         return objective.tasks_scaled if isinstance(objective, Supervised) else ()
 
+    @functools.cached_property
+    def columns(self) -> dict[str, list[str]]:
+        """Names of a task's columns in tables, by its key; no two are alike.
+
+        Of labels that differ in punctuation alone, as `IC50 (nM)` and `IC50_nM`, the later has a
+        number behind its name, and so has one that is called like another column.
+        """
+        taken = set(PredictionRow._fields) | {"id"}
+        columns: dict[str, list[str]] = {}
+        for task in self.tasks:
+            columns[task.key] = []
+            for name in prediction_columns(task):
+                numbered = itertools.chain([name], (f"{name}_{n}" for n in itertools.count(2)))
+                free = next(candidate for candidate in numbered if candidate not in taken)
+                taken.add(free)
+                columns[task.key].append(free)
+        return columns
+
     def embed(
         self,
         molecules: MoleculeInputs | Shards,
@@ -134,7 +153,7 @@ class TrainedModel:
             rows = list(self.prediction_rows(_as_list(molecules), conformer=conformer))
         table: dict[str, list | np.ndarray] = {"smiles": [row.smiles for row in rows]}
         for task in self.tasks:
-            for name in prediction_columns(task):
+            for name in self.columns[task.key]:
                 cells = [row.values[name] if row.values else None for row in rows]
                 scalar = task.level == "molecule"
                 table[name] = np.array(cells, float) if scalar else cells
@@ -345,7 +364,7 @@ class TrainedModel:
                     of_molecule = of_molecule[:n_atom]
                 if task.level == "atom" and molecules is not None:
                     of_molecule = _in_input_order(of_molecule, molecules[number], "atom")
-                for name, column in zip(prediction_columns(task), of_molecule.T):
+                for name, column in zip(self.columns[task.key], of_molecule.T):
                     # A copy: else every row would keep the output of the whole batch.
                     is_number = task.level == "molecule"
                     rows[number][name] = float(column[0]) if is_number else column.copy()
@@ -432,7 +451,7 @@ def prediction_columns(task: ScaledTask) -> list[str]:
     """Names of a task's columns in tables: `<label>_<unit>`; a binary label is a probability."""
     units = task.units if task.kind != "binary" else ["probability"] * len(task.labels)
     names = [with_suffix(label, unit) for label, unit in zip(task.labels, units, strict=True)]
-    return [re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") for name in names]
+    return [re.sub(r"[\W_]+", "_", name).strip("_") for name in names]
 
 
 def _in_input_order(values: np.ndarray, molecule: FeaturizedMolecule, level: str) -> np.ndarray:

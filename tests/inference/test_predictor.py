@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from curated_files import FEW, curate_smiles
+from made_data import ALKANES, make_dataset
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 from spellings import respelled
@@ -17,8 +18,9 @@ from tiny import SMALL, small_run
 from molnb.chemistry.conformer import make_conformer
 from molnb.errors import InputError
 from molnb.inference.featurizer import featurize, featurize_all
-from molnb.inference.parquet_output import write_embeddings
+from molnb.inference.parquet_output import write_embeddings, write_predictions
 from molnb.inference.predictor import load_run
+from molnb.objectives.supervised import Supervised
 from molnb.training.loop import score, train
 from molnb.training.runs import start_run
 
@@ -270,6 +272,29 @@ def test_predictions_are_in_units_and_bad_rows_are_nan(model):
     assert table["error"].isna().tolist() == [True, *[False] * len(BAD), True]
     assert -15 < table["homo_eV"][0] < -7  # eV, and not in units of the standard deviation
     assert len(table["wiberg"][0]) == 2 and len(table["wiberg_pair"][0]) == 3
+
+
+def test_labels_of_any_name_have_columns_of_their_own(tmp_path):
+    """In other scripts, alike but for punctuation, or called like a column of every table."""
+    numbers = [float(n) for n in range(12)]
+    names = ["活性 (nM)", "毒性 (nM)", "IC50 (nM)", "IC50_nM", "error", "unseen", "Größe/µm"]
+    labels = dict.fromkeys(names, numbers)
+    tasks = [{"name": "a", "labels": names[:4]}, {"name": "b", "labels": names[4:]}]
+    shards = make_dataset(tmp_path, "mine", ALKANES, labels, tasks)
+    config = small_run(shards, objective=Supervised(("a", "b")), steps=1, n_val=1, global_batch=4)
+    model = load_run(train(config, tmp_path / "run").path)
+    columns = [name for task in model.tasks for name in model.columns[task.key]]
+    expected = ["活性_nM", "毒性_nM", "IC50_nM", "IC50_nM_2", "error_2", "unseen_2", "Größe_µm"]
+    assert columns == expected
+    table = model.predict(["CCC", "C("])
+    assert list(table) == ["smiles", *expected, "error"]
+    assert table[expected].notna().to_numpy().tolist() == [[True] * 7, [False] * 7]
+    file = tmp_path / "new.csv"
+    file.write_text("smiles,IC50_nM\nCCC,7\n")
+    write_predictions(file, model.run.path, tmp_path / "p.csv", workers=0, keep=["IC50_nM"])
+    header, row = (tmp_path / "p.csv").read_text().splitlines()
+    assert header == f"row,id,input_smiles,smiles,kept_IC50_nM,{','.join(expected)},unseen,error"
+    assert row.startswith("0,,CCC,CCC,7,")
 
 
 def test_company_does_not_change_a_prediction(model):
