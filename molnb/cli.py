@@ -10,23 +10,37 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import re
+import select
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from . import __version__
 from .errors import InputError
 from .kernel import set_thread_wait
 
-_LAYOUT = """
-The result is Parquet: row, input_smiles, smiles, embedding, unseen, error. The embedding of a
-molecule is a list of d_atom numbers; at level atom one such list a heavy atom; at level pair all
-n_atoms * n_atoms * d_pair numbers in one list, row by row, to be read with
-numpy.reshape(embedding, (n_atoms, n_atoms, -1)). Atoms are in the order of the input.
+_ANSWERS = """
+The name of --out says the format: .parquet, .pq, .csv, .tsv, or a text format with .gz behind it.
+Each row has the columns row, id, input_smiles, smiles, those of --keep (kept_NAME where the name is
+taken), the answers, unseen and error; in CSV and TSV lists are JSON. Exit code 2 where no row was
+answered.
 """
+
+_LAYOUT = """
+In Parquet the embedding of a molecule is a list of d_atom numbers; at level atom one such list a
+heavy atom; at level pair all n_atoms * n_atoms * d_pair numbers in one list, row by row, to be read
+with numpy.reshape(embedding, (n_atoms, n_atoms, -1)). Atoms are in the order of the input.
+"""
+
+_NOT_OF_LESSONS = {
+    "workers": "no lesson has this parameter; for a notebook that has it write -p workers N",
+    "device": "no lesson has this parameter; for a notebook that has it write -p device NAME",
+}
 
 _LABELS = """
 Labels are stored as they are: --label logS:log(mol/L), or under another name with COLUMN=NAME:UNIT.
@@ -41,6 +55,16 @@ Weights are published at https://huggingface.co/dptech/Uni-Mol2, as modelzoo/84M
 164M, 310M, 570M, 1.1B. Nothing in a file is run: one that holds more than tensors, plain values
 and argparse.Namespace is refused.
 """
+
+# Options that several commands share: type and meaning.
+_SHARED = {
+    "seed": (int, "of everything random (default: that of preset or notebook)"),
+    "workers": (int, "processes (default: one a core)"),
+    "device": (str, "auto, cpu, cuda or cuda:N (default: auto)"),
+}
+
+READER_GONE = 141  # as a program that is ended by SIGPIPE
+_MOST_LINES = 10  # of reasons on the screen
 
 # Options that describe a table of one's own, and the argument of `recipe_for_file` each becomes.
 _DESCRIBING = {
@@ -61,7 +85,8 @@ def run_tour(args: argparse.Namespace) -> int:
     """run all lessons in order; leaves pages in runs/tour/index.html"""
     from .notebooks.execution import tour
 
-    results = tour(args.out, size=args.size, parameters=_shared(args))
+    _refuse_given(args, **_NOT_OF_LESSONS)
+    results = tour(args.out, size=args.size, parameters=_shared(args), force=args.force)
     return next((result.code for result in results if result.code), 0)
 
 
@@ -70,6 +95,7 @@ def run_one(args: argparse.Namespace) -> int:
     from .notebooks.execution import find_notebook, run_notebook
     from .paths import home
 
+    _refuse_given(args, **_NOT_OF_LESSONS)
     # papermill warns of parameters that its own reader does not know, such as `int | None`.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     path = find_notebook(args.notebook)
@@ -77,7 +103,7 @@ def run_one(args: argparse.Namespace) -> int:
     out = args.out
     if out is None:
         out = home() / "runs" / "notebooks" / f"{datetime.now():%Y-%m-%d_%H%M%S}_{path.name}"
-    result = run_notebook(path, out, parameters, timeout=args.timeout)
+    result = run_notebook(path, out, parameters, timeout=args.timeout, force=args.force)
     stream = sys.stderr if result.code else sys.stdout
     print(f"{result.line()}\nexecuted copy: {result.path}", file=stream)
     return result.code
@@ -87,7 +113,7 @@ def run_export(args: argparse.Namespace) -> int:
     """write a notebook as a web page that needs no network; runs it first if it has no outputs"""
     from .notebooks.execution import export
 
-    page = export(args.notebook, args.out, args.single)
+    page = export(args.notebook, args.out, args.single, args.force)
     print(f"{page} ({page.stat().st_size / 1e6:.1f} MB)")
     return 0
 
@@ -137,9 +163,12 @@ def run_train(args: argparse.Namespace) -> int:
     from .training.device import choose_device, keep_freed_memory
     from .training.loop import prepare_run, train
     from .training.presets import make_preset
+    from .training.runs import check_run_folder
 
     _refuse_given(args, workers="training prepares its batches itself")
     choose_device(args.device or "auto")  # refused before anything is curated
+    if args.out is not None:
+        check_run_folder(args.out)
     keep_freed_memory()  # the process is ours
     changes = dict(args.set)
     if args.seed is not None:
@@ -187,20 +216,21 @@ def run_embed(args: argparse.Namespace) -> int:
 
 
 def run_predict(args: argparse.Namespace) -> int:
-    """write predicted labels of the molecules of a file, in its order"""
+    """write predicted labels of molecules of a file or a curated folder, in its order"""
     from .inference.parquet_output import write_predictions
 
     return _write_predictions(args, write_predictions)
 
 
 def _write_predictions(args: argparse.Namespace, write: Any, **level: str) -> int:
-    """Write embeddings or predictions of a file, and say how many rows went wrong."""
+    """Write embeddings or predictions of a file, and say how many rows went wrong, and why."""
     _refuse_given(args, seed="nothing here is random: equal molecules get equal results")
     from .paths import home
     from .training.device import keep_freed_memory
 
     keep_freed_memory()  # the process is ours
-    out = args.out or home() / f"{Path(args.file).name.split('.')[0]}_{args.command}.parquet"
+    stem = Path(Path(args.file).name.removesuffix(".gz")).stem
+    out = args.out or home() / f"{stem}_{args.command}.parquet"
     counts = write(
         args.file,
         args.run,
@@ -209,16 +239,43 @@ def _write_predictions(args: argparse.Namespace, write: Any, **level: str) -> in
         workers=args.workers,
         device=args.device or "auto",
         conformer=args.conformer,
+        identifier=args.id,
+        keep=args.keep,
+        max_heavy_atoms=args.max_heavy_atoms,
+        force=args.force,
         **level,
     )
     print(f"{out}: {counts['rows']:,} rows, {counts['errors']:,} errors")
+    for line in _failure_lines(counts["failures"]):
+        print(line, file=sys.stderr)
+    if any(reason.endswith("over the size limit") for reason in counts["failures"]):
+        print("--max-heavy-atoms N answers for molecules up to that size", file=sys.stderr)
     if counts["unseen"]:
         print(
             f"{counts['unseen']:,} rows have features that training never saw; "
             "these contribute nothing (column unseen names them)",
             file=sys.stderr,
         )
-    return 0
+    if counts["errors"] < counts["rows"]:
+        return 0
+    print(f"molnb {args.command}: no row of {args.file} was answered", file=sys.stderr)
+    return 2
+
+
+def _failure_lines(failures: dict[str, Any]) -> list[str]:
+    """Why rows failed, a line a reason, most frequent first; ten lines at most."""
+    lines = [
+        f"{failure.count:>9,}  {reason}, first in row {failure.row:,}"
+        f"{failure.error.removeprefix(reason)}"
+        for reason, failure in failures.items()
+    ]
+    lines = [re.sub(r"[\r\n]+", " ", line) for line in lines]
+    lines = [line if len(line) <= 240 else f"{line[:237]}..." for line in lines]
+    if len(lines) <= _MOST_LINES:
+        return lines
+    others = list(failures.values())[_MOST_LINES - 1 :]
+    n_row = sum(failure.count for failure in others)
+    return [*lines[: _MOST_LINES - 1], f"{n_row:>9,}  for {len(others)} other reasons"]
 
 
 def _refuse_given(args: argparse.Namespace, **reasons: str) -> None:
@@ -290,28 +347,16 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=__doc__.partition("\n\n")[2],
     )
     parser.add_argument("--version", action="version", version=f"molnb {__version__}")
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--out",
-        type=Path,
-        help="where the result goes (default: below MOLNB_HOME, by default here)",
-    )
-    shared.add_argument(
-        "--seed", type=int, help="of everything random (default: that of preset or notebook)"
-    )
-    shared.add_argument("--workers", type=int, help="processes (default: one a core)")
-    shared.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, function: Any, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name, help=function.__doc__, description=function.__doc__, parents=parents
-        )
+    def add(name: str, function: Any, *shared: str, out: str = "") -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
         command.set_defaults(function=function)
+        _add_shared(command, shared, out)
         return command
 
-    _add_notebook_commands(add, shared)
-    _add_data_commands(add, shared)
+    _add_notebook_commands(add)
+    _add_data_commands(add)
     command = add("convert", run_convert)
     command.epilog = _RELEASE
     command.add_argument(
@@ -326,8 +371,30 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_notebook_commands(add: Any, shared: argparse.ArgumentParser) -> None:
-    command = add("tour", run_tour, shared)
+def _add_shared(command: argparse.ArgumentParser, names: Sequence[str], out: str) -> None:
+    """Give a command those of the shared options that it takes; `out` says what goes there.
+
+    The others are not in its help: given, they are refused with the reason (`_refuse_given`).
+    """
+    if out:
+        command.add_argument("--out", type=Path, help=out)
+    for name, (kind, meaning) in _SHARED.items():
+        if out:  # a command that computes something
+            meaning = meaning if name in names else argparse.SUPPRESS
+            command.add_argument(f"--{name}", type=kind, help=meaning)
+
+
+def _add_force(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--force", action="store_true", help="replace a file at --out that molnb did not write"
+    )
+
+
+def _add_notebook_commands(add: Any) -> None:
+    command = add(
+        "tour", run_tour, "seed", out="folder that gets data/ and runs/ (default: MOLNB_HOME, here)"
+    )
+    _add_force(command)
     command.add_argument(
         "--size", default="tour", choices=("test", "tour", "full"), help="of every lesson"
     )
@@ -337,8 +404,15 @@ def _add_notebook_commands(add: Any, shared: argparse.ArgumentParser) -> None:
         "--single", action="store_true", help="one file to mail, with all scripts inside"
     )
     command.add_argument("--out", type=Path, help="the page, or a folder for it (default: here)")
+    _add_force(command)
     add("setup-viewer", run_setup_viewer)
-    command = add("run", run_one, shared)
+    command = add(
+        "run",
+        run_one,
+        "seed",
+        out="the executed copy (default: below runs/notebooks of MOLNB_HOME)",
+    )
+    _add_force(command)
     command.add_argument("notebook", help="path, or the name of a lesson such as 05_pretrain")
     pair = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
     command.add_argument("-p", "--parameter", help="one of the notebook's parameters", **pair)
@@ -347,8 +421,10 @@ def _add_notebook_commands(add: Any, shared: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_data_commands(add: Any, shared: argparse.ArgumentParser) -> None:
-    command = add("curate", run_curate, shared)
+def _add_data_commands(add: Any) -> None:
+    command = add(
+        "curate", run_curate, "workers", out="folder that gets data/ (default: MOLNB_HOME, here)"
+    )
     command.add_argument(
         "recipe", metavar="NAME_OR_FILE", help="a recipe's name or YAML file, or a table of yours"
     )
@@ -379,7 +455,13 @@ def _add_data_commands(add: Any, shared: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--cluster", metavar="ADDRESS", help="of a Dask scheduler, as tcp://host:8786"
     )
-    command = add("train", run_train, shared)
+    command = add(
+        "train",
+        run_train,
+        "seed",
+        "device",
+        out="the run's folder, new or empty (default: a new one below runs/ of MOLNB_HOME)",
+    )
     command.add_argument(
         "preset", metavar="PRESET", help="name of a preset, or the folder of a run to go on with"
     )
@@ -391,26 +473,66 @@ def _add_data_commands(add: Any, shared: argparse.ArgumentParser) -> None:
         "--set", help="change a field of the preset; dots reach inside, as model.n_layer", **pair
     )
     for name, function in (("embed", run_embed), ("predict", run_predict)):
-        command = add(name, function, shared)
-        curated = "; or a curated folder or its name" if name == "embed" else ""
-        command.add_argument("file", help=f"CSV, SMI, SDF or Parquet with molecules{curated}")
+        command = add(
+            name,
+            function,
+            "workers",
+            "device",
+            out=f"the file to write (default: FILE_{name}.parquet in MOLNB_HOME, here)",
+        )
+        _add_force(command)
+        command.add_argument(
+            "file",
+            help="CSV, SMI, SDF, Parquet, ... with molecules; or a curated folder or its name",
+        )
         command.add_argument("--run", required=True, metavar="DIR", help="folder of a trained run")
         command.add_argument("--smiles", metavar="COLUMN", help="column that holds SMILES")
+        command.add_argument(
+            "--id", metavar="COLUMN", help="column of identifiers (default: found by its name)"
+        )
+        command.add_argument(
+            "--keep",
+            metavar="COLUMN",
+            action="append",
+            default=[],
+            help="a column of the input to carry along as it is; may be given again",
+        )
+        command.add_argument(
+            "--max-heavy-atoms",
+            type=int,
+            metavar="N",
+            help="answer for molecules up to this size (default: the limit of the run's data)",
+        )
         command.add_argument(
             "--conformer",
             default="new",
             choices=("new", "given"),
             help="3D coordinates: a new conformer, or those given in an SDF (default: new)",
         )
+        command.epilog = _ANSWERS
         if name == "embed":
             command.add_argument(
                 "--level", default="molecule", choices=("molecule", "atom", "pair"), help="of what"
             )
-            command.epilog = _LAYOUT
+            command.epilog = _ANSWERS + _LAYOUT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    try:
+        try:
+            return _run_command(arguments)
+        finally:  # also behind --help: what is still to be written may find its reader gone
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        if not _silence_broken_streams():
+            raise
+        return READER_GONE
+
+
+def _run_command(arguments: Sequence[str] | None) -> int:
+    """Run one command; what it refuses is a message and an exit code."""
     args = make_parser().parse_args(arguments)
     set_thread_wait()  # this process is molnb's own, and torch is not loaded yet
     try:
@@ -429,3 +551,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"molnb {args.command}: interrupted", file=sys.stderr)
         return 130
+
+
+def _silence_broken_streams() -> bool:
+    """Let streams whose reader has gone, as `head` does, lead nowhere; whether there are such.
+
+    Else Python would try again at its end, and complain.
+    """
+    broken = [s for s in (sys.stdout, sys.stderr) if s is not None and not _has_reader(s)]
+    for stream in broken:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    return bool(broken)
+
+
+def _has_reader(stream: TextIO) -> bool:
+    """Whether anybody can still read what a stream writes; asked of the system, not by writing."""
+    try:
+        watch = select.poll()
+        watch.register(stream.fileno(), 0)  # errors are reported unasked
+    except (AttributeError, OSError):  # Windows, or a stream without a file
+        return True
+    return not any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))

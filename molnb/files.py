@@ -1,4 +1,8 @@
-"""Files that are there whole or not at all: they are written beside their place and renamed."""
+"""Files that are there whole or not at all: they are written beside their place and renamed.
+
+Before a result is computed, `check_output` and `check_folder` refuse a place that cannot hold it,
+or that holds what molnb did not write.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,9 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +24,109 @@ import pyarrow.parquet as pq
 from .errors import InputError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_ANOTHER = "choose another --out"
+
+
+def check_output(
+    out: str | os.PathLike,
+    inputs: Iterable[str | os.PathLike] = (),
+    endings: Sequence[str] = (),
+    is_ours: Callable[[Path], bool] | None = None,
+    force: bool = False,
+) -> Path:
+    """The file that a result may be written to, links followed; InputError where there is none.
+
+    `endings` are those its name may have. What is read (`inputs`) is never replaced, nor is a file
+    in a folder that is read. Any other file that `is_ours` does not know is replaced with `force`
+    only. Nothing is left behind: the place is tried with a file without a name.
+    """
+    path = Path(os.path.realpath(out))
+    status = _status(path, out)
+    if status is not None and stat.S_ISDIR(status.st_mode):
+        raise InputError(f"{out} is a folder: name a file in it, such as {Path(out, 'result')}")
+    if status is not None and not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{out} is a device, a pipe or a link that leads nowhere: name a file")
+    if endings and not Path(out).name.lower().endswith(tuple(endings)):
+        raise InputError(
+            f"{out}: a result is written by the ending of its name, which is one of "
+            f"{', '.join(endings)}: add one of them"
+        )
+    _check_place(path, out)
+    if status is not None:
+        _refuse_others(path, out, [Path(name) for name in inputs], is_ours, force)
+    return path
+
+
+def check_folder(folder: str | os.PathLike, is_ours: Callable[[Path], bool] | None = None) -> Path:
+    """The folder that results may be written below; InputError where there can be none.
+
+    With `is_ours`, a folder that holds anything (hidden files apart) must be known to it.
+    """
+    path = Path(os.path.realpath(folder))
+    status = _status(path, folder)
+    if status is not None and not stat.S_ISDIR(status.st_mode):
+        raise InputError(f"{folder} is a file, and a folder is needed: {_ANOTHER}")
+    _check_place(path / "x", folder)
+    if status is None or is_ours is None or is_ours(path):
+        return path
+    found = sorted(name for name in os.listdir(path) if not name.startswith("."))
+    if found:
+        raise InputError(
+            f"{folder} holds {len(found):,} other things ({', '.join(found[:3])}): {_ANOTHER}, "
+            "a new or empty folder"
+        )
+    return path
+
+
+def _status(path: Path, out: str | os.PathLike) -> os.stat_result | None:
+    """What lies at a path; None for nothing."""
+    try:
+        return path.lstat()  # links were followed: one that is left leads into a circle
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}; {_ANOTHER}") from None
+
+
+def _check_place(path: Path, out: str | os.PathLike) -> None:
+    """Raise InputError where no file can be made at a path, whose folders need not be there."""
+    folder = path.parent
+    try:
+        while not os.path.lexists(folder):
+            folder = folder.parent
+        if not folder.is_dir():
+            raise InputError(f"cannot write {out}: {folder} is a file and no folder; {_ANOTHER}")
+        for name in [*path.relative_to(folder).parts, _partial(path).name]:
+            with contextlib.suppress(FileNotFoundError):
+                os.lstat(folder / name)  # a name that is too long is an error also where nothing is
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror} ({folder}); {_ANOTHER}") from None
+
+
+def _refuse_others(
+    path: Path,
+    out: str | os.PathLike,
+    inputs: Sequence[Path],
+    is_ours: Callable[[Path], bool] | None,
+    force: bool,
+) -> None:
+    """Raise InputError where a file that is there must stay."""
+    for read in inputs:
+        if read.exists() and os.path.samefile(read, path):
+            raise InputError(f"{out} would replace {read}, which is read: {_ANOTHER}")
+    is_protected = not path.stat().st_mode & 0o222
+    if is_ours is not None and not is_protected and is_ours(path):
+        return
+    for read in inputs:
+        if read.is_dir() and Path(os.path.realpath(read)) in path.parents:
+            raise InputError(f"{out} belongs to {read}, which is read: {_ANOTHER}")
+    if not force:
+        raise InputError(
+            f"{out} is there, and not as this command writes it: {_ANOTHER}, or have it "
+            "replaced with --force (force=True)"
+        )
 
 
 @contextlib.contextmanager
@@ -26,7 +135,7 @@ def writing(path: Path) -> Iterator[Path]:
 
     A full disk becomes an InputError that names the path and what to do.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial = _partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -48,6 +157,11 @@ def writing(path: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+
+
+def _partial(path: Path) -> Path:
+    """Where a file is written before it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def write_table(table: pa.Table, path: Path) -> None:

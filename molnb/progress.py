@@ -16,9 +16,12 @@ SECONDS_BETWEEN_UPDATES = 0.2
 
 
 class Progress:
-    """How much of a known amount of work is done; use as a context manager."""
+    """How much of an amount of work is done; use as a context manager.
 
-    def __init__(self, label: str, total: int, visible: bool = True):
+    `total` is None where nobody knows how much there is.
+    """
+
+    def __init__(self, label: str, total: int | None, visible: bool = True):
         self.label = label
         self.total = total
         self.visible = visible
@@ -51,6 +54,9 @@ class Progress:
     def text(self) -> str:
         """One line: done of total, per cent, time left (in the end: time taken), note."""
         elapsed = time.monotonic() - self._start
+        if self.total is None:
+            line = f"{self.label}: {self.done:,} ({_clock(elapsed)})"
+            return f"{line} {self.note}" if self.note else line
         share = self.done / self.total if self.total else 1.0
         duration = _clock(elapsed)
         if 0 < share < 1:
@@ -70,8 +76,8 @@ class Progress:
 
     def _bundle(self) -> dict[str, str]:
         """The line as text, and with a bar for a notebook."""
-        total = max(self.total, 1)
-        bar = f'<progress value="{self.done}" max="{total}" style="width:30ch"></progress>'
+        value = "" if self.total is None else f'value="{self.done}" max="{max(self.total, 1)}"'
+        bar = f'<progress {value} style="width:30ch"></progress>'
         return {
             "text/plain": self.text(),
             "text/html": f"{bar} <code>{html.escape(self.text())}</code>",

@@ -216,6 +216,21 @@ class Shards:
                 table = table.append_column(side.schema.field(name), side.column(name))
         return table.select(columns)
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The type of every column of `table`."""
+        sides = [pq.read_schema(self.path / name) for name in set(self._side_columns.values())]
+        kinds = {field.name: field for schema in [*sides, self._part_schema()] for field in schema}
+        return pa.schema([kinds[name] for name in self.columns])
+
+    def rows(self, columns: list[str]) -> Iterator[dict[str, Any]]:
+        """Some columns of `table`, a dictionary a molecule, read in pieces."""
+        sides = {name: self.path / self._side_columns[name] for name in self._side_columns}
+        tables = [self.parts(), *([path] for path in dict.fromkeys(sides.values()))]
+        for pieces in zip(*(_table_rows(paths, columns) for paths in tables), strict=True):
+            row = {name: value for piece in pieces for name, value in piece.items()}
+            yield {name: row[name] for name in columns}
+
     def dropped(self) -> pa.Table:
         """Every row of the source that is no molecule here, with step, reason and detail."""
         return pq.read_table(self.path / "dropped.parquet")
@@ -269,6 +284,15 @@ class _Arrays(Mapping):
 
     def __len__(self) -> int:
         return len(self._shards.array_names)
+
+
+def _table_rows(paths: list[Path], columns: list[str]) -> Iterator[dict[str, Any]]:
+    """Those of some columns that tables of the same kind have, row by row."""
+    for path in paths:
+        file = pq.ParquetFile(path)
+        names = [name for name in columns if name in file.schema_arrow.names] or ["row"]
+        for rows in file.iter_batches(1024, columns=names):
+            yield from rows.to_pylist()
 
 
 def _map_array(path: Path) -> np.ndarray:

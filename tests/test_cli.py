@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import operator
+import os
 import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from molnb.cli import main
+from molnb.cli import READER_GONE, main, make_parser
+
+if TYPE_CHECKING:
+    from molnb.shards import Shards
+    from molnb.training.runs import Run
 
 
 def refusal(capsys: pytest.CaptureFixture, *arguments: str) -> str:
@@ -36,13 +44,136 @@ def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     assert "3 a notebook" in done.stdout
 
 
-@pytest.mark.parametrize("command", "tour run curate train embed predict".split())
-def test_commands_share_four_options(command: str, capsys: pytest.CaptureFixture) -> None:
+SHARED = ("--out", "--seed", "--workers", "--device")
+TAKEN = {
+    "tour": ("--out", "--seed"),
+    "run": ("--out", "--seed"),
+    "curate": ("--out", "--workers"),
+    "train": ("--out", "--seed", "--device"),
+    "embed": ("--out", "--workers", "--device"),
+    "predict": ("--out", "--workers", "--device"),
+}
+
+
+@pytest.mark.parametrize(("command", "taken"), TAKEN.items(), ids=TAKEN)
+def test_help_lists_the_shared_options_that_a_command_takes_and_no_other(
+    command: str, taken: tuple[str, ...], capsys: pytest.CaptureFixture
+) -> None:
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
     assert end.value.code == 0
     text = capsys.readouterr().out
-    assert all(option in text for option in ("--out", "--seed", "--workers", "--device"))
+    assert tuple(option for option in SHARED if f"{option} " in text) == taken
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(command, option) for command in TAKEN for option in SHARED if option not in TAKEN[command]],
+)
+def test_a_shared_option_that_a_command_does_not_take_is_refused_with_the_reason(
+    command: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    needed = {
+        "run": ["05_pretrain"],
+        "curate": ["nci"],
+        "train": ["pretrain_tiny"],
+        "embed": ["x.csv", "--run", "x"],
+        "predict": ["x.csv", "--run", "x"],
+    }
+    message = refusal(capsys, command, *needed.get(command, []), option, "1")
+    assert message.startswith(f"molnb {command}: {option}: ")
+
+
+def visible_options() -> list[tuple[str, argparse.Action]]:
+    """Every option of every command that its help shows."""
+    (commands,) = make_parser()._subparsers._group_actions
+    return [
+        (name, action)
+        for name, command in commands.choices.items()
+        for action in command._actions
+        if action.option_strings and action.help != argparse.SUPPRESS and action.dest != "help"
+    ]
+
+
+VALUES = {
+    "--workers": ["0"],
+    "--device": ["cpu"],
+    "--seed": ["3"],
+    "--n": ["5"],
+    "--timeout": ["60"],
+    "--max-heavy-atoms": ["70"],
+    "--size": ["test"],
+    "--conformer": ["new"],
+    "--level": ["atom"],
+    "--smiles": ["SMILES"],
+    "--id": ["name"],
+    "--keep": ["note"],
+    "--label": ["y:eV"],
+    "--transform": ["y:log10"],
+    "--split-column": ["part"],
+    "--repeats": ["first"],
+    "--cluster": ["tcp://host:1"],
+    "--data": ["nci"],
+    "--set": ["steps", "2"],
+    "--parameter": ["quick", "False"],
+    "--single": [],
+    "--force": [],
+}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("table") / "mine.csv"
+    file.write_text("name,SMILES,y,note,part\na,CCO,1,x,train\nb,CCN,2,y,test\n")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(name, action.option_strings[-1]) for name, action in visible_options()],
+)
+def test_every_option_in_the_help_of_a_command_is_taken(
+    command: str,
+    option: str,
+    table: Path,
+    label_run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Curation, training and the tour are not done, only asked for."""
+    pytest.importorskip("papermill")
+    from made_notebooks import write_notebook
+
+    import molnb.notebooks.execution as execution
+    from molnb.curation import pipeline
+
+    done = SimpleNamespace(path=table, name="x", config=SimpleNamespace(steps=1))
+    monkeypatch.setattr(pipeline, "curate", lambda *_, **__: done)
+    monkeypatch.setattr("molnb.training.loop.prepare_run", lambda *_: done)
+    monkeypatch.setattr("molnb.training.loop.train", lambda *_, **__: done)
+    monkeypatch.setattr("molnb.cli._curated", lambda name: table)
+    monkeypatch.setattr(execution, "tour", lambda *_, **__: [])
+    monkeypatch.setattr(execution, "export", lambda *_, **__: table)
+    notebook = str(write_notebook(tmp_path / "a.ipynb", "1"))
+    needed = {
+        "tour": [],
+        "export": [notebook],
+        "run": [notebook],
+        "curate": [str(table), "--smiles", "SMILES"],
+        "train": ["pretrain_tiny"],
+        "embed": [str(table), "--run", str(label_run.path), "--workers", "0"],
+        "predict": [str(table), "--run", str(label_run.path), "--workers", "0"],
+    }
+    values = {
+        **VALUES,
+        "--run": [str(label_run.path)],
+        "--out": [str(tmp_path / {"run": "x.ipynb"}.get(command, "x.csv"))],
+    }
+    arguments = [command, *needed[command], option, *values[option]]
+    if option == "--label" or command != "curate":
+        assert main(arguments) == 0
+        return
+    assert main([*arguments, "--label", "y:eV"]) == 0
 
 
 def test_a_command_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture) -> None:
@@ -189,3 +320,159 @@ def test_an_unexpected_error_keeps_its_traceback_and_exits_with_one() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1 and "ZeroDivisionError" in done.stderr
+
+
+# -------------------------------------------------------------------------------- where results go
+
+
+def outputs(folder: Path) -> dict[str, list[str]]:
+    """Commands with an input of their own, up to `--out`."""
+    from made_notebooks import write_notebook
+
+    csv = folder / "mine.csv"
+    csv.write_text("smiles,y\nCCO,1\n")
+    notebook = str(write_notebook(folder / "a.ipynb", "print(1)"))
+    return {
+        "embed": ["embed", str(csv), "--run", "RUN", "--out"],
+        "predict": ["predict", str(csv), "--run", "RUN", "--out"],
+        "run": ["run", notebook, "--out"],
+        "export": ["export", notebook, "--out"],
+        "curate": ["curate", str(csv), "--label", "y:eV", "--out"],
+        "train": ["train", "pretrain_tiny", "--data", "NCI", "--out"],
+        "tour": ["tour", "--out"],
+        "convert": ["convert", "RUN"],
+    }
+
+
+COMMANDS = ("embed", "predict", "run", "export", "curate", "train", "tour", "convert")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_refuses_a_place_that_cannot_be(
+    command: str,
+    label_run: Run,
+    nci: Shards,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another's file, a device, below a file: one message, and nothing has changed."""
+    pytest.importorskip("papermill")
+    monkeypatch.setattr("molnb.training.conversion.read_checkpoint", pytest.fail)
+    stand_in = {"RUN": str(label_run.path), "NCI": str(nci.path)}
+    arguments = [stand_in.get(word, word) for word in outputs(tmp_path)[command]]
+    endings = {"embed": "csv", "predict": "csv", "run": "ipynb", "export": "html"}
+    theirs = tmp_path / f"theirs.{endings.get(command, 'txt')}"
+    theirs.write_text("a year of work")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for out in (theirs, theirs / "x" / theirs.name, "/dev/null"):
+        message = refusal(capsys, *arguments, str(out))
+        assert message.startswith(f"molnb {command}: ") and message.count("\n") == 1
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("command", ["embed", "predict", "run", "export"])
+def test_every_command_spares_its_input_and_replaces_by_force_and_its_own(
+    command: str, label_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("papermill")
+    arguments = [word.replace("RUN", str(label_run.path)) for word in outputs(tmp_path)[command]]
+    source = Path(arguments[1])
+    content = source.read_bytes()
+    if command != "export":  # whose input and output have endings of their own
+        link = tmp_path / f"link{source.suffix}"
+        link.symlink_to(source)
+        for out in (source, link, tmp_path / "none" / ".." / source.name):
+            assert "which is read" in refusal(capsys, *arguments, str(out), "--force")
+        assert source.read_bytes() == content
+    out = tmp_path / f"out{'.html' if command == 'export' else source.suffix}"
+    out.write_text("a year of work")
+    assert "--force" in refusal(capsys, *arguments, str(out))
+    assert out.read_text() == "a year of work"
+    assert main([*arguments, str(out), "--force"]) == 0
+    assert main([*arguments, str(out)]) == 0, "its own"
+
+
+def test_a_copy_that_somebody_has_worked_on_is_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("papermill")
+    nbformat = pytest.importorskip("nbformat")
+    arguments = outputs(tmp_path)["run"]
+    out = tmp_path / "out.ipynb"
+    assert main([*arguments, str(out)]) == 0
+    capsys.readouterr()
+    notebook = nbformat.read(out, 4)
+    notebook.cells.append(nbformat.v4.new_markdown_cell("my thoughts"))
+    nbformat.write(notebook, out)
+    assert "--force" in refusal(capsys, *arguments, str(out))
+    assert "my thoughts" in out.read_text()
+
+
+def test_training_does_not_fill_a_folder_of_other_things(
+    nci: Shards, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "chapter.tex").write_text("x")
+    arguments = ["train", "pretrain_tiny", "--data", str(nci.path), "--out", str(folder)]
+    assert "holds 1 other things (chapter.tex)" in refusal(capsys, *arguments)
+    (folder / "config.json").write_text('{"hidden_size": 768}')
+    assert "holds 2 other things" in refusal(capsys, *arguments)
+    assert sorted(path.name for path in folder.iterdir()) == ["chapter.tex", "config.json"]
+
+
+# ------------------------------------------------------------------------------ a reader that goes
+
+
+@pytest.mark.parametrize("command", ["recipes", "presets", "--help", "curate --help", "--version"])
+@pytest.mark.parametrize("buffering", ["", "1"])
+def test_a_reader_that_goes_ends_a_command_quietly(
+    command: str, buffering: str, tmp_path: Path
+) -> None:
+    """As `molnb recipes | head -0`, for all that prints."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "molnb", *command.split()],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"MOLNB_HOME": str(tmp_path), "PYTHONUNBUFFERED": buffering},
+    )
+    os.close(writer)
+    assert done.stderr == b""
+    # argparse itself passes over a help that nobody reads, where it is written at once
+    is_passed_over = command.startswith(("--", "curate")) and buffering
+    assert done.returncode == (0 if is_passed_over else READER_GONE)
+
+
+def test_messages_that_nobody_reads_end_a_command_quietly(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "molnb", "runs"]
+    environment = os.environ | {"MOLNB_HOME": str(tmp_path)}
+    done = subprocess.run(command, stdout=writer, stderr=writer, env=environment)
+    os.close(writer)
+    assert done.returncode == READER_GONE
+
+
+def test_a_reader_that_goes_in_the_middle_of_a_long_table(tmp_path: Path) -> None:
+    code = (
+        "import sys, molnb.cli as m\n"
+        "m.show_runs = lambda args: [print('run', n) for n in range(10**6)]\n"
+        "sys.argv = ['molnb', 'runs']\nsys.exit(m.main())"
+    )
+    command = f'set -o pipefail; {sys.executable} -c "{code}" | head -2'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stdout == "run 0\nrun 1\n" and done.stderr == ""
+    assert done.returncode == READER_GONE
+
+
+def test_a_broken_pipe_that_is_not_the_readers_is_an_error_like_any_other() -> None:
+    code = (
+        "import sys, molnb.cli as m\n"
+        "def fail(args):\n    raise BrokenPipeError('of a worker')\n"
+        "m.show_runs = fail\nsys.argv = ['molnb', 'runs']\nsys.exit(m.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "of a worker" in done.stderr

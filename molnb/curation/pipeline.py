@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from .. import paths
 from ..errors import InputError
-from ..files import write_json
+from ..files import check_folder, write_json
 from ..processes import Pool, count_cores
 from ..recipes.registry import load_recipe, molecules_id, recipe_id, without_computed
 from ..recipes.schema import Recipe
@@ -81,6 +81,7 @@ def curate(
     folder = home / "data" / f"{recipe.name}-{recipe_id(recipe, sha256)}{sample}"
     if (folder / paths.MANIFEST).exists():
         return _load_finished(folder, progress)
+    check_folder(home)
     located = located or find_source(recipe, home)
     job = Job(folder, recipe)
     with locked(folder), removed_if_refused(job):

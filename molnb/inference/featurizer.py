@@ -7,8 +7,9 @@ the text of its error. Many molecules go in chunks, on many processes.
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future
 from typing import NamedTuple
 
@@ -199,23 +200,27 @@ def check_conformer(conformer: str) -> None:
 
 
 def featurize_chunks(
-    molecules: Iterable[MoleculeInput], workers: int = 0, conformer: str = "new"
+    molecules: Iterable[MoleculeInput],
+    workers: int = 0,
+    conformer: str = "new",
+    max_heavy_atoms: int = MAX_HEAVY_ATOMS,
 ) -> Iterator[FeaturizedChunk]:
     """Chunks of input and what became of it, in order; a few chunks are under way at a time.
 
     `workers` processes featurize them; 0 does it here.
     """
     check_conformer(conformer)
+    work = functools.partial(featurize_all, max_heavy_atoms=max_heavy_atoms, conformer=conformer)
     source = iter(molecules)
     chunks = iter(lambda: list(itertools.islice(source, CHUNK)), [])
     if workers == 0:
         for chunk in chunks:
-            yield FeaturizedChunk(chunk, featurize_all(chunk, conformer=conformer))
+            yield FeaturizedChunk(chunk, work(chunk))
         return
     with Pool(workers) as pool:
         under_way: list[_UnderWay] = []
         for chunk in chunks:
-            under_way.append(_begin(pool, chunk, conformer))
+            under_way.append(_begin(pool, chunk, work))
             if len(under_way) > _CHUNKS_AHEAD:
                 yield _collect(pool, under_way.pop(0))
         for started in under_way:
@@ -228,14 +233,13 @@ class _UnderWay(NamedTuple):
     chunk: list[MoleculeInput]
     pieces: list[list[MoleculeInput]]
     futures: list[Future]
-    conformer: str
+    work: Callable[[list[MoleculeInput]], list[FeaturizedMolecule | str]]
 
 
-def _begin(pool: Pool, chunk: list[MoleculeInput], conformer: str) -> _UnderWay:
+def _begin(pool: Pool, chunk: list[MoleculeInput], work: Callable) -> _UnderWay:
     """Hand a chunk to the workers."""
     pieces = [chunk[start : start + _PIECE] for start in range(0, len(chunk), _PIECE)]
-    futures = [pool.submit(featurize_all, piece, MAX_HEAVY_ATOMS, conformer) for piece in pieces]
-    return _UnderWay(chunk, pieces, futures, conformer)
+    return _UnderWay(chunk, pieces, [pool.submit(work, piece) for piece in pieces], work)
 
 
 def _collect(pool: Pool, started: _UnderWay) -> FeaturizedChunk:
@@ -245,22 +249,22 @@ def _collect(pool: Pool, started: _UnderWay) -> FeaturizedChunk:
         try:
             featurized += future.result()
         except BrokenExecutor:  # RDKit took a worker with it, and with it whatever was under way
-            featurized += _retry(pool, piece, started.conformer)
+            featurized += _retry(pool, piece, started.work)
     return FeaturizedChunk(started.chunk, featurized)
 
 
 def _retry(
-    pool: Pool, piece: list[MoleculeInput], conformer: str
+    pool: Pool, piece: list[MoleculeInput], work: Callable
 ) -> list[FeaturizedMolecule | str]:
     """A piece whose worker died, once more with nothing beside it; halved to find the one row."""
     pool.restart()
     try:
-        return pool.submit(featurize_all, piece, MAX_HEAVY_ATOMS, conformer).result()
+        return pool.submit(work, piece).result()
     except BrokenExecutor:
         if len(piece) == 1:
             return ["worker died (machine-dependent)"]
         middle = len(piece) // 2
         return [
-            *_retry(pool, piece[:middle], conformer),
-            *_retry(pool, piece[middle:], conformer),
+            *_retry(pool, piece[:middle], work),
+            *_retry(pool, piece[middle:], work),
         ]

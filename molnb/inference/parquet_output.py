@@ -1,8 +1,9 @@
-"""Embeddings and predictions as Parquet: a row for each row of a file, or each curated molecule.
+"""Embeddings and predictions as a file: a row for each row of a file, or each curated molecule.
 
-Written as they are computed, so memory does not grow with the file. Columns: `row, input_smiles,
-smiles`, the values, `unseen` (features that training never saw and that contribute nothing; null
-where there are none) and `error`. How a level is stored, and read again from ``table =
+Written as they are computed, so memory does not grow with the file. Columns: `row, id,
+input_smiles, smiles`, columns of the input that are kept, the values, `unseen` (features that
+training never saw and that contribute nothing; null where there are none) and `error`. The ending
+of the name says the format (`table_files`). How a level is stored, and read again from ``table =
 pyarrow.parquet.read_table(out)``:
 
     molecule   embedding list<float>              np.stack(table["embedding"].to_pylist())
@@ -18,26 +19,28 @@ n * n * d_pair * 4 bytes a molecule before compression (0.6 MB for 24 atoms and 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from ..chemistry.failures import MoleculeError
-from ..chemistry.parsing import parse_molblock
-from ..errors import InputError
-from ..files import writing
-from ..paths import find_data, home
+from ..chemistry.failures import REASONS
+from ..files import check_output, writing
 from ..processes import count_cores
-from ..recipes.readers import read_records
-from ..recipes.readers.collection import holds_structures
-from ..recipes.readers.record import record_structure
-from ..recipes.sources import find_source, recipe_for_file
-from ..shards import Shards, load_shards
-from .featurizer import CHUNK, MoleculeInput, check_conformer
-from .predictor import MAX_NUMBERS, PredictionRow, check_level, load_run, prediction_columns
+from ..progress import Progress
+from ..shards import Shards
+from .featurizer import CHUNK
+from .inputs import IDENTIFIER, CuratedMolecules, MoleculeFile, open_molecules
+from .predictor import (
+    MAX_NUMBERS,
+    PredictionRow,
+    TrainedModel,
+    check_level,
+    load_run,
+)
+from .table_files import ENDINGS, is_answers, open_writer, vectors_column
 
 _FLOATS = pa.list_(pa.float32())
 _KINDS = {
@@ -45,47 +48,24 @@ _KINDS = {
     "atom": {"embedding": pa.list_(_FLOATS)},
     "pair": {"n_atoms": pa.int32(), "embedding": _FLOATS},
 }
+_FIRST = {
+    "row": pa.int64(),
+    IDENTIFIER: pa.string(),
+    "input_smiles": pa.string(),
+    "smiles": pa.string(),
+}
+_KEPT = b"kept"  # in the metadata of a column that came with the input: its name there
+_LAST = {"unseen": pa.list_(pa.string()), "error": pa.string()}
+# How an error begins; the longest first, since one may begin as another does.
+_REASONS = sorted((f"{step}: {reason}" for reason, step in REASONS.items()), key=len, reverse=True)
 
 
-def read_molecules(file: str | Path, smiles: str | None = None) -> Iterator[MoleculeInput]:
-    """The molecules of a file, row by row.
+class Failure(NamedTuple):
+    """Rows that failed for one reason: how many, and the first of them with its whole error."""
 
-    They are SMILES of a table, or structures of an SDF, mol or XYZ file or a folder of them. A row
-    that curation would drop as malformed is a MoleculeError that says so.
-    """
-    recipe = recipe_for_file(file, smiles)
-    located = find_source(recipe, home())
-    column = recipe.columns.smiles
-    for record in read_records(located.source, Path(file), [column] if column else None):
-        structure, problem = record_structure(record, column)
-        if problem is not None:
-            yield MoleculeError("malformed row", problem)
-            continue
-        if column:
-            yield structure
-            continue
-        try:
-            yield parse_molblock(structure or "")
-        except MoleculeError as error:
-            yield error
-
-
-def find_shards(source: str | os.PathLike | Shards) -> Shards | None:
-    """Curated molecules by folder, or by name below ``MOLNB_HOME/data``; None for a file."""
-    if isinstance(source, Shards):
-        return source
-    path = Path(source)
-    if path.is_file() or (path.is_dir() and holds_structures(path)):
-        return None
-    try:
-        folder = find_data(path)
-    except InputError:
-        raise InputError(
-            f"{path} is neither a file nor curated molecules: name a CSV, SMI, SDF, XYZ or "
-            "Parquet file, a folder of structures, a folder that curate made, or its name below "
-            f"{home() / 'data'}"
-        ) from None
-    return load_shards(folder)
+    count: int
+    row: int
+    error: str
 
 
 def write_embeddings(
@@ -97,55 +77,108 @@ def write_embeddings(
     workers: int | None = None,
     device: str = "auto",
     conformer: str = "new",
-) -> dict[str, int]:
-    """Write embeddings for each row of a file, or each curated molecule; returns counts of rows.
+    identifier: str | None = None,
+    keep: Sequence[str] = (),
+    max_heavy_atoms: int | None = None,
+    force: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Write embeddings for each row of a file, or each curated molecule; returns what was counted.
 
     A file's atoms are its heavy atoms in the order of the SMILES or SDF record;
     ``conformer="given"`` takes the 3D coordinates of an SDF's records. Curated molecules (`Shards`,
     their folder or name) are read from disk, with their geometries, in sample order and the atom
     order of their stored SMILES; `row` is then the row of their source.
+
+    `identifier` names the column that becomes `id` (found by its name if left out), `keep` columns
+    that go along unchanged; one whose name the output has already is called `kept_<name>`. Heavier
+    molecules than `max_heavy_atoms` (default: the limit of the run's data) are errors. `out` is
+    replaced where molnb wrote it, anything else there only with `force`.
+
+    Counted are `rows`, `errors`, rows with `unseen` features, and `failures`: the rows of each
+    reason (`Failure`), most frequent first.
     """
-    model = load_run(run, device)
     check_level(level)
-    shards = find_shards(file)
-    if shards is not None and (smiles or conformer != "new"):
-        raise InputError(
-            f"{shards.path.name} is curated: its SMILES and geometries are on disk; leave the "
-            "options out"
-        )
-    if shards is not None:
-        rows = model.stored_embedding_rows(shards, level)
-    else:
-        check_conformer(conformer)
-        molecules = read_molecules(file, smiles)
-        rows = model.embedding_rows(molecules, level, _n_worker(workers), conformer)
-    return _write((_as_stored(row, level) for row in rows), _KINDS[level], Path(out))
+    source = open_molecules(file, smiles, conformer, identifier, keep)
+    model = load_run(run, device, max_heavy_atoms)
+    schema = _schema(source, _KINDS[level])
+    place = _checked_place(out, source, model, schema, force)
+    answers = source.answers(model, level, _n_worker(workers), conformer)
+    stored = (_as_stored(row, level) for row in answers)
+    return _write(stored, schema, place, Path(out), _progress("embed", source, progress))
 
 
 def write_predictions(
-    file: str | Path,
+    file: str | os.PathLike | Shards,
     run: str | Path,
     out: str | Path,
     smiles: str | None = None,
     workers: int | None = None,
     device: str = "auto",
     conformer: str = "new",
-) -> dict[str, int]:
-    """Write one column `<label>_<unit>` a label for each row of a file; returns counts of rows."""
-    model = load_run(run, device)
+    identifier: str | None = None,
+    keep: Sequence[str] = (),
+    max_heavy_atoms: int | None = None,
+    force: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Write a column `<label>_<unit>` a label for each row of a file, or each curated molecule.
+
+    Everything else as in `write_embeddings`. Labels of atoms follow the atoms of the row's SMILES
+    or SDF record; of curated molecules, those of their stored SMILES.
+    """
+    source = open_molecules(file, smiles, conformer, identifier, keep)
+    model = load_run(run, device, max_heavy_atoms)
     model.check_predicts()
-    check_conformer(conformer)
     kinds = {
         name: pa.float64() if task.level == "molecule" else _FLOATS
         for task in model.tasks
-        for name in prediction_columns(task)
+        for name in model.columns[task.key]
     }
-    molecules = read_molecules(file, smiles)
-    return _write(model.prediction_rows(molecules, _n_worker(workers), conformer), kinds, Path(out))
+    schema = _schema(source, kinds)
+    place = _checked_place(out, source, model, schema, force)
+    answers = source.answers(model, None, _n_worker(workers), conformer)
+    return _write(answers, schema, place, Path(out), _progress("predict", source, progress))
 
 
 def _n_worker(workers: int | None) -> int:
     return count_cores() if workers is None else workers
+
+
+def _schema(source: MoleculeFile | CuratedMolecules, kinds: dict[str, pa.DataType]) -> pa.Schema:
+    """Columns of the output; those that are kept stand behind the structure, by position."""
+    identifier, *kept = source.columns
+    first = _FIRST | {IDENTIFIER: identifier.kind}
+    names = [*first, *kinds, *_LAST]
+    carried = {}
+    for column in kept:
+        name = column.name
+        while name in names or name in carried:
+            name = f"kept_{name}"
+        carried[name] = pa.field(name, column.kind, metadata={_KEPT: column.name})
+    fields = [pa.field(name, kind) for name, kind in (kinds | _LAST).items()]
+    return pa.schema([*first.items(), *carried.values(), *fields])
+
+
+def _checked_place(
+    out: str | Path,
+    source: MoleculeFile | CuratedMolecules,
+    model: TrainedModel,
+    schema: pa.Schema,
+    force: bool,
+) -> Path:
+    """The file to write, links followed; refused before anything is computed."""
+
+    def is_ours(path: Path) -> bool:
+        return is_answers(path, schema)
+
+    return check_output(out, [source.path, model.run.path], ENDINGS, is_ours, force)
+
+
+def _progress(command: str, source: MoleculeFile | CuratedMolecules, visible: bool) -> Progress:
+    """How many rows are answered, of all."""
+    total = source.count() if visible else None
+    return Progress(f"{command} {source.path.name}", total, visible)
 
 
 def _as_stored(row: PredictionRow, level: str) -> PredictionRow:
@@ -157,20 +190,32 @@ def _as_stored(row: PredictionRow, level: str) -> PredictionRow:
 
 
 def _write(
-    rows: Iterable[PredictionRow], kinds: dict[str, pa.DataType], out: Path
-) -> dict[str, int]:
-    """Stream rows to a Parquet file; counts rows, errors, and rows with unseen features."""
-    fields = {"row": pa.int64(), "input_smiles": pa.string(), "smiles": pa.string()}
-    fields |= kinds | {"unseen": pa.list_(pa.string()), "error": pa.string()}
-    schema = pa.schema(list(fields.items()))
-    counts = {"rows": 0, "errors": 0, "unseen": 0}
-    with writing(out) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+    rows: Iterable[PredictionRow], schema: pa.Schema, place: Path, out: Path, progress: Progress
+) -> dict[str, Any]:
+    """Stream rows to a file; counts rows, errors with their reasons, rows with unseen features."""
+    counts: dict[str, Any] = {"rows": 0, "errors": 0, "unseen": 0}
+    failures: dict[str, Failure] = {}
+    with progress, writing(place) as partial, open_writer(partial, out.name, schema) as writer:
         for chunk in _chunks(rows):
             writer.write_table(_table(chunk, schema))
             counts["rows"] += len(chunk)
-            counts["errors"] += sum(row.error is not None for row in chunk)
             counts["unseen"] += sum(bool(row.unseen) for row in chunk)
-    return counts
+            for row in chunk:
+                _count_failure(failures, row)
+            progress.advance(len(chunk))
+    counts["errors"] = sum(failure.count for failure in failures.values())
+    by_count = sorted(failures.items(), key=lambda item: -item[1].count)
+    return counts | {"failures": dict(by_count)}
+
+
+def _count_failure(failures: dict[str, Failure], row: PredictionRow) -> None:
+    """Add a row that failed to those of its reason, such as `parse: impossible valence`."""
+    if row.error is None:
+        return
+    known = (reason for reason in _REASONS if row.error.startswith(reason))
+    reason = next(known, row.error)
+    first = failures.get(reason, Failure(0, row.row, row.error))
+    failures[reason] = first._replace(count=first.count + 1)
 
 
 def _chunks(rows: Iterable[PredictionRow]) -> Iterator[list[PredictionRow]]:
@@ -191,29 +236,17 @@ def _chunks(rows: Iterable[PredictionRow]) -> Iterator[list[PredictionRow]]:
 def _table(chunk: list[PredictionRow], schema: pa.Schema) -> pa.Table:
     """Rows as an Arrow table."""
     columns = []
+    n_carried = 0
     for field in schema:
-        if field.name == "unseen":
+        if field.name == IDENTIFIER or _KEPT in (field.metadata or {}):
+            values = [row.carried[n_carried] for row in chunk]
+            columns.append(pa.array(values, field.type))
+            n_carried += 1
+        elif field.name == "unseen":
             columns.append(pa.array([list(row.unseen) or None for row in chunk], field.type))
-        elif field.name in PredictionRow._fields:
+        elif field.name in (*_FIRST, "error"):
             columns.append(pa.array([getattr(row, field.name) for row in chunk], field.type))
         else:
             values = [(row.values or {}).get(field.name) for row in chunk]
-            columns.append(_column(values, field.type))
+            columns.append(vectors_column(values, field.type))
     return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _column(values: list, kind: pa.DataType) -> pa.Array:
-    """Numbers, or arrays as lists, as an Arrow column without a Python object a number."""
-    if not pa.types.is_list(kind):
-        return pa.array(values, kind)
-    arrays = [np.asarray(value, np.float32) for value in values if value is not None]
-    empty = np.zeros(0, np.float32)
-    flat = pa.array(np.concatenate([empty, *(array.reshape(-1) for array in arrays)]))
-    if pa.types.is_list(kind.value_type):  # lists of vectors: the vectors first
-        width = arrays[0].shape[-1] if arrays else 1
-        offsets = np.arange(len(flat) // width + 1) * width
-        flat = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)
-    lengths = [0 if value is None else len(value) for value in values]
-    ends = np.cumsum([0, *lengths])
-    missing = pa.array([value is None for value in values])
-    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), flat, mask=missing)

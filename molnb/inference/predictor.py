@@ -7,15 +7,17 @@ and the others go on. What training never saw contributes nothing, and is named 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import torch
 from rdkit import Chem
 
@@ -46,7 +48,8 @@ MoleculeInputs = str | Chem.Mol | Sequence[str | Chem.Mol]
 class PredictionRow(NamedTuple):
     """One row of output: `values` by column, or an `error` and no values.
 
-    Features of the molecule that are `unseen` contributed nothing.
+    Features of the molecule that are `unseen` contributed nothing. `carried` are columns of the
+    input, unchanged.
     """
 
     row: int
@@ -55,6 +58,7 @@ class PredictionRow(NamedTuple):
     values: dict[str, np.ndarray | float] | None
     error: str | None
     unseen: tuple[str, ...] = ()
+    carried: Mapping[str, Any] = MappingProxyType({})
 
 
 class _Result(NamedTuple):
@@ -65,10 +69,15 @@ class _Result(NamedTuple):
 
 
 class TrainedModel:
-    """A run's model with its scales: `embed` and `predict` take SMILES, molecules or shards."""
+    """A run's model with its scales: `embed` and `predict` take SMILES, molecules or shards.
 
-    def __init__(self, run: Run, device: str = "auto"):
+    It answers for molecules of up to `max_heavy_atoms` heavy atoms: the limit of the data that the
+    run learnt from, unless another is given.
+    """
+
+    def __init__(self, run: Run, device: str = "auto", max_heavy_atoms: int | None = None):
         self.run = run
+        self.max_heavy_atoms = _checked_limit(run, max_heavy_atoms)
         self.config = run.config
         self.device = choose_device(device)
         self.model = run.load_model().to(self.device)
@@ -78,6 +87,24 @@ class TrainedModel:
         """The tasks that it predicts; none for a run without labels."""
         objective = self.config.objective
         return objective.tasks_scaled if isinstance(objective, Supervised) else ()
+
+    @functools.cached_property
+    def columns(self) -> dict[str, list[str]]:
+        """Names of a task's columns in tables, by its key; no two are alike.
+
+        Of labels that differ in punctuation alone, as `IC50 (nM)` and `IC50_nM`, the later has a
+        number behind its name, and so has one that is called like another column.
+        """
+        taken = set(PredictionRow._fields) | {"id"}
+        columns: dict[str, list[str]] = {}
+        for task in self.tasks:
+            columns[task.key] = []
+            for name in prediction_columns(task):
+                numbered = itertools.chain([name], (f"{name}_{n}" for n in itertools.count(2)))
+                free = next(candidate for candidate in numbered if candidate not in taken)
+                taken.add(free)
+                columns[task.key].append(free)
+        return columns
 
     def embed(
         self,
@@ -112,17 +139,21 @@ class TrainedModel:
                 embedding[:] = array
         return embeddings
 
-    def predict(self, molecules: MoleculeInputs, conformer: str = "new") -> pd.DataFrame:
+    def predict(self, molecules: MoleculeInputs | Shards, conformer: str = "new") -> pd.DataFrame:
         """Labels in their units: a row a molecule, in input order; columns are `<label>_<unit>`.
 
         Labels of atoms, bonds and pairs are arrays, one in each cell. Atom labels follow the
         input's atom order, bond and pair labels the standardized SMILES in the column `smiles`.
-        Missing where a molecule failed; the column `error` says why.
+        Missing where a molecule failed; the column `error` says why. `Shards` are predicted from
+        their geometries, in sample order, all labels in the order of the stored SMILES.
         """
-        rows = list(self.prediction_rows(_as_list(molecules), conformer=conformer))
+        if isinstance(molecules, Shards):
+            rows = list(self.stored_prediction_rows(molecules))
+        else:
+            rows = list(self.prediction_rows(_as_list(molecules), conformer=conformer))
         table: dict[str, list | np.ndarray] = {"smiles": [row.smiles for row in rows]}
         for task in self.tasks:
-            for name in prediction_columns(task):
+            for name in self.columns[task.key]:
                 cells = [row.values[name] if row.values else None for row in rows]
                 scalar = task.level == "molecule"
                 table[name] = np.array(cells, float) if scalar else cells
@@ -158,6 +189,11 @@ class TrainedModel:
         check_level(level)
         return self._stored_rows(shards, level)
 
+    def stored_prediction_rows(self, shards: Shards) -> Iterator[PredictionRow]:
+        """Stream predicted labels of curated molecules, likewise."""
+        self.check_predicts()
+        return self._stored_rows(shards, None)
+
     def check_predicts(self) -> None:
         """Raise InputError for a run that learnt no labels, so has nothing to predict."""
         if not self.tasks:
@@ -183,7 +219,8 @@ class TrainedModel:
                 "features, which only shards hold: give curated molecules that have these arrays"
             )
         number = itertools.count()
-        for chunk in featurize_chunks(molecules, workers, conformer):
+        limit = self.max_heavy_atoms
+        for chunk in featurize_chunks(molecules, workers, conformer, limit):
             featurized = [self._with_hydrogens(molecule) for molecule in chunk.featurized]
             usable = [
                 molecule for molecule in featurized if isinstance(molecule, FeaturizedMolecule)
@@ -198,11 +235,11 @@ class TrainedModel:
                 else:
                     yield PredictionRow(next(number), text, None, None, error=molecule)
 
-    def _stored_rows(self, shards: Shards, level: str) -> Iterator[PredictionRow]:
-        """Embeddings of curated molecules, in sample order."""
+    def _stored_rows(self, shards: Shards, level: str | None) -> Iterator[PredictionRow]:
+        """Embeddings of curated molecules in sample order, or predictions where level is None."""
         corpus = Corpus([shards], self.config.model.hydrogens, self.config.model.arrays)
         n_heavy = np.asarray(shards.array("n_heavy"), int)
-        columns = _stored_columns(shards)
+        columns = shards.rows(["row", "input_smiles", "smiles"])
         for start in range(0, corpus.n, _STORED):
             ids = np.arange(start, min(start + _STORED, corpus.n))
             for portion in np.split(ids, self._portions(n_heavy[ids], level)):
@@ -214,17 +251,21 @@ class TrainedModel:
         corpus: Corpus,
         ids: Int[np.ndarray, " mol"],
         n_heavy: Int[np.ndarray, " row"],
-        level: str,
+        level: str | None,
     ) -> list[_Result]:
-        """Embeddings of molecules of a corpus, in the order of `ids`; batches are by size."""
+        """Values of molecules of a corpus, in the order of `ids`; batches are by size."""
         results: list[_Result | None] = [None] * len(ids)
         for group in size_buckets(corpus.n_atoms[ids], self.config.pair_budget):
             batch = corpus.batch(ids[group])
-            arrays = self._embedded(batch, n_heavy[ids[group]], level)
+            if level is None:
+                values = self._predicted(batch, n_heavy[ids[group]])
+            else:
+                # Copies: the arrays are views of the output of the whole batch.
+                arrays = self._embedded(batch, n_heavy[ids[group]], level)
+                values = [{"embedding": array.copy()} for array in arrays]
             unseen = self.model.encoder.unseen_in(batch)
-            for position, array, names in zip(group, arrays, unseen, strict=True):
-                # A copy: the array is a view of the output of the whole batch.
-                results[position] = _Result({"embedding": array.copy()}, names)
+            for position, columns, names in zip(group, values, unseen, strict=True):
+                results[position] = _Result(columns, names)
         return results
 
     def _with_hydrogens(self, molecule: FeaturizedMolecule | str) -> FeaturizedMolecule | str:
@@ -262,10 +303,10 @@ class TrainedModel:
             for group in size_buckets(sizes[portion], self.config.pair_budget):
                 members = [molecules[i] for i in portion[group]]
                 batch = flat_batch(members, hydrogens)
+                n_heavy = [molecule.n_heavy for molecule in members]
                 if level is None:
-                    values = self._predicted(batch, members)
+                    values = self._predicted(batch, n_heavy, members)
                 else:
-                    n_heavy = [molecule.n_heavy for molecule in members]
                     arrays = self._embedded(batch, n_heavy, level)
                     values = [
                         {"embedding": _in_input_order(array, molecule, level)}
@@ -300,27 +341,41 @@ class TrainedModel:
 
     @torch.no_grad()
     def _predicted(
-        self, batch: MolBatch, molecules: Sequence[FeaturizedMolecule]
+        self,
+        batch: MolBatch,
+        n_heavy: Sequence[int],
+        molecules: Sequence[FeaturizedMolecule] | None = None,
     ) -> list[dict[str, np.ndarray | float]]:
-        """Every label of each molecule of a batch, by column."""
+        """Every label of each molecule of a batch, by column; of atoms, that of heavy ones.
+
+        Those are in the order of the batch, or, of `molecules`, in the order of their input.
+        """
         batch = batch.to(self.device)
         with autocast(self.device, self.config.precision):
             outputs = self.model(batch, everywhere=True).outputs
-        rows: list[dict[str, np.ndarray | float]] = [{} for _ in molecules]
+        rows: list[dict[str, np.ndarray | float]] = [{} for _ in n_heavy]
         for task in self.tasks:
             values = in_units(task, outputs[task.key].float()).cpu().numpy()
             index = every_index(batch, task.level)
             owner = owner_of(batch, task.level, index).cpu().numpy()
-            for number, molecule in enumerate(molecules):
+            for number, n_atom in enumerate(n_heavy):
                 of_molecule = values[owner == number]
-                for name, column in zip(prediction_columns(task), of_molecule.T):
-                    rows[number][name] = _as_value(task.level, column, molecule)
+                if task.level == "atom":
+                    of_molecule = of_molecule[:n_atom]
+                if task.level == "atom" and molecules is not None:
+                    of_molecule = _in_input_order(of_molecule, molecules[number], "atom")
+                for name, column in zip(self.columns[task.key], of_molecule.T):
+                    # A copy: else every row would keep the output of the whole batch.
+                    is_number = task.level == "molecule"
+                    rows[number][name] = float(column[0]) if is_number else column.copy()
         return rows
 
 
-def load_run(path: str | Path, device: str = "auto") -> TrainedModel:
+def load_run(
+    path: str | Path, device: str = "auto", max_heavy_atoms: int | None = None
+) -> TrainedModel:
     """The trained model of a run's folder (or of its name below ``MOLNB_HOME/runs``)."""
-    return TrainedModel(find_run(path), device)
+    return TrainedModel(find_run(path), device, max_heavy_atoms)
 
 
 def embed(
@@ -331,7 +386,7 @@ def embed(
     return model.embed(molecules, level)
 
 
-def predict(run: str | Path | TrainedModel, molecules: MoleculeInputs) -> pd.DataFrame:
+def predict(run: str | Path | TrainedModel, molecules: MoleculeInputs | Shards) -> pd.DataFrame:
     """Labels of molecules as a trained run predicts them (`TrainedModel.predict`)."""
     model = run if isinstance(run, TrainedModel) else load_run(run)
     return model.predict(molecules)
@@ -371,6 +426,21 @@ def predict_stored(
     return table
 
 
+def _checked_limit(run: Run, given: int | None) -> int:
+    """How many heavy atoms a run answers for; says so where it has not seen as many."""
+    if given is None:
+        return run.max_heavy_atoms
+    if given < 1:
+        raise InputError(f"max_heavy_atoms is {given}: give 1 or more, or leave it out")
+    if given > run.max_heavy_atoms:
+        print(
+            f"molnb: {run.path.name} learnt from molecules of at most {run.max_heavy_atoms} heavy "
+            f"atoms; up to {given}, answers are extrapolated to sizes that it has never seen",
+            file=sys.stderr,
+        )
+    return given
+
+
 def check_level(level: str) -> None:
     """Raise InputError for a level of embeddings that does not exist."""
     if level not in EMBED_LEVELS:
@@ -381,15 +451,7 @@ def prediction_columns(task: ScaledTask) -> list[str]:
     """Names of a task's columns in tables: `<label>_<unit>`; a binary label is a probability."""
     units = task.units if task.kind != "binary" else ["probability"] * len(task.labels)
     names = [with_suffix(label, unit) for label, unit in zip(task.labels, units, strict=True)]
-    return [re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") for name in names]
-
-
-def _as_value(level: str, column: np.ndarray, molecule: FeaturizedMolecule) -> float | np.ndarray:
-    if level == "molecule":
-        return float(column[0])
-    if level == "atom":
-        return _in_input_order(column[: molecule.n_heavy], molecule, level)
-    return column
+    return [re.sub(r"[\W_]+", "_", name).strip("_") for name in names]
 
 
 def _in_input_order(values: np.ndarray, molecule: FeaturizedMolecule, level: str) -> np.ndarray:
@@ -415,11 +477,3 @@ def _as_text(molecule: MoleculeInput) -> str | None:
         return Chem.MolToSmiles(molecule)
     except Exception:  # RDKit raises its own kinds; the row's error says what is wrong
         return None
-
-
-def _stored_columns(shards: Shards) -> Iterator[dict]:
-    """`row`, `input_smiles` and `smiles` of curated molecules, in sample order, part by part."""
-    columns = ["row", "input_smiles", "smiles"]
-    for part in shards.parts():
-        for rows in pq.ParquetFile(part).iter_batches(1024, columns=columns):
-            yield from rows.to_pylist()

@@ -7,6 +7,8 @@ widget sources stay out of the saved copy.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -14,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, did_you_mean
+from ..files import check_folder, check_output
 from ..paths import home as molnb_home
 from .headlines import HEADLINE
-from .pages import NotebookResult, write_page, write_site
+from .pages import NotebookResult, is_page, write_page, write_site
 from .parameters import check_parameters, read_parameters
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -25,6 +28,7 @@ DONE = 0
 CELL_FAILED = 3
 KERNEL_LOST = 4
 _KERNEL_START = 300  # seconds; a busy machine imports slowly
+_MARK = "molnb_executed"  # in the metadata of an executed copy: the digest of its sources
 _LARGE_SOURCE = 100_000  # characters; the JavaScript of one live plotly figure has 5 million
 
 
@@ -35,21 +39,21 @@ def run_notebook(
     *,
     home: str | Path | None = None,
     timeout: int | None = None,
+    force: bool = False,
 ) -> NotebookResult:
     """Run a notebook and keep the executed copy at `out`, also when a cell fails.
 
     `home` becomes MOLNB_HOME of the kernel (default: as it is here), `timeout` is in seconds a
-    cell. Unknown or ill-typed parameters raise InputError before anything starts; a failed cell or
-    a lost kernel is a `NotebookResult.code`. The environment of this process is left alone, so
-    that several notebooks can run side by side.
+    cell. A copy of before that nobody has edited is replaced, another file only with `force`.
+    Unknown or ill-typed parameters and a place that cannot be written raise InputError before
+    anything starts; a failed cell or a lost kernel is a `NotebookResult.code`. The environment of
+    this process is left alone, so that several notebooks can run side by side.
     """
     path = find_notebook(path)
     out = Path(out)
     values = check_parameters(path, parameters or {})
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror}; choose another --out") from error
+    check_output(out, [path], [".ipynb"], is_executed_copy, force)
+    out.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     code, error = _execute(path, out, values, Path(home or molnb_home()), timeout)
     headline = _tidy(out) if out.is_file() else {}
@@ -119,10 +123,44 @@ def _tidy(out: Path) -> dict[str, Any]:
     for model in models.values():
         if len(model.get("state", {}).get("_esm") or "") > _LARGE_SOURCE:
             model["state"]["_esm"] = ""
+    notebook.metadata[_MARK] = _sources_digest(notebook)
     nbformat.write(notebook, out)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     headlines = [output.data[HEADLINE] for output in outputs if HEADLINE in output.get("data", {})]
     return dict(headlines[-1]) if headlines else {}
+
+
+def is_executed_copy(path: Path) -> bool:
+    """Whether a file is what `run_notebook` left, whole or cut short, and nobody has edited it."""
+    import nbformat
+
+    try:
+        notebook = nbformat.read(path, 4)
+    except Exception:  # whatever it is, it is no notebook
+        return False
+    if _MARK in notebook.metadata:
+        return notebook.metadata[_MARK] == _sources_digest(notebook)
+    run = notebook.metadata.get("papermill", {})
+    return bool(run) and run.get("end_time") is None  # the run was killed
+
+
+def _is_tour_copy(path: Path) -> bool:
+    """Likewise for a copy in the folder of the tour, where older ones have no mark."""
+    import nbformat
+
+    if is_executed_copy(path):
+        return True
+    try:
+        metadata = nbformat.read(path, 4).metadata
+    except Exception:
+        return False
+    return "papermill" in metadata and _MARK not in metadata
+
+
+def _sources_digest(notebook: Any) -> str:
+    """The digest of what the cells of a notebook say, their outputs apart."""
+    sources = [str(cell.source) for cell in notebook.cells]
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
 def _is_banner(cell: Any) -> bool:
@@ -147,11 +185,17 @@ def find_notebook(name: str | Path) -> Path:
     return path
 
 
-def export(path: str | Path, out: str | Path | None = None, single: bool = False) -> Path:
+def export(
+    path: str | Path,
+    out: str | Path | None = None,
+    single: bool = False,
+    force: bool = False,
+) -> Path:
     """Write a notebook as a web page, at `out` or under its name in the working folder.
 
     A notebook without outputs is run first, and stays as it is. Shared scripts lie in `assets/`
-    beside the page, or, with `single`, in the page itself, which can then be mailed.
+    beside the page, or, with `single`, in the page itself, which can then be mailed. A page of
+    molnb's is replaced, another file only with `force`.
     """
     import nbformat
 
@@ -159,6 +203,7 @@ def export(path: str | Path, out: str | Path | None = None, single: bool = False
     page = Path(out) if out else Path(path.stem + ".html")
     if page.is_dir():
         page = page / f"{path.stem}.html"
+    check_output(page, [path], [".html", ".htm"], is_page, force)
     notebook = nbformat.read(path, 4)
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -181,25 +226,29 @@ def tour(
     size: str = "tour",
     parameters: Mapping[str, Any] | None = None,
     notebooks: Sequence[Path] | None = None,
+    force: bool = False,
 ) -> list[NotebookResult]:
     """Run the lessons in order, print a line each, and write their pages to `runs/tour`.
 
     The pages work without a network. `parameters` reach those notebooks that have them. A lesson
-    that fails does not keep the next from running.
+    that fails does not keep the next from running. A copy there that somebody has edited is
+    replaced only with `force`.
     """
-    home = Path(home or molnb_home()).resolve()
+    home = check_folder(Path(home or molnb_home()).resolve())
     lessons = list_notebooks() if notebooks is None else [Path(path) for path in notebooks]
     if not lessons:
         raise InputError(
             f"there are no lessons in {NOTEBOOKS}: use a clone, installed with pip install -e ."
         )
     folder = home / "runs" / "tour"
+    for path in lessons:
+        check_output(folder / path.name, [path], is_ours=_is_tour_copy, force=force)
     settings = {**(parameters or {}), "size": size}
     results = []
     for path in lessons:
         declared = read_parameters(path)
         values = {name: value for name, value in settings.items() if name in declared}
-        result = run_notebook(path, folder / path.name, values, home=home)
+        result = run_notebook(path, folder / path.name, values, home=home, force=True)
         print(result.line(), flush=True)
         results.append(result)
     index = write_site(folder, results)

@@ -20,6 +20,7 @@ from ..figures.threedmol import HOW_TO, SCRIPT, find_viewer
 from ..figures.view3d import MARK as SCENE
 from .headlines import sample_words
 
+_GENERATOR = '<meta name="generator" content="molnb">'
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NO_VIEWER = (
@@ -125,6 +126,12 @@ def write_page(notebook: Any, path: Path, single: bool = False) -> Path:
     title, _ = heading(notebook)
     _write_page(path, title or path.stem, notebook_html(notebook), "", single)
     return path
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page that molnb wrote."""
+    with path.open("rb") as file:
+        return _GENERATOR.encode() in file.read(1024)
 
 
 def notebook_html(notebook: Any) -> str:
@@ -256,7 +263,7 @@ def _write_page(path: Path, title: str, body: str, navigation: str, single: bool
     scripts = "".join(_script(asset, path.parent, single) for asset in ASSETS if asset.mark in body)
     path.write_text(
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{html.escape(title)}</title>"
+        f"{_GENERATOR}<title>{html.escape(title)}</title>"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<link rel="icon" href="data:,">'
         f"<style>{_style()}</style>{scripts}</head>"

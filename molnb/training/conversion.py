@@ -12,6 +12,7 @@ refused and nothing of it runs.
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
 import re
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import InputError
-from ..files import write_json, writing
+from ..files import check_output, write_json, writing
 from ..models.families import count_parameters
 from ..models.model import Model
 from ..models.unimol2.config import REFERENCE, TwoTrackConfig
@@ -45,6 +46,7 @@ RECORD = "official.json"
 _BUFFERS = {"se3_invariant_kernel.gaussian.mean": "encoder.kernel.mean"}
 _TOKEN_HEAD = "lm_head."  # how its names begin in the authors' code, and in molnb's
 _MOLNB_TOKEN_HEAD = "heads.tokens."
+_MAX_HEAVY_ATOMS = 256  # to which the authors' training crops molecules
 _N_KERNEL = 128  # fixed in the authors' code
 # What shapes cannot tell, and what molnb's distance kernel takes for granted.
 _KERNEL_ARGUMENTS = {
@@ -231,7 +233,7 @@ def from_checkpoint(file: str | Path, out: str | Path) -> Converted:
     settings = RunConfig(name=name, data=("converted",), model=config, steps=1, warmup_steps=0)
     model = make_model(settings)
     left_over = _fill(model, checkpoint)
-    run = start_run(settings, out)
+    run = start_run(settings, out, _MAX_HEAVY_ATOMS)
     headless = not any(name.startswith(_TOKEN_HEAD) for name in checkpoint.tensors)
     dtypes = {
         name: str(tensor.dtype).removeprefix("torch.")
@@ -336,12 +338,13 @@ def _notes(
 
 
 def _new(out: str | Path) -> Path:
-    """The path to write to; raises InputError where something is there."""
+    """The path to write to; raises InputError where something is there, or nothing can be."""
     out = Path(out)
-    if out.exists():
+    if os.path.lexists(out):
         raise InputError(
             f"{out} exists and would be overwritten: choose another name, or remove it"
         )
+    check_output(out)
     return out
 
 

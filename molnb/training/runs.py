@@ -2,6 +2,7 @@
 
     config.json      everything that decides the result
     machine.json     where it ran, library versions
+    data.json        of its data: the largest molecule that its recipes let in
     metrics.jsonl    one line a logged step; no clock in it, so equal seeds give equal files
     timings.jsonl    seconds since the start, for the same steps
     status.json      running, done, stopped or failed
@@ -20,16 +21,18 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from ..errors import InputError
-from ..files import write_json, writing
+from ..files import check_folder, write_json, writing
 from ..models.families import build_encoder, count_parameters
 from ..models.model import Model
-from ..paths import find_run_folder, home
+from ..paths import find_data, find_run_folder, home
+from ..shards import load_shards
 from .checkpoints import load_weights
 from .config import RunConfig
 from .ownership import is_owned
@@ -38,6 +41,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_SAME_NAME = 999  # runs of one configuration on one day
+DATA = "data.json"
+MAX_HEAVY_ATOMS = 64  # that recipes let in unless they say otherwise
+_FIRST_FILES = {
+    "checkpoints",
+    "machine.json",
+    DATA,
+}  # before a folder is a run: config.json is last
 LOGS = ("metrics.jsonl", "timings.jsonl")
 
 
@@ -89,6 +99,15 @@ class Run:
     def state(self) -> str:
         """The state of `status`, or new."""
         return self.status().get("state", "new")
+
+    @property
+    def max_heavy_atoms(self) -> int:
+        """The largest molecule that its data may hold, in heavy atoms, so that it may have seen.
+
+        For a run of an older molnb, that of its data if they are still there, else 64.
+        """
+        stored = self.read(DATA).get("max_heavy_atoms")
+        return stored or largest_allowed(self.config.data) or MAX_HEAVY_ATOMS
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """What each validation term must beat, by which baseline.
@@ -176,13 +195,34 @@ def make_model(config: RunConfig) -> Model:
         return Model(encoder, config.objective.make_heads(encoder, masking_heads))
 
 
-def start_run(config: RunConfig, out: str | Path | None = None) -> Run:
+def largest_allowed(data: Sequence[str]) -> int | None:
+    """The largest molecule, in heavy atoms, that recipes of curated datasets let in.
+
+    None where none of the datasets is there.
+    """
+    limits = []
+    for name in data:
+        try:
+            recipe = load_shards(find_data(name)).manifest.get("recipe", {})
+        except InputError:  # training says so; a run may be made where its data are not
+            continue
+        limits.append(recipe.get("structure", {}).get("max_heavy_atoms", MAX_HEAVY_ATOMS))
+    return max(limits, default=None)
+
+
+def start_run(
+    config: RunConfig, out: str | Path | None = None, max_heavy_atoms: int | None = None
+) -> Run:
     """The folder of a run, made if it is not there; one of the same configuration is gone on with.
 
     Without `out` the folder is ``MOLNB_HOME/runs/<date>_<name>_<id>``, with a number if that
-    exists. Raises InputError for a folder whose run has another configuration.
+    exists. `max_heavy_atoms` is the largest molecule its data may hold, if the data do not say.
+    Raises InputError for a folder whose run has another configuration, and for one that holds
+    anything else.
     """
     stored = _as_json(config)
+    if out is not None:
+        check_run_folder(out)
     if out is not None and (Path(out) / "config.json").exists():
         run = Run(out)
         before = _as_json(run.config)
@@ -196,8 +236,31 @@ def start_run(config: RunConfig, out: str | Path | None = None) -> Run:
     path = _new_folder(config) if out is None else Path(out)
     (path / "checkpoints").mkdir(parents=True, exist_ok=True)
     write_json(describe_machine(), path / "machine.json")
+    limit = max_heavy_atoms or largest_allowed(config.data)
+    if limit is not None:
+        write_json({"max_heavy_atoms": limit}, path / DATA)
     write_json(stored, path / "config.json")
     return Run(path)
+
+
+def check_run_folder(out: str | Path) -> None:
+    """Raise InputError for a folder where a run can neither be made nor gone on with."""
+    check_folder(out, _is_run)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is a run, or was about to become one when its process ended.
+
+    The notebook that trains may keep its copy there.
+    """
+    try:
+        stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        names = {name for name in os.listdir(folder) if not name.startswith(".")}
+        return all(name in _FIRST_FILES or name.endswith(".ipynb") for name in names)
+    except (OSError, ValueError):
+        return True  # opening it says what is wrong with it
+    return isinstance(stored, dict) and {"model", "objective"} <= set(stored)
 
 
 def _as_json(config: RunConfig) -> dict:

@@ -14,7 +14,8 @@ from rdkit import Chem
 
 from molnb.chemistry.failures import MoleculeError
 from molnb.inference.featurizer import featurize_all
-from molnb.inference.parquet_output import read_molecules, write_predictions
+from molnb.inference.inputs import read_molecules
+from molnb.inference.parquet_output import write_predictions
 from molnb.recipes.snapshot import write_snapshot
 from molnb.recipes.sources import find_source, recipe_for_file
 

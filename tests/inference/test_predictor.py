@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from curated_files import FEW, curate_smiles
+from made_data import ALKANES, make_dataset
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 from spellings import respelled
@@ -15,8 +18,11 @@ from tiny import SMALL, small_run
 from molnb.chemistry.conformer import make_conformer
 from molnb.errors import InputError
 from molnb.inference.featurizer import featurize, featurize_all
+from molnb.inference.parquet_output import write_embeddings, write_predictions
 from molnb.inference.predictor import load_run
+from molnb.objectives.supervised import Supervised
 from molnb.training.loop import score, train
+from molnb.training.runs import start_run
 
 BAD = ["C(", "[H][H]", "C" * 70, "CCO.c1ccccc1", "", "[Na+].[Cl-]"]
 
@@ -175,6 +181,73 @@ def test_nothing_is_embedded_as_nothing(model):
     assert model.embed([]).shape == (0, 32) and model.embed([], "pair") == []
 
 
+# --------------------------------------------------------------------------------- the size limit
+
+CYCLOSPORIN = (
+    "C/C=C/C[C@@H](C)[C@@H](O)[C@H]1C(=O)N[C@@H](CC)C(=O)N(C)CC(=O)N(C)[C@@H](CC(C)C)C(=O)"
+    "N[C@@H](C(C)C)C(=O)N(C)[C@@H](CC(C)C)C(=O)N[C@@H](C)C(=O)N[C@H](C)C(=O)N(C)"
+    "[C@@H](CC(C)C)C(=O)N(C)[C@@H](CC(C)C)C(=O)N(C)[C@@H](C(C)C)C(=O)N1C"
+)
+LARGE = {  # heavy atoms
+    CYCLOSPORIN: 85,
+    "OCC" + "OCC" * 22: 69,
+    "N" + "CC(=O)N" * 16 + "CC(=O)O": 69,
+    "N" + "C(C)C(=O)N" * 12 + "CC(=O)O": 65,
+    "FC(F)(F)" + "C(F)(F)" * 20 + "C(F)(F)F": 68,
+    "FC(F)(F)O" + "C(F)(F)C(F)(F)O" * 9 + "C(F)(F)F": 72,
+    "OC(=O)" + "C(F)(F)" * 21 + "F": 67,
+    "[Na+].[O-]C(=O)" + "C(F)(F)" * 22 + "F": 70,
+    "CC(=O)O" + "CC(=O)O" * 16 + "C": 69,
+    "C" * 66: 66,
+}
+
+
+def run_of_limit(folder, limit):
+    """A run, after one step, on molecules whose recipe lets in so many heavy atoms."""
+    shards = curate_smiles(folder, FEW, structure={"max_heavy_atoms": limit})
+    return train(small_run(shards, steps=1, n_val=1, global_batch=2), folder / "run"), shards
+
+
+def test_a_run_answers_for_molecules_as_large_as_its_data_may_hold(tmp_path):
+    """Also where the data are gone."""
+    run, shards = run_of_limit(tmp_path, 90)
+    shutil.rmtree(shards.path)
+    rows = list(load_run(run.path).embedding_rows([*LARGE, "C" * 91], "atom"))
+    assert [row.error for row in rows[:-1]] == [None] * len(LARGE)
+    sizes = [int(np.isfinite(row.values["embedding"]).all(1).sum()) for row in rows[:-1]]
+    assert sizes == list(LARGE.values())
+    assert rows[-1].error == "standardise: over the size limit (91 heavy atoms, limit 90)"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_limit_of_a_run_holds_also_below_64_and_in_files(tmp_path, workers, capsys):
+    run, _ = run_of_limit(tmp_path, 14)
+    assert run.max_heavy_atoms == 14 and load_run(run.path).max_heavy_atoms == 14
+    file = tmp_path / "m.smi"
+    file.write_text("\n".join("C" * n for n in range(10, 20)) + "\n")
+    arguments = [file, run.path, tmp_path / "e.parquet"]
+    quiet = {"workers": workers, "progress": False}
+    assert write_embeddings(*arguments, **quiet)["errors"] == 5
+    assert capsys.readouterr().err == ""
+    assert write_embeddings(*arguments, **quiet, max_heavy_atoms=18)["errors"] == 1
+    message = "run learnt from molecules of at most 14 heavy atoms; up to 18, answers are extrap"
+    assert capsys.readouterr().err.count(message) == 1
+    assert write_embeddings(*arguments, **quiet, max_heavy_atoms=10)["errors"] == 9
+    with pytest.raises(InputError, match="max_heavy_atoms is 0: give 1 or more"):
+        load_run(run.path, max_heavy_atoms=0)
+
+
+def test_the_largest_limit_of_several_datasets_counts_and_64_where_none_is_known(tmp_path, nci):
+    few = curate_smiles(tmp_path, FEW, structure={"max_heavy_atoms": 80})
+    both = start_run(small_run(nci, data=(str(nci.path), str(few.path))), tmp_path / "both")
+    assert both.max_heavy_atoms == 80
+    (both.path / "data.json").unlink()
+    assert both.max_heavy_atoms == 80, "a run of an older molnb, whose data are still there"
+    shutil.rmtree(few.path)
+    assert both.max_heavy_atoms == 64
+    assert start_run(small_run(nci, data=("gone",)), tmp_path / "none").max_heavy_atoms == 64
+
+
 # ------------------------------------------------------------------------------ curated molecules
 
 
@@ -199,6 +272,29 @@ def test_predictions_are_in_units_and_bad_rows_are_nan(model):
     assert table["error"].isna().tolist() == [True, *[False] * len(BAD), True]
     assert -15 < table["homo_eV"][0] < -7  # eV, and not in units of the standard deviation
     assert len(table["wiberg"][0]) == 2 and len(table["wiberg_pair"][0]) == 3
+
+
+def test_labels_of_any_name_have_columns_of_their_own(tmp_path):
+    """In other scripts, alike but for punctuation, or called like a column of every table."""
+    numbers = [float(n) for n in range(12)]
+    names = ["活性 (nM)", "毒性 (nM)", "IC50 (nM)", "IC50_nM", "error", "unseen", "Größe/µm"]
+    labels = dict.fromkeys(names, numbers)
+    tasks = [{"name": "a", "labels": names[:4]}, {"name": "b", "labels": names[4:]}]
+    shards = make_dataset(tmp_path, "mine", ALKANES, labels, tasks)
+    config = small_run(shards, objective=Supervised(("a", "b")), steps=1, n_val=1, global_batch=4)
+    model = load_run(train(config, tmp_path / "run").path)
+    columns = [name for task in model.tasks for name in model.columns[task.key]]
+    expected = ["活性_nM", "毒性_nM", "IC50_nM", "IC50_nM_2", "error_2", "unseen_2", "Größe_µm"]
+    assert columns == expected
+    table = model.predict(["CCC", "C("])
+    assert list(table) == ["smiles", *expected, "error"]
+    assert table[expected].notna().to_numpy().tolist() == [[True] * 7, [False] * 7]
+    file = tmp_path / "new.csv"
+    file.write_text("smiles,IC50_nM\nCCC,7\n")
+    write_predictions(file, model.run.path, tmp_path / "p.csv", workers=0, keep=["IC50_nM"])
+    header, row = (tmp_path / "p.csv").read_text().splitlines()
+    assert header == f"row,id,input_smiles,smiles,kept_IC50_nM,{','.join(expected)},unseen,error"
+    assert row.startswith("0,,CCC,CCC,7,")
 
 
 def test_company_does_not_change_a_prediction(model):

@@ -17,7 +17,7 @@ pytest.importorskip("ipykernel")
 from made_notebooks import texts, write_notebook
 
 from molnb.errors import InputError
-from molnb.notebooks.execution import run_notebook
+from molnb.notebooks.execution import run_notebook, tour
 
 
 def test_a_file_that_is_no_notebook_is_refused(tmp_path: Path) -> None:
@@ -125,3 +125,22 @@ def test_widget_sources_stay_out_of_the_copy_and_sockets_out_of_the_folder(
     done = run_notebook(path, tmp_path / "out.ipynb")
     assert done.code == 0 and done.path.stat().st_size < 100_000
     assert not list(empty.iterdir()), "the kernel left its sockets in the working directory"
+
+
+def test_the_tour_does_not_replace_a_copy_that_somebody_has_worked_on(tmp_path: Path) -> None:
+    lesson = write_notebook(tmp_path / "90_one.ipynb", "print(seed)")
+    other = write_notebook(tmp_path / "91_two.ipynb", "print(seed)")
+    tour(tmp_path, "test", notebooks=[lesson, other])
+    (result, _) = tour(tmp_path, "test", notebooks=[lesson, other])
+    notebook = nbformat.read(result.path, 4)
+    del notebook.metadata["molnb_executed"]
+    nbformat.write(notebook, result.path)
+    tour(tmp_path, "test", notebooks=[lesson])  # the copy of an older molnb
+    notebook = nbformat.read(result.path, 4)
+    notebook.cells[-1].source += "  # answer of exercise 1"
+    nbformat.write(notebook, result.path)
+    with pytest.raises(InputError, match="90_one.ipynb is there, and not as this command writes"):
+        tour(tmp_path, "test", notebooks=[other, lesson])
+    assert "answer of exercise 1" in result.path.read_text()
+    tour(tmp_path, "test", notebooks=[lesson], force=True)
+    assert "answer of exercise 1" not in result.path.read_text()

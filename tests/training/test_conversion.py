@@ -252,6 +252,17 @@ def test_nothing_is_overwritten(saved, tmp_path):
         convert(out, saved)
 
 
+def test_nothing_is_converted_for_a_place_that_cannot_be(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "load", pytest.fail)
+    for out in (saved, saved / "run", tmp_path, Path("/dev/null"), Path("/dev/null/run")):
+        with pytest.raises(InputError, match="would be overwritten|is a file and no folder"):
+            convert(saved, out)
+
+
+def test_official_weights_answer_for_molecules_as_large_as_they_were_trained_on(saved, tmp_path):
+    assert Run(convert(saved, tmp_path / "out").path).max_heavy_atoms == 256
+
+
 def test_a_run_of_our_own_conventions_does_not_go_back(tmp_path):
     config = make_preset("laptop_0m1", ["x"], **{"model.n_layer": 1})
     run = start_run(config, tmp_path / "mine")

@@ -42,6 +42,26 @@ def test_a_folder_with_another_run_is_refused(nci, tmp_path):
         start_run(small_run(nci, seed=9), tmp_path / "r")
 
 
+@pytest.mark.parametrize(
+    "left", [[], ["machine.json"], ["checkpoints", "data.json"], ["lesson.ipynb"], [".gitignore"]]
+)
+def test_a_folder_that_holds_no_more_than_a_run_begins_with_becomes_one(nci, tmp_path, left):
+    """As after a kill, or where the notebook that trains keeps its copy."""
+    for name in left:
+        (tmp_path / name).mkdir() if name == "checkpoints" else (tmp_path / name).write_text("{}")
+    assert start_run(small_run(nci), tmp_path).state == "new"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "data", "weights.safetensors", "model.json"])
+def test_a_folder_of_other_things_does_not_become_a_run(nci, tmp_path, name):
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(InputError, match="holds 1 other things"):
+        start_run(small_run(nci), tmp_path)
+    with pytest.raises(InputError, match="is a file, and a folder is needed"):
+        start_run(small_run(nci), tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_what_is_no_run_is_refused(tmp_path, nci):
     with pytest.raises(InputError, match="is no run"):
         Run(tmp_path)
