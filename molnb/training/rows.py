@@ -58,8 +58,9 @@ def _check_labelled(
         return
     tasks = ", ".join(map(repr, config.objective.tasks))
     raise InputError(
-        f"none of the {len(train):,} training molecules of {', '.join(config.data)} has a label of "
-        f"the tasks {tasks}, {len(labelled):,} of all {corpus.n:,} have one: "
+        f"there is no label on any of the {len(train):,} training molecules of "
+        f"{', '.join(config.data)} (tasks {tasks}; {len(labelled):,} of all {corpus.n:,} molecules "
+        "have one): "
         + ("choose another split" if len(labelled) else "curate again with a column that has some")
         + ", or other tasks (objective.task_names)"
     )
@@ -83,16 +84,18 @@ def row_notes(corpus: Corpus, config: RunConfig, rows: Rows) -> list[str]:
     counts = ", ".join(f"{n:,} {part}" for part, n in sizes.items())
     advice = "Choose another split (--set split NAME), or curate more rows"
     notes = []
-    if not len(rows.val):
-        if config.val_ids is not None or not config.n_val:
-            origin = "This run has no validation rows"
-        elif sizes["val"]:
-            origin = (
-                f"None of the {sizes['val']:,} validation rows of {split} of {data} is labelled"
+    if not len(rows.val) and (config.val_ids is not None or not config.n_val):
+        notes.append(
+            "This run has no validation rows: no validation score will be reported. Set n_val or "
+            "val_ids to have one."
+        )
+    elif not len(rows.val):
+        problem = f"{split.capitalize()} of {data} has no validation rows ({counts})"
+        if sizes["val"]:
+            problem = (
+                f"None of the {sizes['val']:,} validation rows of {split} of {data} can be used"
             )
-        else:
-            origin = f"{split.capitalize()} of {data} has no validation rows ({counts})"
-        notes.append(f"{origin}: no validation score will be reported. {advice}.")
+        notes.append(f"{problem}: no validation score will be reported. {advice}.")
     if config.objective.learns_labels and config.train_ids is None and not sizes["test"]:
         notes.append(
             f"{split.capitalize()} of {data} has no test rows ({counts}): there is nothing to "
