@@ -113,9 +113,9 @@ def check_both_classes(values: np.ndarray, fold: Fold, number: int) -> None:
     for side, rows in zip(("training", "test"), fold):
         if len(np.unique(values[rows])) < 2:
             raise InputError(
-                f"fold {number}: all {len(rows)} {side} rows are of class "
-                f"{values[rows][0]:g}, so there is nothing to tell apart. Make the folds with make_folds(groups, values=benchmark.values), or fewer "
-                "of them"
+                f"fold {number}: all {len(rows)} {side} rows are of class {values[rows][0]:g}, so "
+                "there is nothing to tell apart. Make the folds with make_folds(groups, "
+                "values=benchmark.values), or fewer of them"
             )
 
 
