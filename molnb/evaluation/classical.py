@@ -80,6 +80,8 @@ def nearest_neighbours(k: int) -> Method:
         weights = np.maximum(neighbours.similarity, 1e-6)
         values = benchmark.values[neighbours.rows]
         predictions = (values * weights).sum(1) / weights.sum(1)
+        if benchmark.kind == BINARY:
+            predictions = np.clip(predictions, 0, 1)  # five ones have a mean of 1 + 2e-16
         return Fitted(predictions[fold.train], predictions[fold.test])
 
     return fit

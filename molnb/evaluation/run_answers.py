@@ -293,7 +293,7 @@ def add_boosted(
     try:
         import lightgbm  # noqa: F401
     except ModuleNotFoundError:
-        judged.notes.append("LightGBM is not installed (pip install 'molnb[evaluate]'): left out.")
+        judged.notes.append("LightGBM is left out: it is not installed (pip install lightgbm).")
         return
     ids = hash_sample(train_ids, MAX_BOOSTED)
     if len(ids) < len(train_ids):

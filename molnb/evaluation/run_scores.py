@@ -147,9 +147,9 @@ def _rare_notes(judged: Judgement, answers: list[TaskAnswers]) -> list[str]:
 
 def _predictions(judged: Judgement, entry: TaskAnswers, column: int) -> pd.DataFrame:
     """Truth and prediction of one label, a row a known value."""
-    truth = entry.truth[:, column]
+    truth = entry.truth[:, column].astype(np.float64)  # scores of float32 differ by their sums
     known = np.isfinite(truth)
-    guess = entry.of_label(NETWORK_METHOD, column)[known]
+    guess = entry.of_label(NETWORK_METHOD, column)[known].astype(np.float64)
     mols = entry.mols[known]
     starts = judged.corpus.starts
     dataset = np.searchsorted(starts, mols, side="right") - 1
