@@ -64,9 +64,10 @@ class BenchmarkTask:
 
     @property
     def axis(self) -> str:
-        """Label and unit, as an axis calls them; of a binary label what class 1 is."""
+        """Label and unit, as an axis calls them; of a binary label what class 1 is called."""
         if self.kind == BINARY:
-            return f"{self.label}: {self.named(1)}"
+            name = self.classes[1] if self.classes else "1"
+            return self.label if name == "1" else f"{self.label}: {name}"
         return with_unit(self.label, self.unit)
 
     def named(self, value: float) -> str:

@@ -208,7 +208,7 @@ def plot_error_by_similarity(comparison: Comparison, methods: Sequence[str]) -> 
     figure.update_xaxes(title_text="Tanimoto similarity (ECFP4) to the nearest training molecule")
     words = "mean absolute error"
     if comparison.benchmark.kind == BINARY:
-        words = "mean squared error of the probability"
+        words = "Brier score"
     figure.update_yaxes(title_text=f"{words}<br>{comparison.benchmark.axis}", rangemode="tozero")
     return figure.update_layout(legend=LEGEND_BELOW, margin={"b": 100})
 
@@ -237,6 +237,7 @@ def draw_worst(
     drawings = []
     marked = []
     legends = []
+    chance = "probability " if benchmark.kind == BINARY else ""
     worst_first = np.argsort(-np.abs(predictions - truth), kind="stable")
     for rank, row in enumerate(worst_first[:n], 1):
         neighbour = nearest[row]
@@ -245,7 +246,7 @@ def draw_worst(
         marked += not_shared
         legends.append(
             f"{rank}. measured {benchmark.named(truth[row])}{notes[row]}, "
-            f"predicted {predictions[row]:.2f}"
+            f"predicted {chance}{predictions[row]:.2f}"
         )
         legends.append(
             f"its nearest in training ({similarity[row]:.2f}): "

@@ -39,7 +39,7 @@ from .checkpoints import BEST, last_checkpoint, load_weights, write_checkpoint, 
 from .config import RunConfig
 from .device import autocast, choose_device
 from .optimizer import gather_state, learning_rate, make_optimizer, restore_state
-from .ownership import owned
+from .ownership import check_mine, is_mine, owned
 from .rows import Rows, check_patience, open_corpus, row_notes, training_rows
 from .runs import NOTES, Run, check_start, find_run, make_model, start_run
 
@@ -381,6 +381,7 @@ def _owned_steps(session: Session) -> Iterator[Report]:
             if validated:
                 rows += validate(session, validation)
             seconds = seconds_before + time.time() - began
+            check_mine(run.path)
             run.log(rows, seconds)
             if validated and len(session.val_ids):
                 finished = out_of_patience(session) or finished
@@ -391,14 +392,16 @@ def _owned_steps(session: Session) -> Iterator[Report]:
         take_best(session)
         state = "done"
     except GeneratorExit:
-        save(session)
+        if is_mine(run.path):
+            save(session)
         raise
     except BaseException:
         state = "failed"
         raise
     finally:
         seconds = round(seconds_before + time.time() - began, 2)
-        run.write_status(state=state, step=session.step, seconds=seconds)
+        if is_mine(run.path):
+            run.write_status(state=state, step=session.step, seconds=seconds)
 
 
 def prepare_run(config: RunConfig | Run | str | Path, out: str | Path | None = None) -> Run:

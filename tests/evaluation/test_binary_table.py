@@ -71,8 +71,8 @@ def test_a_label_of_several_is_named(shards):
 
 def test_a_class_is_called_by_its_number_and_name():
     named = replace(coin([0, 1]), classes=("inactive", "active"))
-    assert (named.named(1.0), named.axis) == ("1 (active)", "act: 1 (active)")
-    assert coin([0, 1]).named(0.0) == "0"
+    assert (named.named(1.0), named.axis) == ("1 (active)", "act: active")
+    assert (coin([0, 1]).named(0.0), coin([0, 1]).axis) == ("0", "act")
 
 
 @pytest.mark.parametrize("name", classical_methods("binary"))
