@@ -67,6 +67,7 @@ _PUBLIC = {
     "evaluation.classical": "classical_methods",
     "evaluation.comparison": "compare",
     "evaluation.report": "comparison_table readable_table conclusions",
+    "evaluation.run_scores": "evaluate predictions",
     "figures.conformers": "plot_landscape plot_rmsd_map plot_discovery plot_points",
     "figures.curves": "plot_curves plot_losses",
     "figures.distributions": "plot_histograms plot_label_histograms plot_drops plot_shares",

@@ -179,9 +179,12 @@ def write_json(content: Any, path: Path) -> None:
 
 def with_tuples(stored: dict[str, Any]) -> dict[str, Any]:
     """Values read from JSON, which has no tuples, for a frozen record, which has no lists."""
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
-    }
+    return {name: _as_tuple(value) for name, value in stored.items()}
+
+
+def _as_tuple(value: Any) -> Any:
+    """A list, and every list in it, as a tuple; anything else as it is."""
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@
     d_atom   width of the atom track              d_pair   width of the pair track
     head     attention heads                      xyz      three Cartesian components, in Å
     label    labels (columns) of a task           k        labelled molecules, atoms, bonds or pairs
+    output   numbers that a head gives: one a     class    classes of a label
+             label, or one a class                draw     resampled sets of molecules
 
 Signatures read ``Float[Tensor, "mol n d_atom"]``. ``Int`` is a signed integer, ``Integer`` any.
 Annotations are never evaluated at run time; the tests evaluate those of functions and dataclasses,

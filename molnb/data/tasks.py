@@ -1,8 +1,8 @@
 """Tasks of several datasets read together: which of them are one task, and what each is called.
 
 A task belongs to a dataset. Tasks of two datasets that bear one name are joined only if they mean
-the same: level, kind and loss agree, and so do name, quantity, unit, level of theory and geometry
-of each of their labels. Else they stay apart, as `<dataset>/<task>`.
+the same: level, kind and loss agree, and so do name, quantity, unit, level of theory, geometry and
+classes of each of their labels. Else they stay apart, as `<dataset>/<task>`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,22 @@ from typing import NamedTuple
 from ..errors import InputError, did_you_mean
 from ..shards import Shards
 
+ZERO_AND_ONE = ("0", "1")  # the classes of a binary label that names none
+_DECLARED = ("name", "quantity", "unit", "theory", "geometry")
+
 
 class LabelColumn(NamedTuple):
-    """One column of labels: two columns are the same label only if all five agree."""
+    """One column of labels: two columns are the same label only if all six agree.
+
+    `classes` are the names of a label's classes in the order of their numbers; numbers have none.
+    """
 
     name: str
     quantity: str
     unit: str
     theory: str
     geometry: str
+    classes: tuple[str, ...] = ()
 
 
 class Member(NamedTuple):
@@ -67,12 +74,22 @@ def dataset_names(datasets: Sequence[Shards]) -> list[str]:
     return numbered
 
 
+def class_names(kind: str, label: dict) -> tuple[str, ...]:
+    """The classes of a label as a manifest declares it, in the order of their numbers.
+
+    A binary label without names has the classes 0 and 1; a label of numbers has none.
+    """
+    if kind == "regression":
+        return ()
+    return tuple(label.get("classes") or ZERO_AND_ONE)
+
+
 def _declared_task(number: int, name: str, stored: dict) -> DatasetTask:
     """A task as the manifest of dataset `number` declares it."""
     labels = []
     for label in stored["labels"]:
-        declared = {field: str(label.get(field, "")) for field in LabelColumn._fields}
-        labels.append(LabelColumn(**declared))
+        declared = {field: str(label.get(field, "")) for field in _DECLARED}
+        labels.append(LabelColumn(**declared, classes=class_names(stored["kind"], label)))
     return DatasetTask(
         key=name,
         level=stored["level"],

@@ -9,6 +9,7 @@ from .folds import Fold, make_folds, random_folds
 from .networks import fold_config, frozen_encoder, trained_network
 from .report import comparison_table, conclusions, readable_table
 from .results import fold_scores, load_results, write_results
+from .run_scores import evaluate, predictions
 from .similarity import nearest_training
 from .statistics import corrected_interval
 
@@ -24,6 +25,7 @@ __all__ = [
     "conclusions",
     "core_coverage",
     "corrected_interval",
+    "evaluate",
     "extend",
     "fold_config",
     "fold_scores",
@@ -33,6 +35,7 @@ __all__ = [
     "load_results",
     "make_folds",
     "nearest_training",
+    "predictions",
     "random_folds",
     "readable_table",
     "trained_network",

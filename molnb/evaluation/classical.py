@@ -12,33 +12,51 @@ from typing import Any
 
 import numpy as np
 from rdkit import Chem
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import Ridge, RidgeCV
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, Ridge, RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from ..chemistry.fingerprints import descriptors, ecfp_counts, r_groups
 from ..errors import InputError
-from .benchmark import BenchmarkTask
+from .benchmark import BINARY, REGRESSION, BenchmarkTask
 from .comparison import Fitted, Method
 from .folds import Fold
 from .similarity import training_neighbours
 
 N_TREE = 200
+PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # the inverse strengths that are tried
+N_INNER = 3  # parts of the training rows to choose among them
+MAX_ITERATIONS = 300
 MISSING = "no core"
 
 
-def classical_methods() -> dict[str, Method]:
-    """The methods that stand in every comparison, by name; LightGBM is on ECFP counts alone."""
-    return {
+def classical_methods(kind: str = REGRESSION) -> dict[str, Method]:
+    """The methods that stand in every comparison, by name; LightGBM is on ECFP counts alone.
+
+    Those of a `kind` binary answer with the probability of class 1: "mean" is its share, neighbours
+    vote by similarity, and logistic regression takes the place of ridge.
+    """
+    neighbours = {
         "mean": training_mean,
         "1-NN": nearest_neighbours(1),
         "kNN": nearest_neighbours(5),
+    }
+    if kind == BINARY:
+        return neighbours | {
+            "logistic regression": on_features(LogisticPipeline),
+            "random forest": on_features(_make_voting_forest),
+            "LightGBM": on_features(ClassBooster, ecfp_counts),
+            "LightGBM + descriptors": on_features(ClassBooster),
+        }
+    if kind != REGRESSION:
+        raise InputError(f"there are no methods for {kind!r}: choose {REGRESSION} or {BINARY}")
+    return neighbours | {
         "ridge": on_features(make_ridge),
         "random forest": on_features(_make_forest),
-        "LightGBM": on_features(_Booster, ecfp_counts),
-        "LightGBM + descriptors": on_features(_Booster),
+        "LightGBM": on_features(Booster, ecfp_counts),
+        "LightGBM + descriptors": on_features(Booster),
     }
 
 
@@ -46,7 +64,7 @@ def classical_methods() -> dict[str, Method]:
 
 
 def training_mean(benchmark: BenchmarkTask, fold: Fold, number: int) -> Fitted:
-    """The mean of the training rows, for every row."""
+    """The mean of the training rows (of a binary label its share of 1), for every row."""
     mean = benchmark.values[fold.train].mean()
     return Fitted(np.full(len(fold.train), mean), np.full(len(fold.test), mean))
 
@@ -62,6 +80,8 @@ def nearest_neighbours(k: int) -> Method:
         weights = np.maximum(neighbours.similarity, 1e-6)
         values = benchmark.values[neighbours.rows]
         predictions = (values * weights).sum(1) / weights.sum(1)
+        if benchmark.kind == BINARY:
+            predictions = np.clip(predictions, 0, 1)  # five ones have a mean of 1 + 2e-16
         return Fitted(predictions[fold.train], predictions[fold.test])
 
     return fit
@@ -79,7 +99,7 @@ def on_features(
     make: Callable[[], Any],
     features: Callable[[Sequence[str]], np.ndarray] = ecfp_and_descriptors,
 ) -> Method:
-    """A scikit-learn regressor, which `make` returns, on a feature table of the SMILES."""
+    """A scikit-learn model, which `make` returns, on a feature table of the SMILES."""
 
     def fit(benchmark: BenchmarkTask, fold: Fold, number: int) -> Fitted:
         return fit_on_table(make(), benchmark.feature_table(features), benchmark, fold)
@@ -88,9 +108,18 @@ def on_features(
 
 
 def fit_on_table(model: Any, table: np.ndarray, benchmark: BenchmarkTask, fold: Fold) -> Fitted:
-    """Predictions of a scikit-learn regressor that is fitted on the training rows of a table."""
+    """Predictions of a scikit-learn model that is fitted on the training rows of a table.
+
+    A classifier, which a binary label takes, answers with the probability of class 1.
+    """
     model.fit(table[fold.train], benchmark.values[fold.train])
-    return Fitted(model.predict(table[fold.train]), model.predict(table[fold.test]))
+
+    def predict(rows: np.ndarray) -> np.ndarray:
+        if benchmark.kind == BINARY:
+            return model.predict_proba(table[rows])[:, 1]
+        return model.predict(table[rows])
+
+    return Fitted(predict(fold.train), predict(fold.test))
 
 
 def make_ridge() -> Pipeline:
@@ -107,13 +136,50 @@ def _make_forest() -> Pipeline:
     return make_pipeline(SimpleImputer(keep_empty_features=True), forest)
 
 
-class _Booster:
+class LogisticPipeline:
+    """Logistic regression on scaled columns; the penalty is chosen on the training rows.
+
+    It is the one with the lowest loss in a threefold cross-validation of these, or the middle one
+    where a class has too few rows for that.
+    """
+
+    def fit(self, x: np.ndarray, y: np.ndarray) -> LogisticPipeline:
+        n_rarer = int(np.unique(y, return_counts=True)[1].min())
+        if n_rarer < N_INNER:
+            logistic = LogisticRegression(C=PENALTIES[len(PENALTIES) // 2], max_iter=MAX_ITERATIONS)
+        else:
+            logistic = LogisticRegressionCV(
+                Cs=list(PENALTIES),
+                cv=N_INNER,
+                scoring="neg_log_loss",
+                max_iter=MAX_ITERATIONS,
+                l1_ratios=(0,),
+                use_legacy_attributes=False,
+            )
+        filled = SimpleImputer(keep_empty_features=True)
+        self.model = make_pipeline(filled, StandardScaler(), logistic).fit(x, y)
+        return self
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        """Probabilities of the classes 0 and 1."""
+        return self.model.predict_proba(x)
+
+
+def _make_voting_forest() -> Pipeline:
+    """A random forest of classes on columns whose gaps are filled."""
+    forest = RandomForestClassifier(N_TREE, max_features="sqrt", n_jobs=-1, random_state=0)
+    return make_pipeline(SimpleImputer(keep_empty_features=True), forest)
+
+
+class Booster:
     """LightGBM on plain arrays, so that neither names of columns nor a data frame are needed."""
+
+    objective: dict[str, Any] = {}  # beside the settings; of itself it is a regression
 
     def __init__(self, rounds: int = N_TREE):
         self.rounds = rounds
 
-    def fit(self, x: np.ndarray, y: np.ndarray) -> _Booster:
+    def fit(self, x: np.ndarray, y: np.ndarray) -> Booster:
         import lightgbm
 
         settings = {
@@ -123,11 +189,27 @@ class _Booster:
             "deterministic": True,
             "force_row_wise": True,
         }
+        settings |= self.objective
         self.model = lightgbm.train(settings, lightgbm.Dataset(x, y), self.rounds)
         return self
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self.model.predict(x))
+
+
+class ClassBooster(Booster):
+    """The same for classes, numbered from 0; its answers are their probabilities."""
+
+    def __init__(self, n_class: int = 2, rounds: int = N_TREE):
+        super().__init__(rounds)
+        self.objective = {"objective": "binary"}
+        if n_class > 2:
+            self.objective = {"objective": "multiclass", "num_class": n_class}
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        """Probabilities of all classes."""
+        answers = self.predict(x)
+        return answers if answers.ndim == 2 else np.stack([1 - answers, answers], 1)
 
 
 # ----------------------------------------------------------------------------- groups on a core
@@ -137,10 +219,16 @@ def free_wilson(core: Chem.Mol) -> Method:
     """Free and Wilson's model: each group at each position of a core adds its part.
 
     Ridge on one-hot groups. Molecules without the core get the training mean; a group that no
-    training molecule has adds nothing. Raises InputError if no training molecule has the core.
+    training molecule has adds nothing. Raises InputError if no training molecule has the core, and
+    for a binary label: sums of parts are no probabilities.
     """
 
     def fit(benchmark: BenchmarkTask, fold: Fold, number: int) -> Fitted:
+        if benchmark.kind == BINARY:
+            raise InputError(
+                f"groups on a core add up to a number, and {benchmark.label!r} is binary: leave "
+                "free_wilson out"
+            )
         table = _groups_on_core(benchmark, core)
         matched = _has_core(table)
         rows = fold.train[matched[fold.train]]

@@ -16,15 +16,16 @@ import pandas as pd
 from ..errors import InputError, did_you_mean
 from ..progress import Progress
 from ..shapes import Float
-from .benchmark import BenchmarkTask
-from .folds import Fold
+from .benchmark import BINARY, BenchmarkTask
+from .folds import Fold, check_both_classes
 from .results import COLUMNS, NETWORK, OTHER, empty_results
 
 
 class Fitted(NamedTuple):
     """A method's predictions for the training and the test rows of a fold, in the label's unit.
 
-    NaN stands for training rows that the method did not learn from.
+    Of a binary label they are probabilities of class 1. NaN stands for training rows that the
+    method did not learn from.
     """
 
     train: Float[np.ndarray, " train"]
@@ -74,8 +75,9 @@ def compare(
     """Fit every method on every fold, and gather what each predicts.
 
     `networks` are those that must be trained to conclusion to count. `seed` is that of the folds,
-    for the record. Raises InputError for a fold without rows and for a method that returns
-    something else than one finite number a test row.
+    for the record. Raises InputError for a fold without rows, or without one of the classes of a
+    binary label, and for a method that returns something else than one finite number a test row, of
+    a binary label a probability.
     """
     for number, fold in enumerate(folds):
         if not len(fold.train) or not len(fold.test):
@@ -83,6 +85,8 @@ def compare(
                 f"fold {number} has {len(fold.train)} labelled training and {len(fold.test)} test "
                 "molecules: use fewer folds"
             )
+        if benchmark.kind == BINARY:
+            check_both_classes(benchmark.values, fold, number)
     comparison = Comparison(benchmark, list(folds), seed)
     extend(comparison, methods, networks, progress)
     return comparison
@@ -115,7 +119,7 @@ def extend(
                 started = time.monotonic()
                 fitted = method(comparison.benchmark, fold, number)
                 seconds = time.monotonic() - started
-                _check_fitted(name, number, fold, fitted)
+                _check_fitted(name, number, fold, fitted, comparison.benchmark.kind)
                 table = _fold_results(comparison, number, fitted)
                 kind = NETWORK if name in networks else OTHER
                 tables.append(table.assign(method=name, kind=kind, seconds=seconds))
@@ -134,6 +138,7 @@ def _fold_results(comparison: Comparison, number: int, fitted: Fitted) -> pd.Dat
         {
             "dataset": benchmark.dataset,
             "label": benchmark.label,
+            "task_kind": benchmark.kind,
             "seed": comparison.seed,
             "fold": number,
             "part": np.repeat(["train", "test"], [len(fold.train), len(fold.test)]),
@@ -144,8 +149,8 @@ def _fold_results(comparison: Comparison, number: int, fitted: Fitted) -> pd.Dat
     )
 
 
-def _check_fitted(name: str, number: int, fold: Fold, fitted: Fitted) -> None:
-    """Raise InputError unless a method returned one finite number a test row."""
+def _check_fitted(name: str, number: int, fold: Fold, fitted: Fitted, kind: str) -> None:
+    """Raise InputError unless a method returned one finite number, or probability, a test row."""
     for part, rows, values in (
         ("train", fold.train, fitted.train),
         ("test", fold.test, fitted.test),
@@ -158,3 +163,9 @@ def _check_fitted(name: str, number: int, fold: Fold, fitted: Fitted) -> None:
     n_bad = int((~np.isfinite(fitted.test)).sum())
     if n_bad:
         raise InputError(f"{name!r}, fold {number}: {n_bad} test predictions are no number")
+    n_beyond = int(((fitted.test < 0) | (fitted.test > 1)).sum())
+    if kind == BINARY and n_beyond:
+        raise InputError(
+            f"{name!r}, fold {number}: {n_beyond} test predictions are no probabilities: a method "
+            "for a binary label returns that of class 1"
+        )

@@ -17,8 +17,8 @@ from ..objectives.supervised import Supervised
 from ..training.config import RunConfig
 from ..training.loop import train
 from ..training.runs import Run, make_model
-from .benchmark import BenchmarkTask
-from .classical import fit_on_table, make_ridge
+from .benchmark import BINARY, BenchmarkTask
+from .classical import LogisticPipeline, fit_on_table, make_ridge
 from .comparison import Fitted, Method
 from .folds import Fold, inner_split
 
@@ -26,13 +26,15 @@ from .folds import Fold, inner_split
 def frozen_encoder(source: Run | RunConfig) -> Method:
     """Ridge on the molecule vectors of an encoder: a run's, or one with random weights.
 
-    A run's encoder is used as it is, without fine-tuning; a configuration, which is the control,
-    gives one with random weights everywhere (`EncoderConfig.fully_random`).
+    For a binary label it is logistic regression. A run's encoder is used as it is, without
+    fine-tuning; a configuration, which is the control, gives one with random weights everywhere
+    (`EncoderConfig.fully_random`).
     """
 
     def fit(benchmark: BenchmarkTask, fold: Fold, number: int) -> Fitted:
         vectors = encoder_vectors(source, benchmark)
-        return fit_on_table(make_ridge(), vectors, benchmark, fold)
+        model = LogisticPipeline() if benchmark.kind == BINARY else make_ridge()
+        return fit_on_table(model, vectors, benchmark, fold)
 
     return fit
 
@@ -77,9 +79,10 @@ def fold_config(config: RunConfig, benchmark: BenchmarkTask, fold: Fold, number:
 def trained_network(config: RunConfig, folder: Path | str) -> Method:
     """A network trained on each fold from scratch, or from the run that `config.start_from` names.
 
-    The inner part that early stopping sees is not learnt from and counts in no training error. The
-    runs stay in `folder`, a fold each; a fold that was trained before is not trained again. Raises
-    InputError for an objective that does not learn labels.
+    The inner part that early stopping sees is not learnt from and counts in no training error. Of a
+    task with several labels all are learnt, on the rows that have the one compared. The runs stay
+    in `folder`, a fold each; a fold that was trained before is not trained again. Raises InputError
+    for an objective that does not learn labels.
     """
     if not isinstance(config.objective, Supervised):
         raise InputError(
@@ -92,8 +95,15 @@ def trained_network(config: RunConfig, folder: Path | str) -> Method:
         run = train(config_of_fold, Path(folder) / f"fold-{number}")
         corpus = Corpus([benchmark.shards], config.model.hydrogens, config.model.arrays)
         labels = predict_stored(run.load_model(), run.config, corpus, benchmark.ids, benchmark.task)
-        predictions = labels[:, 0].astype(np.float64)
+        predictions = labels[:, _column(run, benchmark)].astype(np.float64)
         learnt = np.isin(benchmark.ids[fold.train], config_of_fold.train_ids)
         return Fitted(np.where(learnt, predictions[fold.train], np.nan), predictions[fold.test])
 
     return fit
+
+
+def _column(run: Run, benchmark: BenchmarkTask) -> int:
+    """Which of the labels of its task a benchmark is of; a network learns the whole task."""
+    tasks = {task.key: task.labels for task in run.config.objective.tasks_scaled}
+    meant = (benchmark.label, f"{benchmark.task}/{benchmark.label}")
+    return next(n for n, name in enumerate(tasks[benchmark.task]) if name in meant)

@@ -14,12 +14,14 @@ import pandas as pd
 
 from ..errors import InputError, did_you_mean
 from ..units import UNITLESS
-from .metrics import find_metric, root_mean_square_error
-from .results import NETWORK, check_results, fold_scores
+from .benchmark import BINARY, REGRESSION
+from .metrics import DEFAULT, METRICS, find_metric, root_mean_square_error
+from .results import NETWORK, check_results, fold_scores, kind_of
 from .statistics import corrected_interval
 
 NOT_CONCLUDED = "not trained to conclusion"
 REFERENCE_METHOD = "LightGBM"  # what differences are to
+_DIGITS = {"spearman": "{:.2f}"}  # of a score in a table that people read, where not three
 BAR_METHOD = "kNN"  # the method whose test error a network's training error must pass
 
 
@@ -27,14 +29,16 @@ def comparison_table(
     results: pd.DataFrame,
     reference: str = REFERENCE_METHOD,
     bar: str = BAR_METHOD,
-    metric: str = "mae",
+    metric: str | None = None,
     test_rows: Iterable[int] | None = None,
 ) -> pd.DataFrame:
     """One row a method, best first: its scores, and the paired difference to the reference.
 
     `results` is the long table of one dataset and label. `mae`, `spearman` and `train_<metric>` are
-    means over folds, `rmse` is over all rows; errors are in the label's unit. `low` to `high` is
-    the corrected 95 % interval of `difference`, which is of the metric. A network whose training
+    means over folds, `rmse` is over all rows; errors are in the label's unit. Of a binary label
+    they are `auroc`, `ap` (average precision) and `brier`, means over folds, and `positives` counts
+    the tested rows of class 1. `low` to `high` is the corrected 95 % interval of `difference`,
+    which is of the metric (default: mae, of a binary label auroc). A network whose training
     score has not passed the test score of `bar` is marked in `note`: it says nothing about its
     kind. `test_rows` judges by some rows of the dataset only; nothing is fitted again.
 
@@ -42,6 +46,9 @@ def comparison_table(
     `bar` beside them, and where methods were not tested on the same rows of the same folds.
     """
     check_results(results)
+    task_kind = kind_of(results)
+    metric = metric or DEFAULT[task_kind]
+    find_metric(metric, task_kind)
     kinds = results.groupby("method", sort=False)["kind"].first()
     not_networks = kinds.index[kinds != NETWORK]
     _require_method(reference, kinds.index, "reference")
@@ -63,17 +70,13 @@ def comparison_table(
     table = pd.DataFrame(
         {
             "kind": kinds,
-            "mae": fold_scores(judged, "mae").mean(),
-            "rmse": {
-                name: root_mean_square_error(rows["truth"], rows["prediction"])
-                for name, rows in tested
-            },
-            "spearman": fold_scores(judged, "spearman").mean(),
+            **_mean_scores(judged, task_kind),
             f"train_{metric}": training,
             "difference": {name: interval.mean for name, interval in intervals.items()},
             "low": {name: interval.low for name, interval in intervals.items()},
             "high": {name: interval.high for name, interval in intervals.items()},
             "n": tested["row"].nunique(),
+            **_positives(judged, task_kind),
             "seconds": fits["seconds"].sum(),
         },
         index=kinds.index,
@@ -87,6 +90,28 @@ def comparison_table(
         ascending=not find_metric(metric).higher_is_better, kind="stable"
     )
     return table.loc[best_first.index].rename_axis("method").reset_index()
+
+
+def _mean_scores(judged: pd.DataFrame, task_kind: str) -> dict[str, pd.Series | dict]:
+    """The scores of each method that stand in a table of this kind of task, by name."""
+    if task_kind == BINARY:
+        return {name: fold_scores(judged, name).mean() for name in ("auroc", "ap", "brier")}
+    tested = judged[judged["part"] == "test"].groupby("method")
+    return {
+        "mae": fold_scores(judged, "mae").mean(),
+        "rmse": {
+            name: root_mean_square_error(rows["truth"], rows["prediction"]) for name, rows in tested
+        },
+        "spearman": fold_scores(judged, "spearman").mean(),
+    }
+
+
+def _positives(judged: pd.DataFrame, task_kind: str) -> dict[str, pd.Series]:
+    """How many of the tested rows are of class 1; nothing for numbers."""
+    if task_kind != BINARY:
+        return {}
+    positive = judged[(judged["part"] == "test") & (judged["truth"] == 1)]
+    return {"positives": positive.groupby("method")["row"].nunique()}
 
 
 def _require_method(name: str, methods: Iterable[str], role: str) -> None:
@@ -137,24 +162,41 @@ def _tested_on(results: pd.DataFrame, test_rows: Iterable[int]) -> pd.DataFrame:
             raise InputError(
                 f"fold {fold} has no test rows left: keep more of them, or use fewer folds"
             )
+    if kind_of(results) == BINARY:
+        _check_classes_left(judged)
     return judged
 
 
+def _check_classes_left(judged: pd.DataFrame) -> None:
+    """Raise InputError where the test rows that are left in a fold are of one class."""
+    tested = judged[judged["part"] == "test"]
+    for (_, fold), truth in tested.groupby(["seed", "fold"])["truth"]:
+        if truth.nunique() < 2:
+            raise InputError(
+                f"fold {fold} has test rows of class {truth.iloc[0]:g} alone left: keep more of "
+                "them, or use fewer folds"
+            )
+
+
 def readable_table(
-    table: pd.DataFrame, reference: str = REFERENCE_METHOD, metric: str = "mae"
+    table: pd.DataFrame, reference: str = REFERENCE_METHOD, metric: str | None = None
 ) -> pd.DataFrame:
     """The columns of a `comparison_table` that people read, rounded, as text."""
+    metric = metric or default_metric(table)
     check_table(table, reference, metric)
     heading = find_metric(metric).heading
     is_reference = table["method"] == reference
     rounded = table[["low", "difference", "high"]].round(3) + 0.0  # + 0.0: no minus zero
     interval = rounded["low"].map("{:+.3f} to ".format) + rounded["high"].map("{:+.3f}".format)
+    scores = {
+        METRICS[name].heading: table[name].map(_DIGITS.get(name, "{:.3f}").format)
+        for name in METRICS
+        if name in table
+    }
     return pd.DataFrame(
         {
             "method": table["method"],
-            "MAE": table["mae"].map("{:.3f}".format),
-            "RMSE": table["rmse"].map("{:.3f}".format),
-            "Spearman": table["spearman"].map("{:.2f}".format),
+            **scores,
             f"training {heading}": table[f"train_{metric}"].map("{:.3f}".format),
             f"{heading} minus {reference}": rounded["difference"]
             .map("{:+.3f}".format)
@@ -163,6 +205,11 @@ def readable_table(
             "note": table["note"],
         }
     )
+
+
+def default_metric(table: pd.DataFrame) -> str:
+    """The metric that a `comparison_table` was made of by default: that of its kind of task."""
+    return DEFAULT[BINARY if DEFAULT[BINARY] in table else REGRESSION]
 
 
 def check_table(table: pd.DataFrame, reference: str, metric: str) -> None:
@@ -182,13 +229,14 @@ def check_table(table: pd.DataFrame, reference: str, metric: str) -> None:
 
 
 def conclusions(
-    table: pd.DataFrame, unit: str, reference: str = REFERENCE_METHOD, metric: str = "mae"
+    table: pd.DataFrame, unit: str, reference: str = REFERENCE_METHOD, metric: str | None = None
 ) -> list[str]:
     """What a `comparison_table` allows to say, in sentences; the first is about networks.
 
     Better or worse means that the corrected interval of the difference excludes zero; nothing else
     counts. Networks that were not trained to conclusion are named, not judged.
     """
+    metric = metric or default_metric(table)
     check_table(table, reference, metric)
     described = find_metric(metric)
     better = table["low"] > 0 if described.higher_is_better else table["high"] < 0
@@ -219,6 +267,8 @@ def conclusions(
         sentences.append(f"{NOT_CONCLUDED.capitalize()}, so without a verdict: {methods}.")
     if described.in_unit and unit not in UNITLESS:
         sentences.append(f"Numbers are differences of {described.words}s, in {unit}.")
+    if described.kind == BINARY:
+        sentences.append(f"Numbers are differences of the {described.words}.")
     return sentences
 
 

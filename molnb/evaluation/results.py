@@ -1,11 +1,12 @@
 """Results of comparisons in one long table: one row a prediction, made to be stored and merged.
 
     dataset, label      what was predicted: a dataset's folder name and one of its labels
+    task_kind           whether the label is a number (regression) or 0 and 1 (binary)
     method, kind        who predicted it, and whether that is a network or another method
     seed, fold, part    the seed of the folds, the number of the fold, and train or test
     row                 the molecule's row in the dataset
-    truth, prediction   in the unit of the label; the prediction is NaN in training rows that a
-                        method did not learn from
+    truth, prediction   in the unit of the label, of a binary one the probability of 1; the
+                        prediction is NaN in training rows that a method did not learn from
     seconds             that the method took on the fold, the same in all rows of it
 
 Tables of several comparisons are joined by `pandas.concat`.
@@ -20,11 +21,13 @@ import pyarrow as pa
 
 from ..errors import InputError
 from ..files import write_table
+from .benchmark import REGRESSION
 from .metrics import find_metric
 
 COLUMNS = {
     "dataset": "str",
     "label": "str",
+    "task_kind": "str",
     "method": "str",
     "kind": "str",
     "seed": "int64",
@@ -64,6 +67,14 @@ def check_results(results: pd.DataFrame) -> None:
         )
 
 
+def kind_of(results: pd.DataFrame) -> str:
+    """The kind of task that a table of results is of; raises InputError where they are several."""
+    kinds = results["task_kind"].unique().tolist()
+    if len(kinds) > 1:
+        raise InputError(f"the results are of {' and '.join(kinds)}: compare one at a time")
+    return kinds[0] if kinds else REGRESSION
+
+
 def write_results(results: pd.DataFrame, path: Path | str) -> None:
     """Write a table of results to a Parquet file, whole or not at all."""
     check_results(results)
@@ -79,6 +90,10 @@ def load_results(path: Path | str) -> pd.DataFrame:
         results = pd.read_parquet(path)
     except pa.ArrowInvalid as error:
         raise InputError(f"{path} is not readable as Parquet ({error}): write it again") from None
+    if "task_kind" not in results.columns and "label" in results.columns:
+        # written when only numbers were compared
+        place = results.columns.get_loc("label") + 1
+        results.insert(place, "task_kind", pd.Series(REGRESSION, results.index, dtype="str"))
     check_results(results)
     return results
 

@@ -63,9 +63,11 @@ def plot_losses(
 ) -> go.Figure:
     """Validation and training losses of runs, a panel a term, each beside its own baseline.
 
-    Validation curves are marked, training curves thin and averaged. `features` chooses validation
-    with atom features "hidden" or "visible" (default: what the first run logs first); `x` is
-    "step", "molecules" seen, or "seconds". Dashed lines are the baselines of the first run.
+    Validation curves are marked, training curves thin and averaged; of what batches cannot say
+    (rankings of classes) the training curve is that of a fixed sample of training rows. `features`
+    chooses validation with atom features "hidden" or "visible" (default: what the first run logs
+    first); `x` is "step", "molecules" seen, or "seconds". Dashed lines are the baselines of the
+    first run.
     """
     if not runs:
         raise InputError("no runs to plot: train one first, or name another folder")
@@ -85,7 +87,7 @@ def plot_losses(
             legend = {"name": names[number], "legendgroup": names[number]}
             colour = COLOURS[number % len(COLOURS)]
             if train:
-                steps, losses = _curve(run, run.metrics("train", None), term, x, logx)
+                steps, losses = _curve(run, _training_rows(run, term), term, x, logx)
                 if len(steps):
                     steps, losses = averaged(steps, losses, logx)
                 figure.add_scatter(
@@ -110,7 +112,7 @@ def plot_losses(
                 **position,
             )
         for kind, values in baselines.items():
-            if term in values:
+            if values.get(term) is not None:
                 _add_baseline(figure, values[term], baseline_label(term, kind), position)
     figure.update_xaxes(title_text=X_AXES[x])
     if logx:
@@ -126,6 +128,12 @@ def _terms_with_baseline(baselines: Mapping[str, Mapping[str, float]]) -> list[s
     """Names of the losses that have a baseline of some kind, without accuracies."""
     names = dict.fromkeys(name for values in baselines.values() for name in values)
     return [name for name in names if "accuracy" not in name]
+
+
+def _training_rows(run: Run, term: str) -> list[dict]:
+    """The rows of training batches; where these lack a term, those of a sample of training rows."""
+    rows = run.metrics("train", None)
+    return rows if any(term in row for row in rows) else run.metrics("train_sample", None)
 
 
 def _add_baseline(figure: go.Figure, value: float, name: str, position: Mapping[str, int]) -> None:

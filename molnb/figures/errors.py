@@ -17,16 +17,19 @@ from rdkit import Chem
 from rdkit.Chem import rdDepictor, rdFMCS
 
 from ..errors import InputError
+from ..evaluation.benchmark import BINARY
 from ..evaluation.comparison import Comparison
-from ..evaluation.metrics import find_metric
-from ..evaluation.report import REFERENCE_METHOD, check_table
+from ..evaluation.metrics import DEFAULT, find_metric
+from ..evaluation.report import REFERENCE_METHOD, check_table, default_metric
 from ..evaluation.results import NETWORK, fold_scores
 from ..evaluation.similarity import nearest_training
+from ..rng import uniform
 from ..shapes import Bool
 from .grid import draw_molecules
 from .style import COLOURS, DASHED, LEGEND_ABOVE, LEGEND_BELOW, panels
 
 GREY = "#8a8f98"  # of what counts for nothing
+SPREAD = 0.6  # height over which the points of one class are scattered
 N_PART = 5  # parts of equal size in which errors are averaged
 _TRAINING_LOOK = {"color": "#b8bec7", "size": 5, "opacity": 0.5}
 _TEST_LOOK = {"color": COLOURS[0], "size": 6, "opacity": 0.6}
@@ -38,7 +41,7 @@ def plot_differences(
     axis: str,
     title: str = "",
     reference: str = REFERENCE_METHOD,
-    metric: str = "mae",
+    metric: str | None = None,
 ) -> go.Figure:
     """Difference of each method's score to the reference's, with its interval, one line a method.
 
@@ -46,6 +49,7 @@ def plot_differences(
     have their own colours; a network that was not trained to conclusion is hollow and grey. `axis`
     names the quantity with its unit.
     """
+    metric = metric or default_metric(table)
     check_table(table, reference, metric)
     methods = table[table["method"] != reference][::-1]
     if methods.empty:
@@ -108,8 +112,10 @@ def plot_guesses(
     """Measured against predicted values, a panel a method, with flagged test rows apart.
 
     Each test row was predicted once, by the model of the fold that had not seen it; training rows
-    are grey. `meaning` says in words what a flag means.
+    are grey. `meaning` says in words what a flag means. Of a binary label the panels show the
+    predicted probabilities of each class, scattered in height so that none hides another.
     """
+    is_binary = comparison.benchmark.kind == BINARY
     truth = comparison.benchmark.values.astype(np.float32)
     if flagged is None:
         flagged = np.zeros(len(truth), bool)
@@ -118,12 +124,18 @@ def plot_guesses(
         for part in ("train", "test")
         for method in methods
     }
-    errors = fold_scores(comparison.results).mean()
-    titles = [f"{method}: test MAE {errors[method]:.2f}" for method in methods]
+    metric = DEFAULT[comparison.benchmark.kind]
+    scores = fold_scores(comparison.results, metric).mean()
+    heading = find_metric(metric).heading
+    titles = [f"{method}: test {heading} {scores[method]:.2f}" for method in methods]
     figure, positions = panels(titles, columns=min(3, len(methods)), height=360)
     lowest = min(truth.min(), *(np.nanmin(values) for values in predictions.values()))
     highest = max(truth.max(), *(np.nanmax(values) for values in predictions.values()))
     ends = [float(lowest) - 0.2, float(highest) + 0.2]
+    if is_binary:
+        ends = [-0.03, 1.03]
+        height = uniform(comparison.benchmark.ids, 0)
+        truth = truth + (SPREAD * (height - 0.5)).astype(np.float32)
     looks = (
         ("training rows", "train", np.ones(len(truth), bool), _TRAINING_LOOK),
         ("test rows", "test", ~flagged, _TEST_LOOK),
@@ -131,8 +143,8 @@ def plot_guesses(
     )
     for method, position in zip(methods, positions):
         figure.add_scatter(
-            x=ends,
-            y=ends,
+            x=[0.5, 0.5] if is_binary else ends,
+            y=[-0.5, 1.5] if is_binary else ends,
             mode="lines",
             line=DASHED,
             showlegend=False,
@@ -154,15 +166,23 @@ def plot_guesses(
             )
     figure.update_xaxes(range=ends, title_text="predicted").update_yaxes(range=ends)
     figure.update_yaxes(title_text=f"measured<br>{comparison.benchmark.axis}", col=1)
+    if is_binary:
+        benchmark = comparison.benchmark
+        figure.update_xaxes(title_text=f"predicted probability of {benchmark.named(1)}")
+        figure.update_yaxes(
+            range=[-0.5, 1.5], tickvals=[0, 1], ticktext=[benchmark.named(0), benchmark.named(1)]
+        )
+        figure.update_yaxes(title_text=f"measured {benchmark.label}", col=1)
     return figure.update_layout(legend=LEGEND_BELOW, margin={"b": 90})
 
 
 def plot_error_by_similarity(comparison: Comparison, methods: Sequence[str]) -> go.Figure:
     """Mean absolute error of test molecules by similarity to the nearest training molecule.
 
-    Molecules are divided into parts of equal number by similarity; a mark stands at the mean
-    similarity of its part. Bars are two standard errors of the mean over molecules: related
-    molecules err together, so they are rather too short than too long.
+    Of a binary label it is the mean squared error of the probability (Brier score). Molecules are
+    divided into parts of equal number by similarity; a mark stands at the mean similarity of its
+    part. Bars are two standard errors of the mean over molecules: related molecules err together,
+    so they are rather too short than too long.
     """
     _, similarity = nearest_training(comparison.benchmark, comparison.folds)
     order = np.argsort(similarity, kind="stable")
@@ -170,6 +190,8 @@ def plot_error_by_similarity(comparison: Comparison, methods: Sequence[str]) -> 
     figure = go.Figure(layout={"template": "molnb", "height": 420})
     for number, method in enumerate(methods):
         error = np.abs(comparison.predictions(method) - comparison.benchmark.values)
+        if comparison.benchmark.kind == BINARY:
+            error = error**2
         bars = [2 * error[part].std(ddof=1) / len(part) ** 0.5 for part in parts]
         shift = 0.004 * (number - len(methods) / 2)  # bars of several methods stand side by side
         figure.add_scatter(
@@ -184,9 +206,10 @@ def plot_error_by_similarity(comparison: Comparison, methods: Sequence[str]) -> 
             },
         )
     figure.update_xaxes(title_text="Tanimoto similarity (ECFP4) to the nearest training molecule")
-    figure.update_yaxes(
-        title_text=f"mean absolute error<br>{comparison.benchmark.axis}", rangemode="tozero"
-    )
+    words = "mean absolute error"
+    if comparison.benchmark.kind == BINARY:
+        words = "Brier score"
+    figure.update_yaxes(title_text=f"{words}<br>{comparison.benchmark.axis}", rangemode="tozero")
     return figure.update_layout(legend=LEGEND_BELOW, margin={"b": 100})
 
 
@@ -201,7 +224,8 @@ def draw_worst(
     """The n test molecules a method is most wrong about, each beside its nearest training molecule.
 
     Two such pairs a line, worst first; what the two molecules of a pair do not share is marked.
-    Measured and predicted values are in the unit of the label. `meaning` says what a flag means.
+    Measured and predicted values are in the unit of the label, of a binary one the class and the
+    probability of class 1. `meaning` says what a flag means.
     """
     benchmark = comparison.benchmark
     nearest, similarity = nearest_training(benchmark, comparison.folds)
@@ -213,6 +237,7 @@ def draw_worst(
     drawings = []
     marked = []
     legends = []
+    chance = "probability " if benchmark.kind == BINARY else ""
     worst_first = np.argsort(-np.abs(predictions - truth), kind="stable")
     for rank, row in enumerate(worst_first[:n], 1):
         neighbour = nearest[row]
@@ -220,11 +245,12 @@ def draw_worst(
         drawings += pair
         marked += not_shared
         legends.append(
-            f"{rank}. measured {truth[row]:.2f}{notes[row]}, predicted {predictions[row]:.2f}"
+            f"{rank}. measured {benchmark.named(truth[row])}{notes[row]}, "
+            f"predicted {chance}{predictions[row]:.2f}"
         )
         legends.append(
             f"its nearest in training ({similarity[row]:.2f}): "
-            f"measured {truth[neighbour]:.2f}{notes[neighbour]}"
+            f"measured {benchmark.named(truth[neighbour])}{notes[neighbour]}"
         )
     return draw_molecules(drawings, legends, columns=4, size=size, marked=marked)
 

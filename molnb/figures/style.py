@@ -27,6 +27,11 @@ TERMS = {
     "distance_l1_angstrom": "distances: L1 (Å)",
 }
 
+CLASS_SCORES = {  # how names of terms end, and what they are
+    "auroc": "AUROC",
+    "ap": "average precision",
+    "accuracy": "share named right",
+}
 GLOW = ", ".join(["0 0 3px white"] * 4)  # behind words that lie on a curve
 LINE_COLOUR = "#444"  # of axes, rims and lines that are no data
 DASHED = {"dash": "dash", "width": 1.5, "color": LINE_COLOUR}
@@ -62,14 +67,21 @@ pio.templates["molnb"] = go.layout.Template(
 
 def term_label(name: str) -> str:
     """The words of an axis for a logged term, with its unit."""
+    if name in TERMS:
+        return TERMS[name]
     label, is_error, unit = name.partition("_mae_")
     if is_error:
         return with_unit(f"{label.replace('_', ' ')}: mean absolute error", unit)
-    return TERMS.get(name, name.replace("_", " "))
+    label, _, score = name.rpartition("_")
+    if label and score in CLASS_SCORES:
+        return f"{label.replace('_', ' ')}: {CLASS_SCORES[score]}"
+    return name.replace("_", " ")
 
 
 def baseline_label(term: str, kind: str) -> str:
     """The words beside a baseline of a term; kinds are those that a run stores."""
+    if kind == "mean" and term.endswith(("_auroc", "_ap")):
+        return "at random"
     if kind in ("mean", "lookup"):
         return {"mean": "training mean", "lookup": "lookup table"}[kind]
     if term.startswith("token"):

@@ -421,7 +421,7 @@ def predict_stored(
                 output = model(batch, everywhere=True).outputs[task]
                 rows = in_units(scaled, output.float())
         if table is None:
-            table = np.empty((len(ids), rows.shape[1]), np.float32)
+            table = np.empty((len(ids), rows.shape[1]), rows.cpu().numpy().dtype)
         table[group] = rows.cpu().numpy()
     return table
 
@@ -448,10 +448,25 @@ def check_level(level: str) -> None:
 
 
 def prediction_columns(task: ScaledTask) -> list[str]:
-    """Names of a task's columns in tables: `<label>_<unit>`; a binary label is a probability."""
+    """Names of a task's columns in tables: `<label>_<unit>`; classes are probabilities.
+
+    Of a binary label `<label>_probability` is that of class 1; several classes have a column each,
+    `<label>_<class>_probability`, with the numbers of the classes where their names are no words.
+    """
+    if task.kind == "classes":
+        (label,) = task.labels
+        words = [_as_word(name) for name in task.classes[0]]
+        if "" in words or len(set(words)) < len(words):
+            words = [f"class_{number}" for number in range(len(words))]
+        return [_as_word(f"{label}_{word}_probability") for word in words]
     units = task.units if task.kind != "binary" else ["probability"] * len(task.labels)
     names = [with_suffix(label, unit) for label, unit in zip(task.labels, units, strict=True)]
-    return [re.sub(r"[\W_]+", "_", name).strip("_") for name in names]
+    return [_as_word(name) for name in names]
+
+
+def _as_word(text: str) -> str:
+    """A text as part of a column's name: letters of any script, digits, single underscores."""
+    return re.sub(r"[\W_]+", "_", text).strip("_")
 
 
 def _in_input_order(values: np.ndarray, molecule: FeaturizedMolecule, level: str) -> np.ndarray:

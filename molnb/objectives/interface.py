@@ -16,6 +16,7 @@ from ..data.batch import MolBatch
 from ..data.masked import MaskedBatch
 from ..models.interface import Encoder
 from ..models.model import Model
+from .answers import Answers
 
 
 class SumCount(NamedTuple):
@@ -30,6 +31,7 @@ class Objective:
 
     kind: str
     learns_labels: bool = False
+    tells_classes: bool = False  # learns labels that are classes, which are ranked
     tasks: tuple[str, ...] = ()  # whose labels a batch should carry
     drop_features: float = 0.0  # share of the molecules that show no features in training
 
@@ -51,6 +53,14 @@ class Objective:
     def loss_terms(self, model: Model, masked: MaskedBatch) -> dict[str, SumCount]:
         """Each term of the objective over a batch, by a name that ends in its unit."""
         raise NotImplementedError
+
+    def examine(self, model: Model, masked: MaskedBatch, answers: Answers) -> dict[str, SumCount]:
+        """The terms of a batch that is only scored; what is no sum of batches goes to `answers`."""
+        return self.loss_terms(model, masked)
+
+    def rankings(self, answers: Answers) -> dict[str, float | int | None]:
+        """Scores of all batches together, from gathered answers; None where one is undefined."""
+        return {}
 
     def weights(self, counts: Mapping[str, float]) -> dict[str, float]:
         """What each term contributes to the loss; terms that are left out are only watched."""

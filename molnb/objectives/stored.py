@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from ..data.tasks import ZERO_AND_ONE
 from ..errors import InputError, did_you_mean
 from ..files import with_tuples
 from .interface import Objective
@@ -30,7 +31,13 @@ def make_objective(stored: dict) -> Objective:
         raise InputError(f"unknown objective {kind!r}{near}: known are {', '.join(OBJECTIVES)}")
     values = with_tuples({name: value for name, value in stored.items() if name != "kind"})
     if "tasks_scaled" in values:
-        values["tasks_scaled"] = tuple(
-            ScaledTask(**with_tuples(task)) for task in values["tasks_scaled"]
-        )
+        values["tasks_scaled"] = tuple(map(_make_task, values["tasks_scaled"]))
     return OBJECTIVES[kind](**values)
+
+
+def _make_task(stored: dict) -> ScaledTask:
+    """A task from its stored form; one from before tasks named their classes has 0 and 1."""
+    task = ScaledTask(**with_tuples(stored))
+    if task.kind == "binary" and not task.classes:
+        return task._replace(classes=(ZERO_AND_ONE,) * len(task.labels))
+    return task

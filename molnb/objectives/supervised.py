@@ -16,8 +16,10 @@ from ..models.heads import make_label_head
 from ..models.interface import Encoder
 from ..models.model import Model
 from ..rng import uniform
-from ..shapes import Float
+from ..shapes import Bool, Float
 from ..units import with_suffix
+from .answers import Answers
+from .class_counts import check_class_weights
 from .geometry import centred
 from .interface import Objective, SumCount
 from .pretraining import VISIBLE_CHANNEL
@@ -27,7 +29,6 @@ _LOSSES = {
     "mae": F.l1_loss,
     "mse": F.mse_loss,
     "smooth_mae": F.smooth_l1_loss,
-    "bce": F.binary_cross_entropy_with_logits,
 }
 
 
@@ -38,6 +39,11 @@ class Supervised(Objective):
     Regression labels are learnt in units of their standard deviation over training rows and
     reported in their own. Features are visible, coordinates are the conformer's, nothing is masked.
     Where no task is named, all that the data have are learnt.
+
+    Labels that are classes are learnt by cross entropy. With `class_weights` "balanced" each counts
+    n / (k n_c), for its class with n_c of the n labels of the training rows and k classes; the sum
+    is still divided by the number of labels, so that weights, one on average over training rows,
+    leave the size of a step as it is and the expected loss of a batch is that of all rows.
     """
 
     kind: ClassVar[str] = "supervised"
@@ -48,11 +54,20 @@ class Supervised(Objective):
     head_depth: int = 2
     head_dropout: float = 0.0
     drop_features: float = 0.0
+    class_weights: str = "none"
+
+    def __post_init__(self):
+        check_class_weights(self.class_weights)
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """Keys of the tasks once their scales are known, before that their names."""
         return tuple(task.key for task in self.tasks_scaled) or self.task_names
+
+    @property
+    def tells_classes(self) -> bool:
+        """Whether some of the labels are classes."""
+        return any(task.of_classes for task in self.tasks_scaled)
 
     def corrupt(
         self, batch: MolBatch, seed: int, step: int, drop_features: float | None = None
@@ -81,14 +96,25 @@ class Supervised(Objective):
     ) -> dict[str, nn.Module]:
         return {
             task.key: make_label_head(
-                encoder, task.level, len(task.labels), self.head_depth, self.head_dropout
+                encoder, task.level, task.n_output, self.head_depth, self.head_dropout
             )
             for task in self.tasks_scaled
         }
 
     def loss_terms(self, model: Model, masked: MaskedBatch) -> dict[str, SumCount]:
-        """A loss a task, in scaled units, and an error a label, in the label's unit."""
+        """A loss a task, in scaled units, and a score a label: see `metric_names`."""
+        return self._terms(model(masked).outputs, masked)
+
+    def examine(self, model: Model, masked: MaskedBatch, answers: Answers) -> dict[str, SumCount]:
+        """The terms, while probabilities of classes go into `answers` beside the truth."""
         outputs = model(masked).outputs
+        for task in self.tasks_scaled:
+            if task.of_classes and task.key in outputs:
+                truth = masked.batch.labels[task.key].values
+                answers.add(task, in_units(task, outputs[task.key].float()), truth)
+        return self._terms(outputs, masked)
+
+    def _terms(self, outputs: Mapping[str, Tensor], masked: MaskedBatch) -> dict[str, SumCount]:
         terms: dict[str, SumCount] = {}
         for task in self.tasks_scaled:
             if task.key in outputs:
@@ -96,6 +122,14 @@ class Supervised(Objective):
                 for name, total in label_scores(task, outputs[task.key], truth).items():
                     terms[name] = SumCount(total, masked.counts[name])
         return terms
+
+    def rankings(self, answers: Answers) -> dict[str, float | int | None]:
+        """How well classes are told apart, a label: see `answers.class_scores`."""
+        scores: dict[str, float | int | None] = {}
+        for task in self.tasks_scaled:
+            if task.of_classes:
+                scores |= answers.scores(task)
+        return scores
 
     def weights(self, counts: Mapping[str, float]) -> dict[str, float]:
         """Each task's weight: the same for every task that has a label in the global batch."""
@@ -109,12 +143,12 @@ def loss_name(task: ScaledTask) -> str:
 
 
 def metric_names(task: ScaledTask) -> list[str]:
-    """One name a label, ending in its unit.
+    """One name a label, of what is summed over its known values.
 
-    It is the mean absolute error, or the share of a binary label that was named wrongly.
+    Of numbers it is the mean absolute error, with its unit; of classes the share named right.
     """
-    if task.kind == "binary":
-        return [f"{label}_wrong_share" for label in task.labels]
+    if task.of_classes:
+        return [f"{label}_accuracy" for label in task.labels]
     return [
         with_suffix(f"{label}_mae", unit)
         for label, unit in zip(task.labels, task.units, strict=True)
@@ -122,27 +156,63 @@ def metric_names(task: ScaledTask) -> list[str]:
 
 
 def label_scores(
-    task: ScaledTask, guess: Float[Tensor, "k label"], truth: Float[Tensor, "k label"]
+    task: ScaledTask, guess: Float[Tensor, "k output"], truth: Float[Tensor, "k label"]
 ) -> dict[str, Tensor]:
-    """Summed loss (scaled units) and summed error a label (its unit); unknown labels count zero."""
+    """Summed loss (scaled units) and summed score a label; unknown labels count zero.
+
+    Labels are scaled in the precision they come in, so that a small spread on a large value stays.
+    """
+    guess = guess.float()
     is_known = torch.isfinite(truth)
-    mean = guess.new_tensor(task.mean)
-    scale = guess.new_tensor(task.scale)
-    # an unknown label is replaced by the guess: no error and no gradient
-    target = torch.where(is_known, (truth - mean) / scale, guess.detach())
-    if task.kind == "binary":
-        error = (guess > 0) != (truth > 0.5)
-        loss = _LOSSES["bce"](guess, torch.where(is_known, truth, 0.0), reduction="none")
-    else:
-        error = (guess.detach() - target).abs() * scale
+    if not task.of_classes:
+        mean = truth.new_tensor(task.mean)
+        scaled = (truth - mean) / truth.new_tensor(task.scale)
+        scale = guess.new_tensor(task.scale)
+        # an unknown label is replaced by the guess: no error and no gradient
+        target = torch.where(is_known, scaled.to(guess.dtype), guess.detach())
+        score = (guess.detach() - target).abs() * scale
         loss = _LOSSES[task.loss](guess, target, reduction="none")
+    else:
+        target = torch.where(is_known, truth, 0.0).to(guess.dtype)
+        score = named_right(task, guess.detach(), target)
+        loss = class_loss(task, guess, target)
     scores = {loss_name(task): (loss * is_known).sum()}
-    errors = (error * is_known).sum(0)
-    return scores | dict(zip(metric_names(task), errors.unbind(), strict=True))
+    sums = (score * is_known).sum(0)
+    return scores | dict(zip(metric_names(task), sums.unbind(), strict=True))
 
 
-def in_units(task: ScaledTask, output: Float[Tensor, "k label"]) -> Float[Tensor, "k label"]:
-    """A head's output as labels in their units; a binary label as a probability."""
+def class_loss(
+    task: ScaledTask, guess: Float[Tensor, "k output"], target: Float[Tensor, "k label"]
+) -> Float[Tensor, "k label"]:
+    """Cross entropy (nats) of logits against class numbers, as much as each class counts."""
+    if task.kind == "binary":
+        loss = F.binary_cross_entropy_with_logits(guess, target, reduction="none")
+    else:
+        loss = F.cross_entropy(guess, target[:, 0].long(), reduction="none")[:, None]
+    if task.class_weights:
+        weights = guess.new_tensor(task.class_weights)  # label class
+        column = torch.arange(len(task.labels), device=guess.device)
+        loss = loss * weights[column, target.long()]
+    return loss
+
+
+def named_right(
+    task: ScaledTask, guess: Float[Tensor, "k output"], target: Float[Tensor, "k label"]
+) -> Bool[Tensor, "k label"]:
+    """Whether the likeliest class, by its logit, is the true one."""
+    if task.kind == "binary":
+        return (guess > 0) == (target > 0.5)
+    return guess.argmax(-1, keepdim=True) == target.long()
+
+
+def in_units(task: ScaledTask, output: Float[Tensor, "k output"]) -> Float[Tensor, "k output"]:
+    """A head's output as labels in their units, in float64; classes as probabilities.
+
+    Of a binary label that is the probability of class 1, of several classes that of each.
+    """
     if task.kind == "binary":
         return torch.sigmoid(output)
+    if task.kind == "classes":
+        return torch.softmax(output, -1)
+    output = output.double()
     return output * output.new_tensor(task.scale) + output.new_tensor(task.mean)

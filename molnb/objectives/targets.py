@@ -1,17 +1,24 @@
-"""Tasks as they are learnt: their labels, and the mean and spread of each over training rows."""
+"""Tasks as they are learnt: their labels, and the spread or classes of each in training rows."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ..data.dataset import Corpus
-from ..data.tasks import find_tasks
+from ..data.tasks import DatasetTask, find_tasks
 from ..errors import InputError
-from ..shapes import Float
+from ..shapes import Float, Shaped
+from .class_counts import (
+    balanced_weights,
+    check_class_weights,
+    check_classes,
+    check_told_apart,
+    count_classes,
+)
 
 CHUNK = 4096  # labelled molecules whose labels are in memory at once
 
@@ -21,7 +28,8 @@ class ScaledTask(NamedTuple):
 
     `key` is that of `data.tasks`. `labels` are names that no other task of the run bears: plain
     ones where that is clear, else with the key before them. `mean` and `scale` are one number a
-    label, in its unit; binary labels have mean 0 and scale 1.
+    label, in its unit; labels that are classes have mean 0 and scale 1, the names of their
+    `classes` by number, and, where these are weighed, how much a label of each counts in the loss.
     """
 
     key: str
@@ -32,6 +40,18 @@ class ScaledTask(NamedTuple):
     units: tuple[str, ...]
     mean: tuple[float, ...]
     scale: tuple[float, ...]
+    classes: tuple[tuple[str, ...], ...] = ()
+    class_weights: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def of_classes(self) -> bool:
+        """True where its labels are classes, False where they are numbers."""
+        return self.kind != "regression"
+
+    @property
+    def n_output(self) -> int:
+        """Numbers that the head gives: one a class of the one label, else one a label."""
+        return len(self.classes[0]) if self.kind == "classes" else len(self.labels)
 
 
 class Moments:
@@ -64,38 +84,42 @@ class Moments:
 
 
 def scale_tasks(
-    corpus: Corpus, names: Sequence[str], train_ids: np.ndarray
+    corpus: Corpus, names: Sequence[str], train_ids: np.ndarray, class_weights: str = "none"
 ) -> tuple[ScaledTask, ...]:
-    """Tasks with the mean and spread of each label over training rows, read in one pass.
+    """Tasks with the mean and spread, or the classes, of each label over training rows.
 
-    Raises InputError for a task without a label on any training row, with infinite values, or with
-    nothing to learn.
+    `class_weights` says what a label counts in the loss: "none", or "balanced", n / (k n_c) of a
+    class with n_c of the n known labels, where k classes occur. Raises InputError for a task or
+    label without a value on any training row, with values against its kind, or with nothing to
+    learn.
     """
+    check_class_weights(class_weights)
     keys = find_tasks(corpus.tasks, names)
     # How many of the tasks have a label of this name.
     n_task = Counter(label.name for key in keys for label in corpus.tasks[key].labels)
-    return tuple(_scale_task(corpus, key, train_ids, n_task) for key in keys)
+    return tuple(_scale_task(corpus, key, train_ids, n_task, class_weights) for key in keys)
 
 
 def _scale_task(
-    corpus: Corpus, key: str, train_ids: np.ndarray, n_task: Counter[str]
+    corpus: Corpus, key: str, train_ids: np.ndarray, n_task: Counter[str], class_weights: str
 ) -> ScaledTask:
     task = corpus.tasks[key]
-    moments = _moments(corpus, key, train_ids)
-    if not moments.count.any():
-        raise InputError(
-            f"task {key!r} has no label on any training row: choose another split, or another task"
-        )
-    mean = moments.mean
-    scale = moments.deviation
-    if task.kind == "binary":
-        mean = np.zeros_like(mean)
-        scale = np.ones_like(scale)
-    elif not (scale > 0).any():
-        raise InputError(
-            f"all {int(moments.count[0])} training values of task {key!r} are {mean[0]:g}: there "
-            "is nothing to learn"
-        )
+    n_label = len(task.labels)
+    if task.kind == "regression":
+        moments = _moments(corpus, key, train_ids)
+        _check_known(task, moments.count)
+        _check_spread(task, moments)
+        mean = moments.mean
+        scale = moments.deviation
+        weights = ()
+    else:
+        check_classes(task, label_values(corpus, key))
+        counts = count_classes(task, label_values(corpus, key, train_ids))
+        _check_known(task, counts.sum(1))
+        check_told_apart(task, counts)
+        mean = np.zeros(n_label)
+        scale = np.ones(n_label)
+        weights = balanced_weights(counts) if class_weights == "balanced" else ()
     labels = [
         label.name if n_task[label.name] == 1 else f"{key}/{label.name}" for label in task.labels
     ]
@@ -108,19 +132,59 @@ def _scale_task(
         units=tuple(label.unit for label in task.labels),
         mean=tuple(mean.tolist()),
         scale=tuple(np.where(scale > 0, scale, 1.0).tolist()),
+        classes=tuple(label.classes for label in task.labels if label.classes),
+        class_weights=weights,
     )
+
+
+def _check_known(task: DatasetTask, count: Shaped[np.ndarray, " label"]) -> None:
+    """Raise InputError where a task, or one of its labels, has no value on any training row."""
+    if not count.any():
+        raise InputError(
+            f"task {task.key!r} has no label on any training row: choose another split, or another "
+            "task"
+        )
+    unknown = [label.name for label, n in zip(task.labels, count, strict=True) if not n]
+    if unknown:
+        raise InputError(
+            f"task {task.key!r}: {_named(unknown)} without a value on any training row, so there "
+            "is nothing to learn it from. Curate again without it, or leave this task out "
+            "(objective.task_names)"
+        )
+
+
+def _named(labels: Sequence[str]) -> str:
+    """Labels in a sentence: label 'a' is, labels 'a', 'b' are."""
+    names = ", ".join(map(repr, labels))
+    return f"label {names} is" if len(labels) == 1 else f"labels {names} are"
+
+
+def _check_spread(task: DatasetTask, moments: Moments) -> None:
+    """Raise InputError where all values of all labels are one."""
+    if not (moments.deviation > 0).any():
+        raise InputError(
+            f"all {int(moments.count[0])} training values of task {task.key!r} are "
+            f"{moments.mean[0]:g}: there is nothing to learn"
+        )
 
 
 def _moments(corpus: Corpus, key: str, train_ids: np.ndarray) -> Moments:
     """Moments of a task's labels over training rows, a chunk of molecules at a time."""
     moments = Moments(len(corpus.tasks[key].labels))
-    ids = np.intersect1d(train_ids, corpus.labelled([key]))
-    for start in range(0, len(ids), CHUNK):
-        labels = corpus.labels(ids[start : start + CHUNK], [key])[key]
-        values = labels.values.double().numpy()
+    for values in label_values(corpus, key, train_ids):
         if np.isinf(values).any():
             raise InputError(
                 f"task {key!r} has infinite values: correct them in the table and curate it again"
             )
         moments.add(values)
     return moments
+
+
+def label_values(
+    corpus: Corpus, key: str, ids: np.ndarray | None = None
+) -> Iterator[Float[np.ndarray, "row label"]]:
+    """A task's labels of some molecules (None: of all), a chunk of molecules at a time."""
+    labelled = corpus.labelled([key])
+    ids = labelled if ids is None else np.intersect1d(ids, labelled)
+    for start in range(0, len(ids), CHUNK):
+        yield corpus.labels(ids[start : start + CHUNK], [key])[key].values.double().numpy()

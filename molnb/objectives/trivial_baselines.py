@@ -5,8 +5,8 @@
 - Masked atoms with features: a table of (features, bond types) to elements, counted on training
   rows. Eight features and the bonds of a masked atom stay visible, and they nearly name it, so this
   is the bar and not the frequency.
-- Labels: the training mean, and for atoms and bonds a table of their visible features to the mean
-  label.
+- Labels: the training mean (of classes: how frequent each is), and for atoms and bonds a table of
+  their visible features to the mean label.
 
 Training rows are read a chunk at a time and only counted; of large datasets a fixed hash sample of
 `MAX_TRAIN` molecules is enough for tables of this kind.
@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import torch
 
 from ..data.batch import MolBatch
 from ..data.dataset import Corpus
@@ -24,14 +25,16 @@ from ..data.masked import MaskedBatch
 from ..data.sampling import batches
 from ..rng import hash64, hash_sample
 from ..shapes import Float, Int, Shaped
+from .answers import class_scores
 from .geometry import coord_scores
-from .supervised import Supervised, metric_names
+from .supervised import Supervised, label_scores, metric_names
 from .targets import ScaledTask
 
 MAX_TRAIN = 20_000  # training molecules that tables are counted on
 CHUNK = 1024  # molecules read together
 N_ELEMENT = 128
 _PSEUDO = 1.0  # one imaginary observation, spread like the coarser table, keeps new keys finite
+_RAREST = 1e-6  # share of a class that training rows do not have, so that its loss is finite
 _TERMS = ("token_ce_nats", "token_accuracy")
 
 Keys = Int[np.ndarray, " item"]
@@ -159,32 +162,50 @@ def label_keys(batch: MolBatch, task: ScaledTask) -> Keys | None:
 class LabelTable:
     """Mean label of a task over training rows: of all, and for each key of visible features.
 
-    Sums and counts stand side by side, the former in the first columns.
+    Of classes it is the share of each: of a binary label that of class 1. Sums and counts stand
+    side by side, the former in the first columns.
     """
 
     def __init__(self, task: ScaledTask):
         self.task = task
-        self.table = SumTable(2 * len(task.labels))
+        self.table = SumTable(2 * task.n_output)
         self.looked_up = task.level in ("atom", "bond")
 
     def add(self, batch: MolBatch) -> None:
         """Count the labels of a batch."""
-        values = batch.labels[self.task.key].values.double().numpy()
+        values = self._columns(batch.labels[self.task.key].values.double().numpy())
         is_known = np.isfinite(values)
         rows = np.concatenate([np.where(is_known, values, 0.0), is_known], 1)
         keys = label_keys(batch, self.task) if self.looked_up else np.zeros(len(rows), np.int64)
         self.table.add(keys, rows)
 
-    def mean(self) -> Float[np.ndarray, " label"]:
-        """The mean of all rows; of a binary label the more frequent class."""
-        total, count = np.split(self.table.sums.sum(0), 2)
-        mean = total / np.maximum(count, 1)
-        return (mean > 0.5).astype(float) if self.task.kind == "binary" else mean
+    def _columns(self, values: Float[np.ndarray, "item label"]) -> Float[np.ndarray, "item output"]:
+        """Labels as what is averaged: one column a class for several, NaN where unknown."""
+        if self.task.kind != "classes":
+            return values
+        return np.where(np.isfinite(values), values == np.arange(self.task.n_output), np.nan)
 
-    def lookup(self, keys: Keys) -> Float[np.ndarray, "item label"]:
-        """The mean of the rows that share a key; that of all for a new key."""
+    def mean(self) -> Float[np.ndarray, " output"]:
+        """The mean of all rows."""
+        total, count = np.split(self.table.sums.sum(0), 2)
+        return total / np.maximum(count, 1)
+
+    def lookup(self, keys: Keys) -> Float[np.ndarray, "item output"]:
+        """The mean of the rows that share a key; that of all for a new key.
+
+        To shares of classes an imaginary row is added, as in `ElementTable`: none is quite zero.
+        """
         total, count = np.split(self.table.find(keys), 2, axis=1)
+        if self.task.of_classes:
+            return (total + _PSEUDO * self.mean()) / (count + _PSEUDO)
         return np.where(count > 0, total / np.maximum(count, 1), self.mean())
+
+    def guess(self, batch: MolBatch, looked_up: bool) -> Float[np.ndarray, "item output"]:
+        """What is guessed of each labelled item of a batch."""
+        if looked_up:
+            return self.lookup(label_keys(batch, self.task))
+        n_item = len(batch.labels[self.task.key].values)
+        return np.broadcast_to(self.mean(), (n_item, self.task.n_output))
 
 
 def label_baselines(
@@ -192,35 +213,91 @@ def label_baselines(
     objective: Supervised,
     train_ids: np.ndarray,
     val: Iterable[MolBatch],
-) -> dict[str, dict[str, float]]:
-    """Mean absolute error (the label's unit) of the training mean and of the lookup table, if any.
+) -> dict[str, dict[str, float | None]]:
+    """Scores of the training mean and of the lookup table, if any, by the name of the term.
 
-    `val` are labelled batches.
+    Of numbers it is the mean absolute error in the label's unit; of classes, whose guess is their
+    share among training rows, the loss and the scores of `answers.class_scores`, None where one is
+    undefined. `val` are labelled batches.
     """
+    tables = label_tables(corpus, objective, train_ids)
+    val = list(val)
+    scores: dict[str, dict[str, float | None]] = {"mean": {}, "lookup": {}}
+    for table in tables:
+        labelled = [batch for batch in val if table.task.key in batch.labels]
+        score = _class_bars if table.task.of_classes else _mean_errors
+        scores["mean"] |= score(table, labelled, looked_up=False)
+        if table.looked_up:
+            scores["lookup"] |= score(table, labelled, looked_up=True)
+    return {kind: errors for kind, errors in scores.items() if errors}
+
+
+def label_tables(corpus: Corpus, objective: Supervised, train_ids: np.ndarray) -> list[LabelTable]:
+    """The table of each task, counted on training rows."""
     tables = [LabelTable(task) for task in objective.tasks_scaled]
     for batch in batches(corpus, hash_sample(train_ids, MAX_TRAIN), tasks=objective.tasks):
         for table in tables:
             if table.task.key in batch.labels:
                 table.add(batch)
-    val = list(val)
-    scores: dict[str, dict[str, float]] = {"mean": {}, "lookup": {}}
-    for table in tables:
-        labelled = [batch for batch in val if table.task.key in batch.labels]
-        names = metric_names(table.task)
-        scores["mean"] |= dict(zip(names, _mean_errors(table, labelled, looked_up=False)))
-        if table.looked_up:
-            scores["lookup"] |= dict(zip(names, _mean_errors(table, labelled, looked_up=True)))
-    return {kind: errors for kind, errors in scores.items() if errors}
+    return tables
 
 
-def _mean_errors(table: LabelTable, labelled: Sequence[MolBatch], looked_up: bool) -> list[float]:
+def _mean_errors(
+    table: LabelTable, labelled: Sequence[MolBatch], looked_up: bool
+) -> dict[str, float]:
     """Mean absolute error of each label over batches; NaN where none is known."""
     total = np.zeros(len(table.task.labels))
     count = np.zeros(len(table.task.labels))
     for batch in labelled:
         truth = batch.labels[table.task.key].values.numpy()
-        guess = table.lookup(label_keys(batch, table.task)) if looked_up else table.mean()
+        guess = table.guess(batch, looked_up)
         is_known = np.isfinite(truth)
         total += np.where(is_known, np.abs(guess - truth), 0.0).sum(0)
         count += is_known.sum(0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan).tolist()
+    errors = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return dict(zip(metric_names(table.task), errors.tolist(), strict=True))
+
+
+def _class_bars(
+    table: LabelTable, labelled: Sequence[MolBatch], looked_up: bool
+) -> dict[str, float | None]:
+    """Loss, share named right and rankings of shares of classes over batches."""
+    task = table.task
+    n_output = (0, task.n_output)
+    n_label = (0, len(task.labels))
+    guesses = [np.zeros(n_output), *(table.guess(batch, looked_up) for batch in labelled)]
+    truths = [np.zeros(n_label), *(b.labels[task.key].values.numpy() for b in labelled)]
+    guess = as_much_as_classes_count(task, np.concatenate(guesses))
+    truth = np.concatenate(truths)
+    logits = torch.from_numpy(np.log(guess))
+    if task.kind == "binary":
+        logits = logits - torch.log1p(-torch.from_numpy(guess))
+    sums = label_scores(task, logits, torch.from_numpy(truth))
+    n_known = np.isfinite(truth).sum(0)
+    counts = [n_known.sum(), *n_known]
+    scores: dict[str, float | None] = {
+        name: float(total) / int(n) if n else None
+        for (name, total), n in zip(sums.items(), counts, strict=True)
+    }
+    counted = ("_positives", "_n", "_rarest")
+    rankings = class_scores(task, guess, truth)
+    return scores | {k: value for k, value in rankings.items() if not k.endswith(counted)}
+
+
+def as_much_as_classes_count(
+    task: ScaledTask, shares: Float[np.ndarray, "item output"]
+) -> Float[np.ndarray, "item output"]:
+    """Shares of classes tilted by what each counts in the loss, and kept off 0 and 1.
+
+    The constant with the lowest loss is the share itself, and where classes are weighed the share
+    of their weights.
+    """
+    shares = np.clip(shares, _RAREST, 1 - _RAREST)
+    if not task.class_weights:
+        return shares
+    weights = np.array(task.class_weights)  # label class
+    if task.kind == "binary":
+        positive = shares * weights[:, 1]
+        return positive / (positive + (1 - shares) * weights[:, 0])
+    weighted = shares * weights[0]
+    return weighted / weighted.sum(1, keepdims=True)

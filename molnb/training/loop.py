@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -20,27 +21,31 @@ import numpy as np
 import torch
 
 from ..data.crops import crop
+from ..data.dataset import Corpus
 from ..data.masked import MaskedBatch
 from ..data.sampling import batches, sample_ids
 from ..errors import InputError
 from ..files import write_json
 from ..models.heads import LabelHead
 from ..models.model import Model
+from ..objectives.answers import Answers
+from ..objectives.class_counts import count_classes, rare_classes
 from ..objectives.interface import Objective, SumCount, weighted_loss
 from ..objectives.supervised import Supervised
-from ..objectives.targets import scale_tasks
+from ..objectives.targets import label_values, scale_tasks
 from ..objectives.trivial_baselines import label_baselines, pretrain_baselines
-from ..rng import integer_seed
+from ..rng import hash_sample, integer_seed
 from .checkpoints import BEST, last_checkpoint, load_weights, write_checkpoint, write_weights
 from .config import RunConfig
 from .device import autocast, choose_device
 from .optimizer import gather_state, learning_rate, make_optimizer, restore_state
-from .ownership import owned
-from .rows import open_corpus, training_rows
-from .runs import Run, check_start, find_run, make_model, start_run
+from .ownership import check_mine, is_mine, owned
+from .rows import Rows, check_patience, open_corpus, row_notes, training_rows
+from .runs import NOTES, Run, check_start, find_run, make_model, start_run
 
 EVAL_SEED = 0  # one noise for all runs, so their validation losses are comparable
 EVAL_STEP = -1
+N_SAMPLE = 512  # training molecules on which classes are told apart at every validation
 DROPOUT_CHANNEL = 100  # of the random numbers that seed torch's own generator
 
 
@@ -64,7 +69,8 @@ class Session:
         self.device = choose_device(device)
         self.objective = self.config.objective
         self.corpus = open_corpus(self.config)
-        self.train_ids, self.val_ids = training_rows(self.corpus, self.config)
+        self.rows = training_rows(self.corpus, self.config)
+        check_patience(self.config, self.rows)
         self.model = make_model(self.config)
         if self.config.start_from:
             start_from(self.model, find_run(self.config.start_from), self.config.frozen_layers)
@@ -73,6 +79,16 @@ class Session:
             self.model.fuse()
         self.optimizer = make_optimizer(self.config, self.model)
         self.step = 0
+
+    @property
+    def train_ids(self) -> np.ndarray:
+        """Ids in the corpus of the molecules to learn from."""
+        return self.rows.train
+
+    @property
+    def val_ids(self) -> np.ndarray:
+        """Ids in the corpus of the molecules to validate on."""
+        return self.rows.val
 
     @property
     def checkpoints(self) -> Path:
@@ -111,6 +127,7 @@ def save(session: Session) -> None:
     state = gather_state(session.model, session.optimizer)
     write_checkpoint(session.checkpoints, session.step, state)
     write_weights(session.model, session.run.path / "weights.safetensors")
+    session.run.write_status(weights_step=session.step)
 
 
 def start_from(model: Model, run: Run, frozen_layers: int) -> None:
@@ -192,54 +209,110 @@ def score(
     groups: Sequence[MaskedBatch],
     device: torch.device,
     precision: str = "float32",
-) -> dict[str, float]:
-    """Each term of an objective over masked batches, in evaluation mode."""
+) -> dict[str, float | int | None]:
+    """Each term of an objective over masked batches, in evaluation mode; None where undefined."""
     model.eval()
     sums: dict[str, float] = {}
+    answers = Answers()
     for masked in groups:
         with autocast(device, precision):
-            terms = objective.loss_terms(model, masked.to(device))
+            terms = objective.examine(model, masked.to(device), answers)
         for name, term in terms.items():
             sums[name] = sums.get(name, 0.0) + float(term.total)
     counts = add_counts(groups)
-    return {name: value / counts[name] for name, value in sums.items() if counts[name]}
+    means = {name: value / counts[name] for name, value in sums.items() if counts[name]}
+    return means | objective.rankings(answers)
 
 
-def validation_batches(session: Session) -> dict[str, list[MaskedBatch]]:
-    """The validation molecules, with features hidden and visible apart; one noise for all runs."""
+@dataclass(frozen=True)
+class Examined:
+    """Molecules that are scored again and again: their `part`, how features are shown, batches."""
+
+    part: str
+    features: str
+    groups: list[MaskedBatch]
+
+
+def validation_batches(session: Session) -> list[Examined]:
+    """What is scored at every validation, with one noise for all runs.
+
+    That are the validation molecules, with features hidden and visible apart, and where classes are
+    told apart a fixed sample of training molecules: a batch is too small to rank.
+    """
     shares = {"visible": 0.0}
     if not session.objective.learns_labels:
         shares = {"hidden": 1.0, "visible": 0.0}
-    return {
-        features: session.masked_batches(session.val_ids, EVAL_SEED, EVAL_STEP, drop)
-        for features, drop in shares.items()
-    }
+    examined = []
+    if len(session.val_ids):
+        for features, drop in shares.items():
+            groups = session.masked_batches(session.val_ids, EVAL_SEED, EVAL_STEP, drop)
+            examined.append(Examined("val", features, groups))
+    if session.objective.tells_classes:
+        sample = hash_sample(session.train_ids, N_SAMPLE)
+        groups = session.masked_batches(sample, EVAL_SEED, EVAL_STEP, 0.0)
+        examined.append(Examined("train_sample", "visible", groups))
+    return examined
 
 
-def validate(session: Session, validation: dict[str, list[MaskedBatch]]) -> list[dict]:
-    """One row for hidden and one for visible features, with the loss as training weighs it."""
+def validate(session: Session, examined: Sequence[Examined]) -> list[dict]:
+    """One row for each part and way to show features, with the loss as training weighs it."""
     rows = []
-    for features, groups in validation.items():
+    for entry in examined:
         precision = session.config.precision
-        terms = score(session.model, session.objective, groups, session.device, precision)
-        weights = session.objective.weights(add_counts(groups))
+        terms = score(session.model, session.objective, entry.groups, session.device, precision)
+        weights = session.objective.weights(add_counts(entry.groups))
         loss = sum(weights[name] * value for name, value in terms.items() if name in weights)
-        row = {"step": session.step, "part": "val", "features": features, "loss": loss}
+        row = {"step": session.step, "part": entry.part, "features": entry.features, "loss": loss}
         rows.append(row | terms)
     return rows
 
 
-def write_baselines(session: Session, validation: dict[str, list[MaskedBatch]]) -> None:
+def write_baselines(session: Session, examined: Sequence[Examined]) -> None:
     """Measure once what each term must beat, and keep it in the run's folder."""
     file = session.run.path / "baselines.json"
     if file.exists() or not len(session.val_ids):
         return
+    groups = {entry.features: entry.groups for entry in examined if entry.part == "val"}
     if isinstance(session.objective, Supervised):
-        val = [masked.batch for masked in validation["visible"]]
+        val = [masked.batch for masked in groups["visible"]]
         scores = label_baselines(session.corpus, session.objective, session.train_ids, val)
     else:
-        scores = pretrain_baselines(session.corpus, session.train_ids, validation["hidden"])
+        scores = pretrain_baselines(session.corpus, session.train_ids, groups["hidden"])
     write_json(scores, file)
+
+
+def say_notes(session: Session) -> None:
+    """Say once, on the error stream and in the run's folder, what its rows cannot tell."""
+    file = session.run.path / NOTES
+    if file.exists():
+        return
+    notes = row_notes(session.corpus, session.config, session.rows)
+    if session.objective.tells_classes:
+        notes += class_notes(session.corpus, session.objective, session.rows)
+    write_json(notes, file)
+    for note in notes:
+        print(f"{session.run.name}: {note}", file=sys.stderr)
+
+
+def class_notes(corpus: Corpus, objective: Supervised, rows: Rows) -> list[str]:
+    """Which classes are too rare to be learnt or to be scored, a sentence for each part."""
+    meanings = {
+        "training": "so few teach little, and of none nothing is learnt",
+        "validation": "of so few a ranking says little, and of none it is undefined (null)",
+    }
+    notes = []
+    for (part, meaning), ids in zip(meanings.items(), rows, strict=True):
+        phrases = []
+        for scaled in objective.tasks_scaled:
+            if scaled.of_classes and len(ids):
+                task = corpus.tasks[scaled.key]
+                counts = count_classes(task, label_values(corpus, scaled.key, ids))
+                phrases += rare_classes(task, scaled.labels, counts)
+        if phrases:
+            notes.append(
+                f"Rare classes among {len(ids):,} {part} rows: {'; '.join(phrases)}: {meaning}."
+            )
+    return notes
 
 
 def out_of_patience(session: Session) -> bool:
@@ -260,6 +333,7 @@ def take_best(session: Session) -> None:
     if session.config.patience is not None and file.exists():
         load_weights(session.model, file)
         write_weights(session.model, session.run.path / "weights.safetensors")
+        session.run.write_status(weights_step=session.run.best()["step"])
 
 
 def training_steps(run: Run, device: str = "auto") -> Iterator[Report]:
@@ -284,13 +358,14 @@ def _owned_steps(session: Session) -> Iterator[Report]:
     config = session.config
     began = time.time()
     seconds_before = run.status().get("seconds", 0.0)
+    say_notes(session)
     validation = validation_batches(session)
     write_baselines(session, validation)
     state = "stopped"
     device = str(session.device)
     run.write_status(state="running", step=session.step, steps=config.steps, device=device)
     try:
-        if session.step == 0 and len(session.val_ids):
+        if session.step == 0:
             run.log(validate(session, validation), seconds_before)
         if session.step == 0 and not config.start_from:
             session.model.encoder.begin_training()
@@ -303,9 +378,10 @@ def _owned_steps(session: Session) -> Iterator[Report]:
                 row = {"step": session.step, "part": "train", "features": "mixed", "loss": loss}
                 rows.append(row | terms)
             validated = session.step % config.eval_every == 0 or finished
-            if validated and len(session.val_ids):
+            if validated:
                 rows += validate(session, validation)
             seconds = seconds_before + time.time() - began
+            check_mine(run.path)
             run.log(rows, seconds)
             if validated and len(session.val_ids):
                 finished = out_of_patience(session) or finished
@@ -316,14 +392,16 @@ def _owned_steps(session: Session) -> Iterator[Report]:
         take_best(session)
         state = "done"
     except GeneratorExit:
-        save(session)
+        if is_mine(run.path):
+            save(session)
         raise
     except BaseException:
         state = "failed"
         raise
     finally:
         seconds = round(seconds_before + time.time() - began, 2)
-        run.write_status(state=state, step=session.step, seconds=seconds)
+        if is_mine(run.path):
+            run.write_status(state=state, step=session.step, seconds=seconds)
 
 
 def prepare_run(config: RunConfig | Run | str | Path, out: str | Path | None = None) -> Run:
@@ -339,6 +417,8 @@ def prepare_run(config: RunConfig | Run | str | Path, out: str | Path | None = N
         check_start(config)
     if isinstance(config.objective, Supervised) and not config.objective.tasks_scaled:
         config = _with_scales(config)
+    elif config.patience is not None:
+        check_patience(config, training_rows(open_corpus(config), config))
     return start_run(config, out)
 
 
@@ -353,7 +433,8 @@ def _with_scales(config: RunConfig) -> RunConfig:
         )
     objective = replace(config.objective, task_names=names)
     rows = training_rows(corpus, replace(config, objective=objective))
-    scaled = scale_tasks(corpus, names, rows.train)
+    check_patience(config, rows)
+    scaled = scale_tasks(corpus, names, rows.train, objective.class_weights)
     return replace(config, objective=replace(objective, tasks_scaled=scaled))
 
 

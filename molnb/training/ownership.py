@@ -50,6 +50,27 @@ def read_owner(folder: Path) -> dict:
         return {}
 
 
+def check_mine(folder: Path) -> None:
+    """Raise InputError unless the folder still holds the lock that this process took.
+
+    A lock is a file: where the folder was deleted and made again, another process may have its own.
+    """
+    if not is_mine(folder):
+        owner = read_owner(folder)
+        found = "it was deleted"
+        if owner:
+            found = f"process {owner.get('pid', '?')} on {owner.get('host', '?')} trains it now"
+        raise InputError(
+            f"{folder} is no longer this training's: {found}. This training ends here and writes "
+            "nothing more; give one of the two another folder"
+        )
+
+
+def is_mine(folder: Path) -> bool:
+    """Whether this process was the last to take the lock of a run's folder."""
+    return read_owner(folder) == {"pid": os.getpid(), "host": socket.gethostname()}
+
+
 def is_owned(folder: Path) -> bool:
     """Whether some process trains a run now.
 

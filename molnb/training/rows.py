@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..paths import find_data
 from ..rng import hash_sample
 from ..shapes import Int
-from ..shards import load_shards
+from ..shards import SPLIT_VALUES, load_shards
 from .config import RunConfig
 
 
@@ -34,6 +34,7 @@ def training_rows(corpus: Corpus, config: RunConfig) -> Rows:
     val = _ids(corpus, config, "val", config.val_ids)
     if config.objective.tasks:
         labelled = corpus.labelled(config.objective.tasks)
+        _check_labelled(corpus, config, train, labelled)
         train = np.intersect1d(train, labelled)
         val = np.intersect1d(val, labelled)
     if config.exclude:
@@ -47,6 +48,60 @@ def training_rows(corpus: Corpus, config: RunConfig) -> Rows:
             "another split"
         )
     return Rows(hash_sample(train, config.n_train), hash_sample(val, config.n_val))
+
+
+def _check_labelled(
+    corpus: Corpus, config: RunConfig, train: np.ndarray, labelled: np.ndarray
+) -> None:
+    """Raise InputError where molecules are there to train on, but none of them has a label."""
+    if not len(train) or len(np.intersect1d(train, labelled)):
+        return
+    tasks = ", ".join(map(repr, config.objective.tasks))
+    raise InputError(
+        f"there is no label on any of the {len(train):,} training molecules of "
+        f"{', '.join(config.data)} (tasks {tasks}; {len(labelled):,} of all {corpus.n:,} molecules "
+        "have one): "
+        + ("choose another split" if len(labelled) else "curate again with a column that has some")
+        + ", or other tasks (objective.task_names)"
+    )
+
+
+def check_patience(config: RunConfig, rows: Rows) -> None:
+    """Raise InputError where training should stop by validation rows that are not there."""
+    if config.patience is not None and not len(rows.val):
+        raise InputError(
+            f"patience is {config.patience}, but there are no validation rows to stop by: choose "
+            "another split (--set split NAME), give val_ids, or train without it (--set patience "
+            "None)"
+        )
+
+
+def row_notes(corpus: Corpus, config: RunConfig, rows: Rows) -> list[str]:
+    """What a run cannot tell for want of rows, and what to do, a sentence each."""
+    data = ", ".join(config.data)
+    split = f"split {config.split!r}" if config.split else "the default split"
+    sizes = {part: len(corpus.ids(part, config.split)) for part in SPLIT_VALUES}
+    counts = ", ".join(f"{n:,} {part}" for part, n in sizes.items())
+    advice = "Choose another split (--set split NAME), or curate more rows"
+    notes = []
+    if not len(rows.val) and (config.val_ids is not None or not config.n_val):
+        notes.append(
+            "This run has no validation rows: no validation score will be reported. Set n_val or "
+            "val_ids to have one."
+        )
+    elif not len(rows.val):
+        problem = f"{split.capitalize()} of {data} has no validation rows ({counts})"
+        if sizes["val"]:
+            problem = (
+                f"None of the {sizes['val']:,} validation rows of {split} of {data} can be used"
+            )
+        notes.append(f"{problem}: no validation score will be reported. {advice}.")
+    if config.objective.learns_labels and config.train_ids is None and not sizes["test"]:
+        notes.append(
+            f"{split.capitalize()} of {data} has no test rows ({counts}): there is nothing to "
+            f"judge the run by. {advice}."
+        )
+    return notes
 
 
 def _ids(corpus: Corpus, config: RunConfig, part: str, ids: tuple[int, ...] | None) -> np.ndarray:

@@ -5,7 +5,8 @@
     data.json        of its data: the largest molecule that its recipes let in
     metrics.jsonl    one line a logged step; no clock in it, so equal seeds give equal files
     timings.jsonl    seconds since the start, for the same steps
-    status.json      running, done, stopped or failed
+    status.json      running, done, stopped or failed; the step that the weights are of
+    notes.json       what its rows cannot tell, in sentences
     baselines.json   what each term must beat
     weights.safetensors, checkpoints/
     lock             the process that trains it (`ownership`)
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_SAME_NAME = 999  # runs of one configuration on one day
+NOTES = "notes.json"
+COUNTS = ("_positives", "_n", "_rarest")  # how names of counts end, among terms
 DATA = "data.json"
 MAX_HEAVY_ATOMS = 64  # that recipes let in unless they say otherwise
 _FIRST_FILES = {
@@ -121,9 +124,10 @@ class Run:
         return tuple(self.load_model().encoder.unseen_features())
 
     def metrics(self, part: str | None = None, features: str | None = None) -> list[dict]:
-        """Logged rows: `step`, `part` (train or val), `features`, then the terms.
+        """Logged rows: `step`, `part`, `features`, then the terms; None where one is undefined.
 
-        Features are mixed, hidden or visible.
+        The part is train, val, or train_sample: training molecules scored as validation scores,
+        where classes are told apart. Features are mixed, hidden or visible.
         """
         rows = _read_lines(self.path / "metrics.jsonl")
         if part is not None:
@@ -143,9 +147,35 @@ class Run:
         return _read_lines(self.path / "timings.jsonl")
 
     def last(self, features: str | None = None) -> dict:
-        """The last validation row, or an empty one."""
+        """The last validation row, or an empty one; see `saved_scores` for that of the weights."""
         rows = self.metrics("val", features)
         return rows[-1] if rows else {}
+
+    def best(self, features: str | None = None) -> dict:
+        """The validation row with the lowest loss, the first of equals; or an empty one."""
+        return min(self.metrics("val", features), key=lambda row: row["loss"], default={})
+
+    def saved_scores(self, features: str | None = None) -> dict:
+        """The validation row of the weights that are saved, or an empty one.
+
+        With patience these are the best and not the last. Weights that were saved between two
+        validations have the row before them; `step` says which.
+        """
+        status = self.read("status.json")
+        step = status.get("weights_step")
+        if step is None and status.get("state") == "done" and self._has_patience():
+            step = self.best().get("step")  # a run from before the step was noted
+        rows = self.metrics("val", features)
+        if step is not None:
+            rows = [row for row in rows if row["step"] <= step]
+        return rows[-1] if rows else {}
+
+    def _has_patience(self) -> bool:
+        return self.read("config.json").get("patience") is not None
+
+    def notes(self) -> list[str]:
+        """What the rows of the run cannot tell, a sentence each; said when it began."""
+        return self.read(NOTES) or []
 
     def write_status(self, **values) -> None:
         """Note more of the status; only the process that owns the run does."""
@@ -332,10 +362,11 @@ def load_runs(folder: str | Path | None = None) -> list[Run]:
 
 
 def runs_table(folder: str | Path | None = None) -> pd.DataFrame:
-    """One row a run, oldest first: what it is, how far it is, and its last validation terms.
+    """One row a run, oldest first: what it is, how far it is, and the scores of its weights.
 
-    `N` counts parameters as `molnb presets` does, `molecules` those seen so far. Runs of an older
-    molnb, or of a family that is not registered, are listed without what their configuration says.
+    These are validation terms (`Run.saved_scores`) of the step `validated`. `N` counts parameters
+    as `molnb presets` does, `molecules` those seen so far. Runs of an older molnb, or of a family
+    that is not registered, are listed without what their configuration says.
     """
     import pandas as pd
 
@@ -362,8 +393,13 @@ def _table_row(run: Run) -> dict:
         "molecules": status.get("step", 0) * stored["global_batch"],
         "seconds": status.get("seconds"),
     }
-    terms = run.last()
-    return row | {name: value for name, value in terms.items() if name not in ("step", "part")}
+    terms = run.saved_scores()
+    row["validated"] = terms.get("step")
+    return row | {
+        name: value
+        for name, value in terms.items()
+        if name not in ("step", "part") and not name.endswith(COUNTS)
+    }
 
 
 def _read_lines(file: Path) -> list[dict]:

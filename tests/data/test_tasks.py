@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from made_data import ALCOHOLS, ALKANES, make_binary
 from tiny import TINY
 
 from molnb.data.dataset import Corpus
@@ -38,6 +39,23 @@ def test_another_unit_or_theory_keeps_tasks_of_one_name_apart(gaps, other):
     largest = 11_000 if other == "alcohols" else 11
     assert float(batch.labels[keys[1]].values.max()) == largest
     assert list(corpus.batch(np.arange(24), [keys[1]]).labels) == [keys[1]]
+
+
+def test_classes_that_are_called_otherwise_keep_tasks_apart(tmp_path):
+    """A binary label that names no classes has 0 and 1."""
+    wet = {"wet": [0, 1] * 6}
+    plain = make_binary(tmp_path, "plain", ALKANES, wet)
+    numbered, worded = (
+        make_binary(tmp_path, name, ALCOHOLS, wet) for name in ("numbered", "worded")
+    )
+    for shards in (plain, numbered, worded):
+        shards.manifest["tasks"] = {"water": shards.manifest["tasks"][shards.name]}
+    numbered.manifest["tasks"]["water"]["labels"][0]["classes"] = ["0", "1"]
+    worded.manifest["tasks"]["water"]["labels"][0]["classes"] = ["wet", "dry"]
+    assert list(join_tasks([plain, numbered])) == ["water"]
+    assert list(join_tasks([plain, worded])) == ["plain/water", "worded/water"]
+    (label,) = join_tasks([worded])["water"].labels
+    assert label.classes == ("wet", "dry")
 
 
 def test_scales_are_those_of_each_dataset_and_labels_bear_names_of_their_own(gaps):

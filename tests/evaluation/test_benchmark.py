@@ -21,7 +21,12 @@ from molnb.evaluation.benchmark import load_benchmark
         ),
         (made_shards([5.0] * 12), "all 12 values of task 't' are 5: there is nothing to learn"),
         (made_shards([*range(11), np.inf]), "1 values of task 't' are infinite"),
-        (made_shards(range(12), kind="binary"), "task 't' is binary"),
+        (
+            made_shards([*range(12)], kind="binary"),
+            r"task 't' is binary, but 10 of its 12 values are neither 0 nor 1 \(the first is 2\)",
+        ),
+        (made_shards([1] * 12, kind="binary"), "all 12 values of task 't' are 1"),
+        (made_shards([0, 1, 2] * 4, kind="classes"), "task 't' has more than two classes: this"),
         (made_shards(range(12), labels=2), "no task was named; choose among none"),
     ],
 )

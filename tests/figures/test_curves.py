@@ -54,6 +54,31 @@ def test_every_loss_stands_beside_its_own_baseline() -> None:
     assert [note.text for note in figure.layout.annotations] == [term_label(term) for term in TERMS]
 
 
+class RankedRun(FakeRun):
+    """A run that tells classes apart: rankings at validations alone, the first undefined."""
+
+    def metrics(self, part: str | None = None, features: str | None = None) -> list[dict[str, Any]]:
+        rows = [{"step": step, "features": "visible", "loss": 1 / (1 + step)} for step in range(5)]
+        if part == "train":
+            return rows
+        area = {"val": 0.6, "train_sample": 0.8}[part]
+        return [row | {"a_auroc": area if row["step"] else None, "b_ap": None} for row in rows]
+
+    def baselines(self) -> dict[str, dict[str, float | None]]:
+        return {"mean": {"a_auroc": 0.5, "b_ap": None}}
+
+
+def test_a_ranking_is_drawn_of_validation_and_of_a_sample_of_training_rows() -> None:
+    figure = plot_losses([RankedRun(0)])
+    assert [note.text for note in figure.layout.annotations] == ["a: AUROC", "b: average precision"]
+    training, validation, bar = [trace for trace in figure.data if trace.xaxis in (None, "x")]
+    assert training.x.tolist() == validation.x.tolist() == [1, 2, 3, 4], "null is no point"
+    assert np.allclose(training.y, 0.8) and np.allclose(validation.y, 0.6)
+    assert (bar.text[1], bar.y[0]) == ("at random", 0.5)
+    undefined = [trace for trace in figure.data if trace.xaxis == "x2"]
+    assert len(undefined) == 2 and not any(len(trace.x) for trace in undefined), "and no bar"
+
+
 def test_features_choose_the_baseline() -> None:
     figure = plot_losses([FakeRun(0)], terms=["token_ce_nats"], features="visible")
     (dashed,) = [trace for trace in figure.data if trace.line.dash == "dash"]

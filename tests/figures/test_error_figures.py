@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -89,6 +91,63 @@ def test_the_worst_predictions_are_drawn_worst_first(comparison):
     error = np.abs(comparison.predictions("kNN") - comparison.benchmark.values)
     worst = comparison.benchmark.values[error.argmax()]
     assert f"1. measured {worst:.2f}, odd, predicted" in text and "2. measured" in text
+
+
+# ------------------------------------------------------------------------------- binary labels
+
+
+@pytest.fixture(scope="module")
+def polar(nci):
+    """Whether a molecule's dipole is above the median, by methods that are nearly right."""
+    numbers = load_benchmark(nci, "nci_dipole")
+    values = (numbers.values > np.median(numbers.values)).astype(float)
+    benchmark = replace(numbers, values=values, kind="binary", classes=("small", "large"))
+
+    def guessing(noise):
+        def fit(benchmark, fold, number):
+            draw = np.random.default_rng(number)
+            guess = benchmark.values + noise * draw.normal(size=len(benchmark.values))
+            return Fitted(*(np.clip(guess[rows], 0, 1) for rows in fold))
+
+        return fit
+
+    methods = {"LightGBM": guessing(0.7), "kNN": guessing(0.9)}
+    folds = make_folds(benchmark.groups, values=values)
+    return compare(benchmark, folds, methods, progress=False)
+
+
+def test_differences_of_a_binary_label_are_of_its_ranking(polar):
+    figure = plot_differences(comparison_table(polar.results), polar.benchmark.axis)
+    title = figure.layout.xaxis.title.text
+    assert title.startswith("area under the ROC curve minus that of LightGBM (0.")
+    assert title.endswith("dipole: large")
+
+
+def test_probabilities_of_each_class_stand_at_its_height(polar):
+    figure = plot_guesses(polar, ["LightGBM", "kNN"])
+    score = comparison_table(polar.results).set_index("method")["auroc"]
+    titles = [annotation.text for annotation in figure.layout.annotations]
+    assert titles == [f"{name}: test AUROC {score[name]:.2f}" for name in ("LightGBM", "kNN")]
+    (points,) = [t for t in figure.data if t.name == "test rows" and t.xaxis == "x"]
+    order = np.argsort(points.x)
+    assert np.allclose(np.sort(polar.predictions("LightGBM")), np.asarray(points.x)[order])
+    assert (np.round(points.y) == polar.benchmark.values).all(), "scattered, and yet told apart"
+    assert list(figure.layout.yaxis.ticktext) == ["0 (small)", "1 (large)"]
+    assert figure.layout.xaxis.title.text == "predicted probability of 1 (large)"
+
+
+def test_errors_of_probabilities_average_to_the_brier_score(polar):
+    figure = plot_error_by_similarity(polar, ["kNN"])
+    (trace,) = figure.data
+    error = (polar.predictions("kNN") - polar.benchmark.values) ** 2
+    sizes = [len(part) for part in np.array_split(error, len(trace.y))]
+    assert np.isclose(np.average(trace.y, weights=sizes), error.mean())
+    assert figure.layout.yaxis.title.text == "Brier score<br>dipole: large"
+    text = str(getattr(draw_worst(polar, "kNN", 2), "data", ""))
+    assert "1. measured" in text and "predicted probability" in text
+
+
+# ------------------------------------------------------------------------------------- drawings
 
 
 def test_molecules_of_a_pair_are_drawn_alike_and_the_rest_is_named():

@@ -12,6 +12,10 @@ from molnb.figures.style import panels, term_label, with_unit
 
 def test_term_names_become_axis_labels_with_their_unit() -> None:
     assert term_label("token_ce_nats") == "masked atoms: cross entropy (nats)"
+    assert term_label("sr_p53_auroc") == "sr p53: AUROC"
+    assert term_label("tox_ap") == "tox: average precision"
+    assert term_label("toxic_accuracy") == "toxic: share named right"
+    assert term_label("auroc") == "auroc", "a label without a name is none"
     assert term_label("energy_residual_mae_eV") == "energy residual: mean absolute error (eV)"
 
 

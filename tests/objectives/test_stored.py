@@ -15,13 +15,41 @@ from molnb.objectives.targets import ScaledTask
 TASK = ScaledTask("a", "atom", "regression", "mae", ("q",), ("e",), (0.0,), (1.0,))
 
 
+WET = ScaledTask(
+    "w",
+    "molecule",
+    "binary",
+    "bce",
+    ("wet", "cold"),
+    ("1", "1"),
+    (0.0, 0.0),
+    (1.0, 1.0),
+    (("no", "yes"), ("0", "1")),
+    ((0.75, 1.5), (1.0, 1.0)),
+)
+
+
 @pytest.mark.parametrize(
     "objective",
-    [Pretrain(noise_angstrom=0.1), Supervised(("a",), (TASK,)), Supervised(("a", "b"))],
+    [
+        Pretrain(noise_angstrom=0.1),
+        Supervised(("a",), (TASK,)),
+        Supervised(("a", "b")),
+        Supervised(("a", "w"), (TASK, WET), class_weights="balanced"),
+    ],
 )
 def test_objectives_survive_storage(objective):
     stored = json.loads(json.dumps(describe(objective)))
     assert make_objective(stored) == objective
+
+
+def test_a_binary_task_from_before_classes_had_names_has_0_and_1():
+    plain = WET._replace(classes=(("0", "1"), ("0", "1")), class_weights=())
+    stored = json.loads(json.dumps(describe(Supervised(("a", "w"), (TASK, plain)))))
+    del stored["class_weights"]
+    for task in stored["tasks_scaled"]:
+        del task["classes"], task["class_weights"]
+    assert make_objective(stored) == Supervised(("a", "w"), (TASK, plain))
 
 
 def test_an_unknown_kind_is_refused_with_the_nearest():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from made_data import ALCOHOLS, ALKANES, make_dataset
+from made_data import ALCOHOLS, ALKANES, make_classes, make_dataset
 
 from molnb.data.batch import MolBatch
 from molnb.data.dataset import Corpus
@@ -123,18 +124,75 @@ def test_baselines_of_labels_streamed_in_pieces_are_those_of_all_rows(
     assert bars["lookup"]["wiberg_mae"] < bars["mean"]["wiberg_mae"]
 
 
-def test_of_a_binary_label_the_more_frequent_class_is_guessed(tmp_path):
+def test_of_a_binary_label_the_share_of_positives_is_guessed(tmp_path):
+    """Eight alkanes and four alcohols in training; three and eight to be judged by."""
     smiles = ALKANES + ALCOHOLS
     wet = [0] * 12 + [1] * 12
     wet[3] = None
     tasks = [{"name": "water", "labels": ["wet"], "kind": "binary", "loss": "bce"}]
     corpus = Corpus([make_dataset(tmp_path, "wet", smiles, {"wet": wet}, tasks)])
-    train_ids = np.r_[0:9, 12:16]  # eight alkanes with a label, four alcohols
+    train_ids = np.r_[0:9, 12:16]
     objective = supervised(corpus, ("water",), train_ids)
-    val = [corpus.batch(np.r_[9:12, 16:24], ["water"])]
-    assert label_baselines(corpus, objective, train_ids, val) == {
-        "mean": {"wet_wrong_share": pytest.approx(8 / 11)}
+    val = [corpus.batch(np.r_[9:12, 16:20], ["water"]), corpus.batch(np.r_[20:24], ["water"])]
+    bars = label_baselines(corpus, objective, train_ids, val)
+    assert bars == {
+        "mean": {
+            "water_loss": pytest.approx((3 * np.log(3 / 2) + 8 * np.log(3)) / 11, rel=1e-5),
+            "wet_accuracy": pytest.approx(3 / 11),
+            "wet_auroc": 0.5,
+            "wet_ap": pytest.approx(8 / 11),
+        }
     }
+    (task,) = objective.tasks_scaled
+    balanced = Supervised(("water",), (task._replace(class_weights=((0.75, 1.5),)),))
+    bars = label_baselines(corpus, balanced, train_ids, val)
+    weighed = (3 * 0.75 + 8 * 1.5) * np.log(2) / 11
+    assert bars["mean"]["water_loss"] == pytest.approx(weighed, rel=1e-5), "an even guess"
+
+
+def test_of_several_classes_their_shares_are_guessed(tmp_path):
+    """Four, two and two molecules in training; one of each to be judged by."""
+    numbers = [0, 0, 0, 0, 1, 1, 2, 2, 0, 1, 2, 2]
+    corpus = Corpus([make_classes(tmp_path, "three", ALKANES, numbers, 3)])
+    objective = supervised(corpus, ("three",), np.arange(8))
+    val = [corpus.batch(np.r_[8:11], ["three"])]
+    assert label_baselines(corpus, objective, np.arange(8), val) == {
+        "mean": {
+            "three_loss": pytest.approx((np.log(2) + 2 * np.log(4)) / 3, rel=1e-5),
+            "three_accuracy": pytest.approx(1 / 3),
+            "three_auroc": 0.5,
+            "three_ap": pytest.approx(1 / 3),
+        }
+    }
+
+
+def test_a_table_of_features_gives_probabilities_of_atom_classes(corpus):
+    """Made of charges: an atom is positive where its charge is."""
+    names = ("nci_charges",)
+    train_ids = corpus.ids("train")
+    (task,) = scale_tasks(corpus, names, train_ids)
+    binary = task._replace(
+        kind="binary", loss="bce", mean=(0.0,), scale=(1.0,), classes=(("0", "1"),)
+    )
+
+    def signs(ids: np.ndarray) -> MolBatch:
+        batch = corpus.batch(ids, names)
+        labels = batch.labels["nci_charges"]
+        values = (labels.values > 0).float()
+        return replace(batch, labels={"nci_charges": labels._replace(values=values)})
+
+    table = trivial_baselines.LabelTable(binary)
+    table.add(signs(train_ids))
+    batch = signs(corpus.ids("val"))
+    guess = table.guess(batch, looked_up=True)
+    truth = batch.labels["nci_charges"].values.numpy()
+    assert 0 < guess.min() and guess.max() < 1
+    bars = {name: trivial_baselines._class_bars(table, [batch], name) for name in (False, True)}
+    assert bars[False]["charge_mulliken_auroc"] == 0.5
+    assert bars[True]["charge_mulliken_auroc"] > 0.9
+    assert bars[True]["nci_charges_loss"] < bars[False]["nci_charges_loss"]
+    likely = np.where(truth > 0.5, guess, 1 - guess)
+    assert bars[True]["nci_charges_loss"] == pytest.approx(-np.log(likely).mean(), rel=1e-4)
 
 
 def test_a_task_without_labels_on_validation_rows_has_no_baseline_and_no_error(corpus):

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tiny import small_run
 
 from molnb.errors import InputError
-from molnb.training.loop import train, training_steps
+from molnb.training.loop import fit, train, training_steps
 from molnb.training.ownership import LOCK, is_owned, owned, read_owner
 from molnb.training.runs import start_run
 
@@ -146,3 +149,96 @@ def test_a_run_that_another_process_finished_meanwhile_is_left_as_it_is(nci, tmp
     monkeypatch.setattr("molnb.training.loop.owned", owned_after_another)
     assert list(training_steps(run)) == []
     assert not any((run.path / "checkpoints").iterdir())
+
+
+def steps_logged(run) -> list[int]:
+    return [row["step"] for row in run.metrics("train")]
+
+
+def test_of_two_cells_that_await_one_run_the_second_is_refused(nci, tmp_path):
+    run = start_run(small_run(nci), tmp_path / "r")
+
+    async def both():
+        return await asyncio.gather(fit(run), fit(run), return_exceptions=True)
+
+    first, refused = asyncio.run(both())
+    assert first.state == "done" and isinstance(refused, InputError)
+    assert f"is being trained by process {os.getpid()} on" in str(refused)
+    assert steps_logged(run) == list(range(1, 13)), "each step once"
+
+
+def test_a_configuration_given_twice_to_one_folder_is_trained_once(nci, tmp_path):
+    config = small_run(nci)
+    refusals = []
+
+    def train_again(report):
+        try:
+            train(config, tmp_path / "r")
+        except InputError as error:
+            refusals.append(str(error))
+        return report.step < 3
+
+    run = train(config, tmp_path / "r", watch=train_again)
+    assert len(refusals) == 3 and all("is being trained by" in text for text in refusals)
+    assert steps_logged(run) == [1, 2, 3]
+    assert steps_logged(train(run)) == list(range(1, 13))
+
+
+COMMAND = "import sys; from molnb.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def test_the_command_line_is_refused_a_run_that_a_program_trains(nci, tmp_path):
+    run = start_run(small_run(nci), tmp_path / "r")
+    steps = training_steps(run)
+    next(steps)
+    command = [sys.executable, "-c", COMMAND, "train", str(run.path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"molnb train: {run.path} is being trained by process {os.getpid()} on" in done.stderr
+    assert "Traceback" not in done.stderr
+    steps.close()
+    assert steps_logged(run) == [1]
+
+
+def test_a_program_is_refused_a_run_that_the_command_line_trains(nci, tmp_path):
+    run = start_run(small_run(nci, steps=4000), tmp_path / "r")
+    command = [sys.executable, "-c", COMMAND, "train", str(run.path)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and run.read("status.json").get("state") != "running":
+            time.sleep(0.05)
+        for again in (lambda: train(run), lambda: asyncio.run(fit(run))):
+            with pytest.raises(InputError, match=f"trained by process {process.pid} on"):
+                again()
+        process.kill()
+    steps = steps_logged(run)
+    assert steps == sorted(set(steps))
+
+
+def test_a_folder_that_was_deleted_and_is_trained_anew_belongs_to_the_new_training(nci, tmp_path):
+    """The first holds the lock of a file that is gone: it ends, and writes nothing into the new."""
+    config = small_run(nci)
+    old = training_steps(start_run(config, tmp_path / "r"))
+    next(old)
+    shutil.rmtree(tmp_path / "r")
+    new = start_run(replace(config, seed=1, steps=4000), tmp_path / "r")
+    command = [sys.executable, "-c", COMMAND, "train", str(new.path)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and new.read("status.json").get("state") != "running":
+            time.sleep(0.05)
+        message = f"no longer this training's: process {process.pid} on .* trains it now"
+        with pytest.raises(InputError, match=message):
+            list(old)
+        assert new.state == "running"
+        process.kill()
+    assert new.config.seed == 1
+    steps = steps_logged(new)
+    assert steps == sorted(set(steps))
+
+
+def test_a_training_whose_folder_was_deleted_says_so(nci, tmp_path):
+    steps = training_steps(start_run(small_run(nci), tmp_path / "r"))
+    next(steps)
+    shutil.rmtree(tmp_path / "r")
+    with pytest.raises(InputError, match="no longer this training's: it was deleted"):
+        next(steps)
+    assert not (tmp_path / "r").exists()

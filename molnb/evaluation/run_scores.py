@@ -1,0 +1,176 @@
+"""Scores of a run on molecules that it did not learn from, beside what it must beat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..objectives.ranking import RARE
+from ..shards import Shards
+from ..training.runs import Run, find_run
+from .intervals import scored
+from .run_answers import (
+    NETWORK_METHOD,
+    Judgement,
+    TaskAnswers,
+    add_boosted,
+    groups_of,
+    judgement,
+    network_answers,
+    smiles_of,
+    tables_of_training,
+)
+
+METHODS = (NETWORK_METHOD, "LightGBM", "lookup", "mean")  # in the order of a table
+N_DRAW = 1000
+
+
+def evaluate(
+    run: Run | str | Path,
+    part: str | None = None,
+    data: Shards | str | Path | None = None,
+    baselines: bool = True,
+    n_draw: int = N_DRAW,
+    seed: int = 0,
+    device: str = "auto",
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Scores of a run's saved weights on the test part of its split: a row a label and method.
+
+    `part` is test, val, train or all; of other curated `data` all molecules are taken unless it is
+    given. `baselines` are the training mean (of classes their frequency), for labels of atoms and
+    bonds a lookup table, and for labels of molecules LightGBM on ECFP counts, all from the run's
+    own training rows. Each score stands with the ends of a 95 % interval, `<score>_low` and
+    `<score>_high`: `n_draw` times as many groups of relatives as there are are drawn again with
+    replacement. Numbers have mae, rmse, r2 and spearman, in `unit` where they have one; binary
+    labels auroc, ap (average precision) and brier; several classes accuracy, and auroc and ap of
+    each class against the rest. `n` counts known values, `positives` those of class 1.
+
+    What must be said beside the numbers is in ``table.attrs["notes"]``, a sentence each.
+    """
+    judged = judgement(_as_run(run), part, data)
+    tables = []
+    if baselines:
+        own, rows, tables = tables_of_training(judged)
+    answers = network_answers(judged, tables, device, progress)
+    if baselines:
+        add_boosted(judged, answers, own, rows.train)
+    groups = groups_of(judged.corpus, judged.ids)
+    lines = []
+    for entry in answers:
+        group = groups[np.searchsorted(judged.ids, entry.mols)]
+        for column in range(len(entry.task.labels)):
+            for method in METHODS:
+                if method in entry.guesses:
+                    lines.append(_line(judged, entry, column, method, group, n_draw, seed))
+    table = pd.DataFrame([line for line in lines if line])
+    table.attrs["notes"] = [*judged.notes, *_rare_notes(judged, answers)]
+    return table
+
+
+def predictions(
+    run: Run | str | Path,
+    part: str | None = None,
+    data: Shards | str | Path | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> pd.DataFrame:
+    """What `evaluate` scores: a row a known label, with its `truth` and the run's `prediction`.
+
+    `row` is that of the molecule in its `dataset`, `item` the number of the atom, bond or pair
+    among those of the molecule (0 for molecules). The prediction of a binary label is the
+    probability of class 1. Of several classes truth and prediction are class numbers, and
+    `probabilities` those of all.
+    """
+    judged = judgement(_as_run(run), part, data)
+    tables = [
+        _predictions(judged, entry, column)
+        for entry in network_answers(judged, device=device, progress=progress)
+        for column in range(len(entry.task.labels))
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _as_run(run: Run | str | Path) -> Run:
+    return run if isinstance(run, Run) else find_run(run)
+
+
+def _line(
+    judged: Judgement,
+    entry: TaskAnswers,
+    column: int,
+    method: str,
+    group: np.ndarray,
+    n_draw: int,
+    seed: int,
+) -> dict | None:
+    """The scores of one method on one label; None where it has no answers or none is known."""
+    task = entry.task
+    truth = entry.truth[:, column]
+    guess = entry.of_label(method, column)
+    known = np.isfinite(truth)
+    if not known.any() or not np.isfinite(guess[known]).all():
+        return None
+    described = {
+        "label": task.labels[column],
+        "method": method,
+        "level": task.level,
+        "kind": task.kind,
+        "unit": "" if task.of_classes else task.units[column],
+        "part": judged.part,
+        "n": int(known.sum()),
+        "positives": int((truth[known] == 1).sum()) if task.kind == "binary" else None,
+    }
+    scores = scored(task.kind, truth[known], guess[known], group[known], n_draw, seed)
+    return described | scores
+
+
+def _rare_notes(judged: Judgement, answers: list[TaskAnswers]) -> list[str]:
+    """Which labels have a class too rare to be scored well, a sentence each."""
+    notes = []
+    for entry in answers:
+        if not entry.task.of_classes:
+            continue
+        for name, classes, truth in zip(entry.task.labels, entry.task.classes, entry.truth.T):
+            known = truth[np.isfinite(truth)].astype(int)
+            counts = np.bincount(known, minlength=len(classes))
+            few = [f"{n or 'none'} of class {c}" for n, c in zip(counts, classes) if n < RARE]
+            if few:
+                notes.append(
+                    f"{name}: {' and '.join(few)} among {len(known)} known values of the part "
+                    f"{judged.part}: a ranking of so few says little, and of none is undefined."
+                )
+    return notes
+
+
+def _predictions(judged: Judgement, entry: TaskAnswers, column: int) -> pd.DataFrame:
+    """Truth and prediction of one label, a row a known value."""
+    truth = entry.truth[:, column].astype(np.float64)  # scores of float32 differ by their sums
+    known = np.isfinite(truth)
+    guess = entry.of_label(NETWORK_METHOD, column)[known].astype(np.float64)
+    mols = entry.mols[known]
+    starts = judged.corpus.starts
+    dataset = np.searchsorted(starts, mols, side="right") - 1
+    names = np.array([shards.path.name for shards in judged.corpus.datasets])
+    table = pd.DataFrame(
+        {
+            "dataset": names[dataset],
+            "row": mols - starts[dataset],
+            "item": _numbered(entry.mols)[known],
+            "smiles": smiles_of(judged.corpus, mols),
+            "label": entry.task.labels[column],
+            "truth": truth[known],
+            "prediction": guess.argmax(1) if entry.task.kind == "classes" else guess,
+        }
+    )
+    if entry.task.kind == "classes":
+        table["probabilities"] = list(guess)
+    return table
+
+
+def _numbered(mols: np.ndarray) -> np.ndarray:
+    """The number of each item among those of its molecule, which stand together."""
+    _, first, inverse = np.unique(mols, return_index=True, return_inverse=True)
+    return np.arange(len(mols)) - first[inverse]

@@ -1,0 +1,83 @@
+"""Answers of a model to questions of class, gathered over batches, and how well they rank.
+
+A ranking (area under the ROC curve, average precision) is of all rows together and no sum over
+batches: of the rows that are scored the probabilities are kept, as float32 on the CPU.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from ..shapes import Float, Shaped
+from .ranking import RANKINGS, class_counts, macro
+from .targets import ScaledTask
+
+Scores = dict[str, float | int | None]
+
+
+class Answers:
+    """Probabilities and truths of each task, in pieces."""
+
+    def __init__(self):
+        self._probabilities: dict[str, list[np.ndarray]] = {}
+        self._truths: dict[str, list[np.ndarray]] = {}
+
+    def add(
+        self,
+        task: ScaledTask,
+        probabilities: Float[Tensor, "k output"],
+        truth: Float[Tensor, "k label"],
+    ) -> None:
+        """Keep the answers of a batch."""
+        self._probabilities.setdefault(task.key, []).append(probabilities.cpu().numpy())
+        self._truths.setdefault(task.key, []).append(truth.cpu().numpy())
+
+    def scores(self, task: ScaledTask) -> Scores:
+        """The scores of a task over all batches; none where no batch had a label of it."""
+        if task.key not in self._truths:
+            return {}
+        probabilities = np.concatenate(self._probabilities[task.key])
+        return class_scores(task, probabilities, np.concatenate(self._truths[task.key]))
+
+
+def class_scores(
+    task: ScaledTask,
+    probabilities: Shaped[np.ndarray, "k output"],
+    truth: Shaped[np.ndarray, "k label"],
+) -> Scores:
+    """How well probabilities tell the classes of each label apart, by name; None if undefined.
+
+    Of a binary label: `<label>_auroc`, `<label>_ap` (average precision), and how many labels are
+    positive and known: `<label>_positives`, `<label>_n`; of several of them in one task also the
+    mean over those that can be scored, `<task>_mean_auroc`. Of several classes the first two are
+    means over each class against the rest, of the classes that occur among others, and
+    `<label>_rarest` is how many labels the rarest class has.
+    """
+    scores: Scores = {}
+    if task.kind == "classes":
+        (label,) = task.labels
+        is_known = np.isfinite(truth[:, 0])
+        of_label = truth[is_known, 0]
+        for name, ranking in RANKINGS.items():
+            value = macro(ranking, probabilities[is_known], of_label)
+            scores[f"{label}_{name}"] = _or_none(value)
+        scores[f"{label}_rarest"] = int(class_counts(of_label, task.n_output).min())
+        return scores | {f"{label}_n": int(is_known.sum())}
+    for label, guess, column in zip(task.labels, probabilities.T, truth.T, strict=True):
+        is_known = np.isfinite(column)
+        positive = column[is_known] > 0.5
+        for name, ranking in RANKINGS.items():
+            scores[f"{label}_{name}"] = _or_none(ranking(guess[is_known], positive))
+        scores[f"{label}_positives"] = int(positive.sum())
+        scores[f"{label}_n"] = int(is_known.sum())
+    if len(task.labels) > 1:
+        areas = [scores[f"{label}_auroc"] for label in task.labels]
+        known = [area for area in areas if area is not None]
+        scores[f"{task.key}_mean_auroc"] = float(np.mean(known)) if known else None
+    return scores
+
+
+def _or_none(value: np.ndarray) -> float | None:
+    """A number for a file of JSON, which has no NaN."""
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,117 @@
+"""Labels that are classes: how many there are of each, what they count, and what is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ..data.tasks import DatasetTask, LabelColumn
+from ..errors import InputError, did_you_mean
+from ..shapes import Float, Int
+from .ranking import RARE
+
+CLASS_WEIGHTS = ("none", "balanced")
+
+Values = Float[np.ndarray, "row label"]
+
+
+def check_class_weights(name: str) -> None:
+    """Raise InputError for a way to weigh classes that there is not."""
+    if name not in CLASS_WEIGHTS:
+        raise InputError(
+            f"class_weights is {name!r}{did_you_mean(str(name), CLASS_WEIGHTS)}: choose one of "
+            f"{', '.join(CLASS_WEIGHTS)}"
+        )
+
+
+def check_classes(task: DatasetTask, pieces: Iterable[Values]) -> None:
+    """Raise InputError where a value among pieces of a task's labels is none of its classes."""
+    n_class = np.array([len(label.classes) for label in task.labels])
+    n_wrong = np.zeros(len(task.labels), int)
+    n_known = np.zeros(len(task.labels), int)
+    first = np.full(len(task.labels), np.nan)
+    for values in pieces:
+        is_known = ~np.isnan(values)
+        is_class = (values >= 0) & (values < n_class) & (values == np.floor(values))
+        is_wrong = is_known & ~is_class
+        n_known += is_known.sum(0)
+        n_wrong += is_wrong.sum(0)
+        for column in np.flatnonzero(is_wrong.any(0) & np.isnan(first)):
+            first[column] = values[is_wrong[:, column], column][0]
+    for column in np.flatnonzero(n_wrong):
+        label = task.labels[column]
+        counts = (int(n_wrong[column]), int(n_known[column]))
+        raise _wrong_values(task, label, *counts, float(first[column]))
+
+
+def _wrong_values(
+    task: DatasetTask, label: LabelColumn, n_wrong: int, n_known: int, first: float
+) -> InputError:
+    """What to say of values that are none of the classes of a label."""
+    if task.kind == "binary":
+        expected = "neither 0 nor 1"
+    else:
+        expected = f"none of the class numbers 0 to {len(label.classes) - 1}"
+    return InputError(
+        f"task {task.key!r} is {task.kind}, but {n_wrong:,} of the {n_known:,} values of its label "
+        f"{label.name!r} are {expected} (the first is {first:.7g}): say in the recipe which values "
+        "stand for which class (the label's classes), or make the task a regression; then curate "
+        "again"
+    )
+
+
+def count_classes(task: DatasetTask, pieces: Iterable[Values]) -> Int[np.ndarray, "label class"]:
+    """How many labels belong to each class, from pieces of them; zero for classes a label lacks."""
+    labels = task.labels
+    counts = np.zeros((len(labels), max(len(label.classes) for label in labels)), np.int64)
+    for values in pieces:
+        for column, of_label in zip(counts, values.T, strict=True):
+            known = of_label[np.isfinite(of_label)].astype(np.int64)
+            column += np.bincount(known, minlength=len(column))
+    return counts
+
+
+def check_told_apart(task: DatasetTask, counts: Int[np.ndarray, "label class"]) -> None:
+    """Raise InputError where every label has one class only in the training rows."""
+    if ((counts > 0).sum(1) > 1).any():
+        return
+    label = task.labels[0]
+    number = int(counts[0].argmax())
+    words = "" if label.classes[number] == str(number) else f" ({label.classes[number]})"
+    raise InputError(
+        f"all {counts[0].sum():,} known training labels of {label.name!r} (task {task.key!r}) are "
+        f"{number}{words}: there is nothing to tell apart. Choose another split, or curate more "
+        "rows"
+    )
+
+
+def balanced_weights(
+    counts: Int[np.ndarray, "label class"],
+) -> tuple[tuple[float, ...], ...]:
+    """What each class of each label counts: n / (k n_c), k the classes that occur; 1 for others."""
+    weights = []
+    for of_label in counts:
+        present = of_label > 0
+        balanced = of_label.sum() / (present.sum() * np.maximum(of_label, 1))
+        weights.append(tuple(np.where(present, balanced, 1.0).tolist()))
+    return tuple(weights)
+
+
+def rare_classes(
+    task: DatasetTask, names: Sequence[str], counts: Int[np.ndarray, "label class"]
+) -> list[str]:
+    """What must be said of classes with few labels among some rows, a phrase a label.
+
+    `names` are what the labels are called in the run.
+    """
+    phrases = []
+    for name, label, of_label in zip(names, task.labels, counts.tolist(), strict=True):
+        few = [
+            f"{n or 'none'} of class {of_class}"
+            for of_class, n in zip(label.classes, of_label)
+            if n < RARE
+        ]
+        if few:
+            phrases.append(f"{name} {' and '.join(few)} ({sum(of_label)} known)")
+    return phrases

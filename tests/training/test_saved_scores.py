@@ -1,0 +1,98 @@
+"""The scores that are shown are those of the weights that are saved."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from tiny import STEADY, small_run
+
+from molnb.objectives.supervised import Supervised
+from molnb.training.loop import Session, score, train, validation_batches
+from molnb.training.runs import Run, runs_table
+
+
+@pytest.fixture(scope="module")
+def patient(nci, tmp_path_factory) -> Run:
+    """A run that went on past its best validation, and took the weights of that."""
+    config = small_run(
+        nci,
+        model=STEADY,
+        objective=Supervised(("nci_dipole",)),
+        steps=60,
+        eval_every=2,
+        patience=3,
+        n_train=6,
+        learning_rate=2e-2,
+        warmup_steps=1,
+    )
+    return train(config, tmp_path_factory.mktemp("patient") / "r")
+
+
+def scores_of_weights(run: Run) -> dict:
+    """What the saved weights get on the validation rows now."""
+    session = Session(run, "cpu")
+    (examined,) = validation_batches(session)
+    model = run.load_model()
+    return score(model, session.objective, examined.groups, torch.device("cpu"))
+
+
+def test_with_patience_the_best_row_is_that_of_the_weights(patient):
+    best = min(patient.metrics("val"), key=lambda row: row["loss"])
+    assert best["step"] < patient.last()["step"] and best["loss"] < patient.last()["loss"]
+    assert patient.saved_scores() == patient.best() == best
+    assert patient.status()["weights_step"] == best["step"]
+    now = scores_of_weights(patient)
+    assert now["dipole_mae_D"] == pytest.approx(patient.saved_scores()["dipole_mae_D"], rel=1e-6)
+
+
+def test_the_list_of_runs_shows_the_row_of_the_weights(patient):
+    (row,) = runs_table(patient.path.parent).to_dict("records")
+    assert row["loss"] == patient.best()["loss"] and row["validated"] == patient.best()["step"]
+    assert row["step"] == patient.status()["step"] > row["validated"]
+
+
+def copy_with_status(run: Run, folder, **changes) -> Run:
+    """The records of a run in another folder, its status changed; None takes an entry out."""
+    for name in ("config.json", "metrics.jsonl"):
+        (folder / name).write_text((run.path / name).read_text())
+    status = run.read("status.json") | changes
+    status = {name: value for name, value in status.items() if value is not None}
+    (folder / "status.json").write_text(json.dumps(status))
+    return Run(folder)
+
+
+@pytest.mark.parametrize(
+    ("state", "which"), [("done", "best"), ("stopped", "last"), ("failed", "last")]
+)
+def test_of_a_run_from_before_the_step_was_noted_the_row_follows_from_its_patience(
+    patient, tmp_path, state, which
+):
+    """Its weights are the best where it ended, the last where it was stopped."""
+    old = copy_with_status(patient, tmp_path, weights_step=None, state=state)
+    assert old.saved_scores() == getattr(old, which)()
+
+
+def test_without_patience_the_row_is_the_last(finished, tmp_path):
+    assert finished.saved_scores() == finished.last()
+    assert finished.saved_scores("hidden") == finished.last("hidden")
+    assert finished.status()["weights_step"] == 12
+    old = copy_with_status(finished, tmp_path, weights_step=None)
+    assert old.saved_scores() == finished.last()
+
+
+def test_weights_saved_between_validations_have_the_row_before_them(nci, tmp_path):
+    """Validated at 0 and 6, stopped after 8; and stopped before anything was validated."""
+    run = train(small_run(nci), tmp_path / "r", watch=lambda report: report.step < 8)
+    assert run.status()["weights_step"] == 8
+    assert run.saved_scores()["step"] == 6 and run.saved_scores("hidden")["features"] == "hidden"
+    assert runs_table(tmp_path)["validated"].tolist() == [6]
+    done = train(run)
+    assert done.saved_scores()["step"] == done.status()["weights_step"] == 12
+
+
+def test_a_run_without_validation_has_no_scores(nci, tmp_path):
+    run = train(small_run(nci, n_val=0, steps=1), tmp_path / "r")
+    assert run.saved_scores() == run.best() == {}
+    assert runs_table(tmp_path)["validated"].isna().all()
