@@ -16,6 +16,7 @@ from ..shards import SPLIT_VALUES, Shards
 NO_STEREO = "no stereo element"
 DEFINED_STEREO = "all defined"
 OPEN_STEREO = "some open"
+MOST_LABELS = 6  # of a source that a card describes one by one
 LOST_COLUMNS = ["corpus", "what", "step", "reason", "n", "of"]
 
 
@@ -94,8 +95,45 @@ def data_card(shards: Shards) -> pd.Series:
         "stereo left open": _percent(stereo_shares(shards)[OPEN_STEREO]),
         "scaffolds": len(set(scaffolds) - {""}),
         "acyclic": _percent(np.mean(scaffolds == "")),
+        "labels of the source": _describe_labels(manifest),
+        "molecules whose copies disagree": manifest["counts"]["duplicates"]["conflicting"],
     }
+    examples = _describe_transforms(manifest)
+    if examples:
+        card["transformed labels"] = examples
     return pd.Series(card, name=shards.name, dtype=object)
+
+
+def _describe_labels(manifest: dict[str, Any]) -> str:
+    """Labels read from the source: how many molecules have each, of which class or in which unit.
+
+    Where there are many, the first `MOST_LABELS`.
+    """
+    columns = manifest["molecules"].get("columns", {})
+    described = []
+    for name in list(columns)[:MOST_LABELS]:
+        label = manifest["labels"][name]
+        classes = label.get("class_counts", {})
+        counts = ", ".join(f"{text}: {n:,}" for text, n in classes.items())
+        described.append(f"{name} {label['known']:,} ({counts or label['unit']})")
+    n_more = len(columns) - len(described)
+    more = [f"and {n_more} more"] if n_more else []
+    return "; ".join([*described, *more]) or "none"
+
+
+def _describe_transforms(manifest: dict[str, Any]) -> str:
+    """One value of each transformed label, before and after."""
+    units = {label["name"]: label for label in manifest["recipe"]["labels"]}
+    described = []
+    for name, column in manifest["molecules"].get("columns", {}).items():
+        if "example" in column:
+            before, after = column["example"]
+            units_of = units[name]
+            described.append(
+                f"{name}: {before:g} {units_of['source_unit']} is stored as {after:g} "
+                f"{units_of['unit']}"
+            )
+    return "; ".join(described)
 
 
 def _spread(values: np.ndarray) -> str:

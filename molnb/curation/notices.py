@@ -26,6 +26,7 @@ def make_notices(
     """
     return [
         *_notices_of_labels(recipe, columns),
+        *_notices_of_geometry(recipe, duplicates),
         *_notices_of_repeats(duplicates),
         *_notices_of_splits(splits, duplicates.get("across_splits", {})),
     ]
@@ -52,6 +53,27 @@ def _notices_of_labels(recipe: Recipe, columns: dict[str, dict]) -> Iterator[str
                 f"declare it binary (--label '{recipe.label(name).column}:binary'; in a recipe "
                 "kind: binary)"
             )
+
+
+def _notices_of_geometry(recipe: Recipe, duplicates: dict[str, Any]) -> Iterator[str]:
+    """That labels belong to a geometry which is not the one stored."""
+    names: dict[str, list[str]] = {}
+    for label in recipe.source_labels:
+        if label.geometry != "none":
+            names.setdefault(label.geometry, []).append(label.name)
+    for geometry, labels in names.items():
+        n_more = len(labels) - 3
+        listed = ", ".join(labels[:3]) + (f" and {n_more} more" if n_more > 0 else "")
+        copies = ""
+        if duplicates["copies"]:
+            copies = (
+                f"; of the {duplicates['copies']:,} rows that repeat a molecule, in the same "
+                "geometry or another, the values are not used"
+            )
+        yield (
+            f"{listed}: the recipe says geometry '{geometry}', but the coordinates stored here are "
+            f"conformers made from the structure (ETKDGv3, then a force field){copies}"
+        )
 
 
 def _notices_of_repeats(duplicates: dict[str, Any]) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +19,8 @@ from molnb.curation.datacard import (
     split_table,
     stereo_shares,
 )
+from molnb.curation.pipeline import curate
+from molnb.recipes.sources import recipe_for_file
 
 
 def test_shares_are_of_all_molecules(nci) -> None:
@@ -62,3 +66,14 @@ def test_similarities_are_those_of_the_manifest(nci) -> None:
         similarities = split_similarities(nci, row["split"])
         assert len(similarities) == row["test"]
         assert np.median(similarities) == pytest.approx(list(row.values())[-1], abs=1e-4)
+
+
+def test_the_card_shows_classes_conflicts_and_a_transform(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("smiles,IC50,hit\nCCO,100,no\nOCC,1000,no\nCCN,10,yes\nCCC,<5,yes\n")
+    labels = ["IC50:nM", "hit:binary(no,yes)"]
+    recipe = recipe_for_file(file, labels=labels, transforms=["IC50:-log10:nM->M"])
+    card = data_card(curate(recipe, workers=0, home=tmp_path, progress=False))
+    assert card["labels of the source"] == "IC50 2 (-log10(M)); hit 3 (no: 1, yes: 2)"
+    assert card["molecules whose copies disagree"] == 1
+    assert card["transformed labels"] == "IC50: 100 nM is stored as 7 -log10(M)"

@@ -86,6 +86,9 @@ def test_labels_of_a_geometry_are_those_of_the_row_that_is_kept(tmp_path: Path) 
     shards = curate(make_recipe(recipe), workers=0, home=tmp_path, progress=False)
     assert shards.table(["energy"]).column(0).to_pylist() == [None, 3.0]
     assert shards.manifest["counts"]["duplicates"]["policy"] == "first"
+    summary = shards.summary()
+    assert "energy: the recipe says geometry 'B3LYP', but the coordinates stored here" in summary
+    assert "of the 2 rows that repeat a molecule" in summary
 
 
 def test_another_policy_makes_other_molecules_and_another_split_none(
