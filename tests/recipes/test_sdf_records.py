@@ -111,6 +111,10 @@ JOINED = {
         ETHANOL + item("y", "1") + "b\n  x\n\nC 0 0 0\nM  END\n" + item("y", "2") + "$$$$\n",
         [("CCO", "1"), (None,)],
     ),
+    "two more blocks without their counts lines": (
+        ETHANOL + item("y", "1") + 2 * ("b\n  x\n\nC 0 0 0\nM  END\n" + item("y", "2")) + "lost\n",
+        [("CCO", "1"), (None,), (None,)],
+    ),
     "a second block of which little is left": (
         ETHANOL + "lost\n" + item("y", "1") + "$$$$\n",
         [("CCO", "1"), (None,)],

@@ -11,10 +11,11 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+from molnb.chemistry.failures import MoleculeError
 from molnb.curation.pipeline import curate
 from molnb.errors import InputError
 from molnb.inference.featurizer import featurize
-from molnb.inference.parquet_output import read_molecules
+from molnb.inference.parquet_output import find_shards, read_molecules
 from molnb.recipes.readers import column_names, read_records
 from molnb.recipes.readers.record import Record
 from molnb.recipes.schema import Source
@@ -79,6 +80,7 @@ def test_a_charge_counts_where_the_comment_states_it(
         (WATER.replace("O ", "Qq "), [1], "no bonds could be perceived ('Qq' is no element)"),
         ("1\nmethyl\nC nan 0 0\n", [1, 3], "0 atoms where the frame states 1"),
         ("2\nno pair\nC 0 0 0\nC 0 0 9\n", [1], "no bonds could be perceived"),
+        ("0\nnothing\n", [1], "a frame without atoms"),
         ("a table, 1, 2\n", [1], "no number of atoms, with which a frame begins: 'a table, 1, 2'"),
         ("", [], ""),
     ],
@@ -165,6 +167,15 @@ def test_a_folder_is_read_file_by_file_in_the_order_of_names(tmp_path: Path) -> 
     good = [smiles_of(record) for record in records if record.problem is None]
     assert good == ["CCC", "CCO", "CCN"]
     assert column_names(source, folder) == ["name", "file", "y"]
+
+
+def test_a_folder_is_answered_molecule_by_molecule(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "ligands")
+    assert find_shards(folder) is None, "no curated molecules, but a source of molecules"
+    molecules = list(read_molecules(folder))
+    assert isinstance(molecules[1], MoleculeError) and molecules[1].reason == "malformed row"
+    good = [Chem.MolToSmiles(Chem.RemoveHs(mol)) for mol in molecules if mol is not molecules[1]]
+    assert good == ["CCC", "CCO", "CCN"]
 
 
 def test_a_folder_is_curated_and_known_by_its_content(tmp_path: Path) -> None:

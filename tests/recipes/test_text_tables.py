@@ -176,7 +176,14 @@ def test_a_file_that_may_not_be_opened_is_refused(
 def test_lines_are_whole_wherever_blocks_of_bytes_end(tmp_path: Path) -> None:
     path = tmp_path / "mine.txt"
     for n_short in range(4):
-        lines = ["ä" * (BLOCK_BYTES // 4), "b" * (BLOCK_BYTES // 2 - n_short), "", "c", "dµ"]
+        lines = [
+            "long" * BLOCK_BYTES,
+            "ä" * (BLOCK_BYTES // 4),
+            "b" * (BLOCK_BYTES // 2 - n_short),
+            "",
+            "c",
+            "dµ",
+        ]
         for line_end in ("\n", "\r\n", "\r"):
             for encoding in ("utf-8", "utf-16"):
                 path.write_bytes(line_end.join(lines).encode(encoding))

@@ -98,7 +98,9 @@ def _open_table(source: Source, path: Path, kind: str) -> _Table:
     if row.problem is not None:
         raise InputError(f"{path}: line {row.line}, the header: {row.problem}. Correct that line.")
     named = [k for k, name in enumerate(row.fields, 1) if name.strip()]
-    return _Table(lines, delimiter, checked_names(path, row.line, row.fields), max(named))
+    return _Table(
+        lines, delimiter, checked_names(path, row.line, row.fields), max(named, default=0)
+    )
 
 
 def _skip_to_first_row(lines: NumberedLines) -> str | None:

@@ -43,7 +43,7 @@ _NO_TEXT = {  # how a file begins: what it is, and what to do with it
 
 def read_lines(path: Path) -> Iterator[str]:
     """Every line of a text file, without its end; raises InputError where it cannot be read."""
-    rest = b""
+    pieces: list[bytes] = []  # of the line that is not whole yet
     n_line = 0
     with _opened(path) as file:
         blocks = _text_blocks(path, file)
@@ -60,7 +60,11 @@ def read_lines(path: Path) -> Iterator[str]:
                     f"{path}: line {n_line + 1} is no {error.encoding}, as the file is "
                     f"({error.reason}). Save the file as UTF-8."
                 ) from None
-            lines, rest = _whole_lines(rest + block, at_end=not block)
+            pieces.append(block)
+            if block and b"\n" not in block and b"\r" not in block:
+                continue
+            lines, rest = _whole_lines(b"".join(pieces), at_end=not block)
+            pieces = [rest]
             yield from _decoded(path, lines, n_line)
             n_line += len(lines)
             if not block:

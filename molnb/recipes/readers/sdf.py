@@ -116,15 +116,17 @@ def _block_records(start: int, lines: list[str]) -> Iterator[Record]:
         problem = "an empty record" if is_empty else "no 'M  END' in the record"
         yield Record(start, fields, problem, molblock)
         return
-    properties, lost = _properties(lines[end:])
+    properties, lost, n_read = _properties(lines[end:])
     if title and properties.get("name"):
         fields["title"] = title
     properties["name"] = properties.get("name") or fields["name"]
     problem = "a NUL character stands in the record" if "\0" in molblock else None
     yield Record(start, fields | properties, problem, molblock)
-    if lost is not None:
+    while lost is not None:  # a damaged block, and what is lost behind it
         problem = "text that is neither a mol block nor a property"
         yield _malformed(start + end + lost, lines[end + lost], problem)
+        end += n_read
+        _, lost, n_read = _properties(lines[end:])
 
 
 def _lines_before(lines: list[str]) -> int:
@@ -141,11 +143,11 @@ def _malformed(line: int, text: str, problem: str) -> Record:
     return Record(line, {"name": None}, f"{problem}: {text.strip()[:60]!r}")
 
 
-def _properties(lines: list[str]) -> tuple[dict[str, Any], int | None]:
-    """The values by name, and the first line that is lost: no value, and no header of one.
+def _properties(lines: list[str]) -> tuple[dict[str, Any], int | None, int]:
+    """The values by name, the first line that is lost, as no value, and how many lines were read.
 
     A value ends at a blank line; lines behind it that are no header belong to it nevertheless. A
-    second ``M  END`` shows that they are a damaged mol block.
+    second ``M  END`` shows that they are a damaged mol block, and what follows belongs to that.
     """
     values: list[tuple[str, list[str]]] = []
     lost: int | None = None
@@ -159,14 +161,14 @@ def _properties(lines: list[str]) -> tuple[dict[str, Any], int | None]:
         elif is_end and not in_block:
             n_lost = _take_off_block(values)
             lost = k - n_lost if lost is None else lost
-            break
+            return _joined_values(values), lost, k + 1
         elif values:
             in_block = not is_end if in_block else _is_counts(text)
             values[-1][1].append(text.rstrip())
         elif text.strip() and lost is None:
             lost = k
         behind_blank = not text.strip()
-    return _joined_values(values), lost
+    return _joined_values(values), lost, len(lines)
 
 
 def _take_off_block(values: list[tuple[str, list[str]]]) -> int:

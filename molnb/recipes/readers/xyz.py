@@ -72,6 +72,8 @@ def _frame(number: int, n_atom: int, name: str, lines: NumberedLines) -> Record:
     fields = {"name": _title(comment) or name}
     if len(atoms) != n_atom:
         return Record(number, fields, f"{len(atoms)} atoms where the frame states {n_atom}")
+    if not atoms:
+        return Record(number, fields, "a frame without atoms")
     stated = _CHARGE.search(comment)
     try:
         molblock = _molblock(fields["name"], atoms, int(stated[1]) if stated else 0)
