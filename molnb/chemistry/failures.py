@@ -19,7 +19,7 @@ REASONS = {  # reason -> the step it belongs to
     "abbreviated group": "parse",
     "dummy atom": "standardise",
     "no heavy atoms": "standardise",
-    "organometallic, metal complex or salt": "standardise",
+    "organometallic or metal complex": "standardise",
     "no parent fragment": "standardise",
     "two organic parents": "standardise",
     "over the size limit": "standardise",

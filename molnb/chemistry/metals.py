@@ -55,6 +55,6 @@ def refuse_salt(disconnected: Chem.Mol) -> None:
 
 def _metal(atom: Chem.Atom, state: str) -> MoleculeError:
     return MoleculeError(
-        "organometallic, metal complex or salt",
+        "organometallic or metal complex",
         f"{atom.GetSymbol()} {state}; structure.metals: remove in the recipe keeps what is organic",
     )

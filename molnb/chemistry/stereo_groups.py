@@ -65,7 +65,8 @@ def stereo_marks(mol: Chem.Mol) -> StereoMarks:
 
 
 def _axes(mol: Chem.Mol) -> list[Chem.Bond]:
-    return [bond for bond in mol.GetBonds() if bond.GetStereo() in (CLOCKWISE, COUNTERCLOCKWISE)]
+    bonds = [mol.GetBondWithIdx(i) for i in range(mol.GetNumBonds())]  # faster than GetBonds
+    return [bond for bond in bonds if bond.GetStereo() in (CLOCKWISE, COUNTERCLOCKWISE)]
 
 
 def _index(atom: Chem.Atom) -> int:

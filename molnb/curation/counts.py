@@ -37,7 +37,8 @@ def count_molecules(parts: list[Path]) -> dict[str, Any]:
         totals["unconverged"] += table.column("converged").to_pylist().count(False)
         differs = pc.not_equal(table.column("smiles"), table.column("smiles_3d"))
         totals["isomer_chosen"] += int(pc.sum(differs).as_py() or 0)
-        for row in table.filter(pc.not_equal(table.column("removed"), "")).to_pylist():
+        parted = table.filter(pc.not_equal(table.column("removed"), ""))
+        for row in parted.select(["smiles", "removed"]).to_pylist():
             removed.update(set(removed_kinds(row["smiles"], row["removed"])))
         for text in table.column("stereo_groups").to_pylist():
             stereo.update(kinds_of_stereo(text))

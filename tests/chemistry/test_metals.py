@@ -10,7 +10,7 @@ from molnb.chemistry.metals import METALS
 from molnb.chemistry.parsing import parse_smiles
 from molnb.chemistry.standardization import standardize
 
-REASON = "organometallic, metal complex or salt"
+REASON = "organometallic or metal complex"
 
 # Each compound in one or more spellings: ions side by side, covalent, dative, charges or none.
 REFUSED = [

@@ -114,3 +114,36 @@ def test_any_spelling_is_the_same_molecule() -> None:
     for molecule in standardized([*nci_smiles(60), *CHIRAL]):
         for spelling in respelled(molecule.smiles, 5):
             assert standardize(parse_smiles(spelling)).smiles == molecule.smiles
+
+
+@pytest.mark.parametrize(
+    "mixture",
+    [
+        "CNCc1ccccc1.Cl.Cl",
+        "[Na+].[O-]C(=O)c1cccc(Br)c1.O",
+        "CCNCc1ccccc1.CCNCc1ccccc1.OS(=O)(=O)O",
+        "N[C@@H](CC(=O)O)C(=O)O.C[C@H](NC)c1ccccc1",
+        "[Cl].CC(C)NCC(O)COc1cccc2ccccc12",
+        "[Ca+2].CC(C)c1ccccc1C(=O)[O-].CC(C)c1ccccc1C(=O)[O-].CO",
+        "[BH4-].CCCC[N+](C)(C)Cc1ccccc1",
+        "O=C([O-])[C@H](O)[C@@H](O)C(=O)O.CC[NH2+]Cc1ccccc1",
+        "F[P-](F)(F)(F)(F)F.CCCC[N+](C)(C)Cc1ccccc1.C1CCOC1",
+        "CCOC(=O)[N-]c1c[n+](N2CCOCC2)no1.Cl",
+    ],
+)
+def test_any_spelling_of_a_mixture_has_the_same_parent_and_the_same_rest(mixture: str) -> None:
+    molecule = standardize(parse_smiles(mixture))
+    assert len(molecule.removed) == mixture.count(".")
+    for spelling in respelled(mixture, 5):
+        turned = ".".join(reversed(spelling.split(".")))
+        for text in (spelling, turned):
+            again = standardize(parse_smiles(text))
+            assert (again.smiles, again.removed) == (molecule.smiles, molecule.removed)
+
+
+def test_a_label_that_is_cleared_takes_its_stereo_group_along() -> None:
+    chiral_by_deuterium = standardize(parse_smiles("C[C@H]([2H])O |&1:1|"))
+    assert (chiral_by_deuterium.smiles, chiral_by_deuterium.stereo_groups) == ("CCO", "")
+    assert chiral_by_deuterium.cleared_isotopes == 1
+    mapped = standardize(parse_smiles("[CH3:1][C@H:2]([NH2:3])c1ccccc1 |&1:1|"))
+    assert (mapped.smiles, mapped.stereo_groups) == ("C[C@H](N)c1ccccc1", "&1:1")
