@@ -43,11 +43,8 @@ if TYPE_CHECKING:
 MAX_SAME_NAME = 999  # runs of one configuration on one day
 DATA = "data.json"
 MAX_HEAVY_ATOMS = 64  # that recipes let in unless they say otherwise
-_FIRST_FILES = {
-    "checkpoints",
-    "machine.json",
-    DATA,
-}  # before a folder is a run: config.json is last
+# What lies in a folder before it is a run: config.json comes last.
+_FIRST_FILES = {"checkpoints", "machine.json", DATA}
 LOGS = ("metrics.jsonl", "timings.jsonl")
 
 
