@@ -46,11 +46,8 @@ NOTES = "notes.json"
 COUNTS = ("_positives", "_n", "_rarest")  # how names of counts end, among terms
 DATA = "data.json"
 MAX_HEAVY_ATOMS = 64  # that recipes let in unless they say otherwise
-_FIRST_FILES = {
-    "checkpoints",
-    "machine.json",
-    DATA,
-}  # before a folder is a run: config.json is last
+# What lies in a folder before it is a run: config.json comes last.
+_FIRST_FILES = {"checkpoints", "machine.json", DATA}
 LOGS = ("metrics.jsonl", "timings.jsonl")
 
 
