@@ -189,8 +189,26 @@ def run_train(args: argparse.Namespace) -> int:
             progress.advance(report.step - progress.done, f"loss {report.loss:.4f}")
 
         train(run, watch=watch, device=args.device or "auto")
+    print(_validation_line(run))
     print(run.path)
     return 0
+
+
+def _validation_line(run: Any) -> str:
+    """The validation scores of the weights that a run has saved, in a line."""
+    scores = run.saved_scores()
+    if not scores:
+        return "no validation score: the data have no validation rows"
+    shown = {name: value for name, value in scores.items() if name not in ("step", "part")}
+    words = [f"{name} {_number(value)}" for name, value in shown.items() if name != "features"]
+    return f"validation of the saved weights (step {scores['step']:,}): {', '.join(words)}"
+
+
+def _number(value: Any) -> str:
+    """A score as text: an integer as it is, another number with four digits."""
+    if value is None:
+        return "undefined"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def _curated(name: str) -> Path:
@@ -206,6 +224,35 @@ def _curated(name: str) -> Path:
         if name not in list_recipes():
             raise
         return curate(name).path
+
+
+def run_evaluate(args: argparse.Namespace) -> int:
+    """print a run's scores on test molecules, with intervals, beside what it has to beat"""
+    from .evaluation.run_scores import evaluate, predictions
+    from .evaluation.score_table import readable_scores
+    from .figures.tables import show_table
+    from .inference.table_files import check_frame_output, write_frame
+    from .training.device import keep_freed_memory
+
+    _refuse_given(args, workers="molecules are scored in batches, in this process")
+    keep_freed_memory()  # the process is ours
+    files = {}
+    for out in (args.out, args.predictions):
+        if out is not None:
+            files[out] = check_frame_output(out, [args.run], args.force)
+    which = {"part": args.part, "data": args.data, "device": args.device or "auto"}
+    table = evaluate(args.run, baselines=not args.alone, seed=args.seed or 0, **which)
+    print(show_table(readable_scores(table)))
+    for note in table.attrs["notes"]:
+        print(note)
+    if args.out is not None:
+        write_frame(table, files[args.out], args.out.name)
+    if args.predictions is not None:
+        scored = predictions(args.run, progress=False, **which)
+        write_frame(scored, files[args.predictions], args.predictions.name)
+    for out in files:
+        print(out)
+    return 0
 
 
 def run_embed(args: argparse.Namespace) -> int:
@@ -472,6 +519,7 @@ def _add_data_commands(add: Any) -> None:
     command.add_argument(
         "--set", help="change a field of the preset; dots reach inside, as model.n_layer", **pair
     )
+    _add_evaluate(add)
     for name, function in (("embed", run_embed), ("predict", run_predict)):
         command = add(
             name,
@@ -515,6 +563,32 @@ def _add_data_commands(add: Any) -> None:
                 "--level", default="molecule", choices=("molecule", "atom", "pair"), help="of what"
             )
             command.epilog = _ANSWERS + _LAYOUT
+
+
+def _add_evaluate(add: Any) -> None:
+    command = add(
+        "evaluate",
+        run_evaluate,
+        "seed",
+        "device",
+        out="also write the scores to this file, Parquet or CSV by its ending",
+    )
+    command.add_argument("run", metavar="RUN", help="folder of a run that learnt labels")
+    command.add_argument(
+        "--part",
+        choices=("test", "val", "train", "all"),
+        help="of the run's split (default: test; of other data all)",
+    )
+    command.add_argument(
+        "--data", metavar="DATASET", help="other curated molecules with the run's labels"
+    )
+    command.add_argument(
+        "--alone", action="store_true", help="leave out LightGBM and the trivial baselines"
+    )
+    command.add_argument(
+        "--predictions", type=Path, metavar="FILE", help="also write every prediction and its truth"
+    )
+    _add_force(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,11 +15,16 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from ..files import check_output, writing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PARQUET = (".parquet", ".pq")
 TEXT = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -45,6 +50,21 @@ def is_answers(path: Path, schema: pa.Schema) -> bool:
                     if next(csv.reader(file, delimiter=delimiter), None) == schema.names:
                         return True
     return False
+
+
+def check_frame_output(out: str | Path, inputs: Iterable[str | Path], force: bool) -> Path:
+    """The file that a table may be written to; InputError for a place that will not do.
+
+    Only Parquet files of ours are replaced without `force`.
+    """
+    return check_output(out, inputs, ENDINGS, lambda path: is_answers(path, pa.schema([])), force)
+
+
+def write_frame(table: pd.DataFrame, path: Path, name: str) -> None:
+    """Write a DataFrame, whole or not at all, in the format of a file's `name`."""
+    arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+    with writing(path) as partial, open_writer(partial, name, arrow.schema) as writer:
+        writer.write_table(arrow)
 
 
 @contextlib.contextmanager
