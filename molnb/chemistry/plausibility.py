@@ -24,8 +24,15 @@ CLASH_ANGSTROM = 0.5  # no two nuclei of a real molecule are closer (H2: 0.74)
 # 1.24, H2 1.19.
 SHORTEST_BOND = 0.70
 LONGEST_BOND = 1.35
+# Force fields stretch no bond so far. Seen: 1.13, 1.15 in tetra-tert-butylmethane, 1.17 in a
+# four-membered cumulene; in camphor with its bridge inside out, which cannot be, 1.31.
+LONGEST_RELAXED_BOND = 1.25
 # Two atoms without a bond, likewise. Seen: 1.15 (across a bicyclo[1.1.1]pentane).
 SHORTEST_CONTACT = 1.05
+# Six times the volume between the four directions from a tetrahedral centre to its neighbours: 3.08
+# in methane. Seen: 1.79 and more, in cages of three- and four-membered rings. A centre that a
+# force field half turned over has less.
+LEAST_SPREAD = 1.3
 # Energy an atom of a force field, in eV, to either side. Seen: -1.4 (pyrophosphate, its charges)
 # to 0.7 (C60, its strain). A bond is worth 2 to 4 eV an atom: at 5 there would be no molecule.
 MOST_ENERGY_EV = 5.0
@@ -64,16 +71,20 @@ def checked_coords(coords: Float[np.ndarray, "atom xyz"], reason: str) -> np.nda
 
 
 def check_geometry(
-    mol: Chem.Mol, coords: Float[np.ndarray, "atom xyz"], flat_reason: str = UNREASONABLE
+    mol: Chem.Mol,
+    coords: Float[np.ndarray, "atom xyz"],
+    flat_reason: str = UNREASONABLE,
+    longest_bond: float = LONGEST_BOND,
 ) -> None:
     """Raise MoleculeError where coordinates (Å) of all atoms of a molecule cannot be a molecule.
 
     Hydrogens may be atoms, or implicit and without coordinates. Of a molecule drawn in the plane
-    the reason is `flat_reason`.
+    the reason is `flat_reason`; `longest_bond` is in sums of the covalent radii.
     """
     for finding in (*_flat_centres(mol, coords), *_flat_rings(mol, coords)):
         raise MoleculeError(flat_reason, f"{finding}: it is a drawing in the plane")
-    _check_distances(mol, coords)
+    _check_distances(mol, coords, longest_bond)
+    _check_spread(mol, coords)
 
 
 def check_energy(energy_ev: float, n_atom: int) -> None:
@@ -89,7 +100,7 @@ def _name(mol: Chem.Mol, index: int) -> str:
     return f"{mol.GetAtomWithIdx(int(index)).GetSymbol()}{index}"
 
 
-def _check_distances(mol: Chem.Mol, coords: np.ndarray) -> None:
+def _check_distances(mol: Chem.Mol, coords: np.ndarray, longest_bond: float) -> None:
     """Raise MoleculeError for a bond too short or too long, or atoms too close without a bond."""
     radii = np.array([covalent_radius(atom.GetAtomicNum()) for atom in atoms(mol)])
     distances = np.linalg.norm(coords[:, None] - coords[None], axis=-1)
@@ -99,7 +110,7 @@ def _check_distances(mol: Chem.Mol, coords: np.ndarray) -> None:
     np.fill_diagonal(apart, False)
     wrong = (
         ("bond", "shorter than", SHORTEST_BOND, bonded & (ratios < SHORTEST_BOND)),
-        ("bond", "longer than", LONGEST_BOND, bonded & (ratios > LONGEST_BOND)),
+        ("bond", "longer than", longest_bond, bonded & (ratios > longest_bond)),
         ("no bond", "closer than", SHORTEST_CONTACT, apart & (ratios < SHORTEST_CONTACT)),
     )
     for kind, relation, limit, where in wrong:
@@ -108,6 +119,25 @@ def _check_distances(mol: Chem.Mol, coords: np.ndarray) -> None:
                 UNREASONABLE,
                 f"{kind} {_name(mol, i)}-{_name(mol, j)} of {distances[i, j]:.2f} Å, {relation} "
                 f"{limit:g} times the covalent radii ({limit * (radii[i] + radii[j]):.2f} Å)",
+            )
+
+
+def _check_spread(mol: Chem.Mol, coords: np.ndarray) -> None:
+    """Raise MoleculeError for a tetrahedral centre whose neighbours crowd on one side of it."""
+    for atom in atoms(mol):
+        if atom.GetHybridization() != SP3 or atom.GetAtomicNum() not in TETRAHEDRAL_ELEMENTS:
+            continue
+        neighbours = [n.GetIdx() for n in atom.GetNeighbors()]
+        if len(neighbours) != 4:
+            continue
+        rays = coords[neighbours] - coords[atom.GetIdx()]
+        rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+        spread = abs(np.linalg.det(rays[1:] - rays[0]))
+        if spread < LEAST_SPREAD:
+            raise MoleculeError(
+                UNREASONABLE,
+                f"the four neighbours of {_name(mol, atom.GetIdx())} crowd on one side of it: "
+                f"they span {spread:.2f}, at least {LEAST_SPREAD:g} of a tetrahedron's 3.08",
             )
 
 
