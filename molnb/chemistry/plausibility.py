@@ -1,6 +1,6 @@
 """Whether coordinates can be a molecule in space: bond lengths, near misses, centres in a plane.
 
-The bounds were set beside 50,000 QM9 geometries (B3LYP), 2,000 of PCQM4Mv2 (B3LYP) and 3,100
+The bounds were set beside 30,000 QM9 geometries and 2,000 of PCQM4Mv2 (both B3LYP) and 3,100
 conformers made here of nci, wehi, Tox21 and QM9; the extremes seen there stand at each of them.
 Lengths are compared with the sum of two covalent radii (Cordero et al., Dalton Trans. 2832 (2008),
 as RDKit has them).
@@ -27,14 +27,15 @@ LONGEST_BOND = 1.35
 # Force fields stretch no bond so far. Seen: 1.13, 1.15 in tetra-tert-butylmethane, 1.17 in a
 # four-membered cumulene; in camphor with its bridge inside out, which cannot be, 1.31.
 LONGEST_RELAXED_BOND = 1.25
-# Two atoms without a bond, likewise. Seen: 1.15 (across a bicyclo[1.1.1]pentane).
+# Two atoms without a bond, likewise. Seen: 1.15, in a cage of three- and four-membered rings.
 SHORTEST_CONTACT = 1.05
 # Six times the volume between the four directions from a tetrahedral centre to its neighbours: 3.08
 # in methane. Seen: 1.79 and more, in cages of three- and four-membered rings. A centre that a
 # force field half turned over has less.
 LEAST_SPREAD = 1.3
 # Energy an atom of a force field, in eV, to either side. Seen: -1.4 (pyrophosphate, its charges)
-# to 0.7 (C60, its strain). A bond is worth 2 to 4 eV an atom: at 5 there would be no molecule.
+# to 0.7 (C60, its strain) and 1.4 (hexafluorosilicate). Bonds are worth 2 to 4 eV an atom: at 5
+# there would be no molecule.
 MOST_ENERGY_EV = 5.0
 # Distance from the best plane. A tetrahedral centre and its four neighbours (root mean square)
 # are seen at 0.38 Å and more, a centre over three neighbours at 0.28, a drawing at 0.
