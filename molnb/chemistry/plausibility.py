@@ -166,8 +166,10 @@ def _flat_centres(mol: Chem.Mol, coords: np.ndarray) -> Iterator[str]:
 def _is_pyramid(mol: Chem.Mol, atom: Chem.Atom) -> bool:
     """Whether an sp3 atom cannot lie in the plane of the three neighbours it has."""
     number = atom.GetAtomicNum()
+    in_cage = mol.GetRingInfo().NumAtomRings(atom.GetIdx()) > 1
     if atom.GetTotalDegree() == 4:  # the fourth is a hydrogen without coordinates
-        return number in TETRAHEDRAL_ELEMENTS
+        # At a bridgehead the three others may be spread flat; a drawing shows in its rings.
+        return number in TETRAHEDRAL_ELEMENTS and not in_cage
     if number in (15, 33):  # phosphines
         return atom.GetTotalValence() == 3
     if number in (16, 34):  # sulfoxides and sulfonium
@@ -175,7 +177,7 @@ def _is_pyramid(mol: Chem.Mol, atom: Chem.Atom) -> bool:
     # Amines: not beside atoms that take up the lone pair, nor where a cage presses them flat.
     return (
         number == 7
-        and mol.GetRingInfo().NumAtomRings(atom.GetIdx()) < 2
+        and not in_cage
         and all(
             n.GetAtomicNum() == 1
             or (n.GetAtomicNum() == 6 and n.GetHybridization() == SP3 and n.GetFormalCharge() == 0)
