@@ -18,9 +18,9 @@ from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from ..shapes import Float, Int
 from ..units import EV_PER_KCAL_MOL
 from .failures import MoleculeError, guarded
-from .geometry import check_energy, check_geometry, checked_coords
 from .isomers import read_back
 from .parsing import INPUT_INDEX, atoms, numbered
+from .plausibility import LONGEST_RELAXED_BOND, check_energy, check_geometry, checked_coords
 from .standardization import fixed_point
 
 MAX_ITERATIONS = 5000  # of the minimiser; the share of molecules that needs more is reported
@@ -242,7 +242,7 @@ def _relax(mol: Chem.Mol, force_field: str, iterations: int) -> tuple[float, boo
         raise MoleculeError("force field failed", _one_line(error)) from error
     coords = checked_coords(mol.GetConformer().GetPositions(), "force field failed")
     if iterations > 0:
-        check_geometry(mol, coords)
+        check_geometry(mol, coords, longest_bond=LONGEST_RELAXED_BOND)
         check_energy(energy_ev, len(coords))
     return energy_ev, converged
 

@@ -20,8 +20,8 @@ from rdkit import Chem
 from ..chemistry.conformer import make_conformer
 from ..chemistry.failures import MoleculeError, guarded
 from ..chemistry.features import molecule_arrays
-from ..chemistry.geometry import check_geometry, checked_coords
 from ..chemistry.parsing import numbered, parse_smiles
+from ..chemistry.plausibility import check_geometry, checked_coords
 from ..chemistry.standardization import StandardizedMolecule, standardize
 from ..data.batch import MolBatch
 from ..errors import InputError

@@ -20,9 +20,9 @@ from molnb.chemistry.conformer import (
     mirror,
 )
 from molnb.chemistry.failures import MoleculeError
-from molnb.chemistry.geometry import checked_coords
 from molnb.chemistry.identity import undefined_stereo
 from molnb.chemistry.parsing import parse_smiles
+from molnb.chemistry.plausibility import checked_coords
 from molnb.chemistry.standardization import standardize
 
 
@@ -243,6 +243,28 @@ def test_a_helicene_is_no_flat_ring() -> None:
     coords = make_conformer(CAGES["hexahelicene"]).coords[:26]
     off_plane = coords @ np.linalg.svd(coords)[2][2]
     assert np.ptp(off_plane) > 3  # its ends lie above each other, some 3.5 Å apart
+
+
+# Drawn as no molecule can be: bridges whose one end points inwards
+INSIDE_OUT = {
+    "norbornane": "C1C[C@H]2CC[C@H]1C2",
+    "camphor": "CC1(C)[C@H]2CC[C@@]1(C)C(=O)C2",
+    "borneol ester": "CCC(=O)O[C@H]1C[C@@H]2CC[C@]1(C)C2(C)C",
+    "tropine": "CN1[C@H]2CC[C@H]1C[C@H](O)C2",
+    "tropane amide": "CC(=O)N1[C@H]2CC[C@H]1CC(NC(C)=O)C2",
+    "7-oxanorbornane": "C1C[C@H]2CC[C@H]1O2",
+    "norbornene": "C1=C[C@H]2CC[C@H]1C2",
+    "quinuclidine alkene": "C=C[C@H]1C[N@@]2CC[C@H]1C[C@H]2CO",
+    "bicyclo[2.1.1]hexane": "C1C[C@H]2C[C@H]1C2",
+    "two norbornanes": "C1C[C@H]2CC[C@H]1C2C1[C@H]2CC[C@H]1CC2",
+}
+
+
+@pytest.mark.parametrize("name", INSIDE_OUT)
+def test_an_isomer_that_cannot_be_is_no_geometry(name: str) -> None:
+    with pytest.raises(MoleculeError) as failure:
+        make_conformer(standardize(parse_smiles(INSIDE_OUT[name])).smiles)
+    assert failure.value.step == "conformer"
 
 
 @pytest.mark.parametrize("smiles", ["CCO", "c1ccccc1", "C[C@H](N)C(=O)O", "C1C2CC3CC1CC(C2)C3"])

@@ -10,7 +10,7 @@ from rdkit.Chem import rdDepictor
 
 from molnb.chemistry.conformer import make_conformer
 from molnb.chemistry.failures import MoleculeError
-from molnb.chemistry.geometry import check_energy, check_geometry
+from molnb.chemistry.plausibility import check_energy, check_geometry
 from molnb.inference.featurizer import featurize
 
 
@@ -184,6 +184,36 @@ def test_given_coordinates_that_are_no_molecule_are_refused_with_the_number(name
     assert failure.value.reason == "unreasonable geometry" and number in failure.value.detail
     with pytest.raises(MoleculeError, match="unreasonable geometry"):
         featurize(mol, conformer="given")
+
+
+@pytest.mark.parametrize(
+    ("centre", "elevation", "span"),
+    [
+        # Three neighbours this far above the equator, the fourth at the pole; six times the volume
+        # between them is (3 sqrt 3 / 2) cos^2 (1 - sin).
+        ("FC(F)(F)F", 30, "0.97"),
+        ("FC(F)(F)F", 25, "1.23"),
+        ("C[Si](C)(C)C", 28, "1.07"),
+        ("F[B-](F)(F)F", 30, "0.97"),
+        ("FC(F)(F)F", 20, None),
+        ("FC(F)(F)F", -19.47, None),  # a tetrahedron
+    ],
+)
+def test_a_centre_whose_neighbours_crowd_on_one_side_is_refused(
+    centre: str, elevation: float, span: str | None
+) -> None:
+    mol = Chem.MolFromSmiles(centre)
+    turns = np.radians([0, 120, 240])
+    across = np.cos(np.radians(elevation))
+    up = np.sin(np.radians(elevation))
+    around = np.stack([across * np.cos(turns), across * np.sin(turns), np.full(3, up)], axis=1)
+    length = 1.9 if "Si" in centre else 1.4
+    coords = length * np.vstack([around[0], np.zeros(3), around[1:], [0, 0, 1]])
+    if span is None:
+        check_geometry(mol, coords)
+        return
+    with pytest.raises(MoleculeError, match=f"crowd on one side of it: they span {span}"):
+        check_geometry(mol, coords)
 
 
 @pytest.mark.parametrize(

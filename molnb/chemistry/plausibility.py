@@ -1,6 +1,6 @@
 """Whether coordinates can be a molecule in space: bond lengths, near misses, centres in a plane.
 
-The bounds were set beside 50,000 QM9 geometries (B3LYP), 2,000 of PCQM4Mv2 (B3LYP) and 3,100
+The bounds were set beside 30,000 QM9 geometries and 2,000 of PCQM4Mv2 (both B3LYP) and 3,100
 conformers made here of nci, wehi, Tox21 and QM9; the extremes seen there stand at each of them.
 Lengths are compared with the sum of two covalent radii (Cordero et al., Dalton Trans. 2832 (2008),
 as RDKit has them).
@@ -24,10 +24,18 @@ CLASH_ANGSTROM = 0.5  # no two nuclei of a real molecule are closer (H2: 0.74)
 # 1.24, H2 1.19.
 SHORTEST_BOND = 0.70
 LONGEST_BOND = 1.35
-# Two atoms without a bond, likewise. Seen: 1.15 (across a bicyclo[1.1.1]pentane).
+# Force fields stretch no bond so far. Seen: 1.13, 1.15 in tetra-tert-butylmethane, 1.17 in a
+# four-membered cumulene; in camphor with its bridge inside out, which cannot be, 1.31.
+LONGEST_RELAXED_BOND = 1.25
+# Two atoms without a bond, likewise. Seen: 1.15, in a cage of three- and four-membered rings.
 SHORTEST_CONTACT = 1.05
+# Six times the volume between the four directions from a tetrahedral centre to its neighbours: 3.08
+# in methane. Seen: 1.79 and more, in cages of three- and four-membered rings. A centre that a
+# force field half turned over has less.
+LEAST_SPREAD = 1.3
 # Energy an atom of a force field, in eV, to either side. Seen: -1.4 (pyrophosphate, its charges)
-# to 0.7 (C60, its strain). A bond is worth 2 to 4 eV an atom: at 5 there would be no molecule.
+# to 0.7 (C60, its strain) and 1.4 (hexafluorosilicate). Bonds are worth 2 to 4 eV an atom: at 5
+# there would be no molecule.
 MOST_ENERGY_EV = 5.0
 # Distance from the best plane. A tetrahedral centre and its four neighbours (root mean square)
 # are seen at 0.38 Å and more, a centre over three neighbours at 0.28, a drawing at 0.
@@ -64,16 +72,20 @@ def checked_coords(coords: Float[np.ndarray, "atom xyz"], reason: str) -> np.nda
 
 
 def check_geometry(
-    mol: Chem.Mol, coords: Float[np.ndarray, "atom xyz"], flat_reason: str = UNREASONABLE
+    mol: Chem.Mol,
+    coords: Float[np.ndarray, "atom xyz"],
+    flat_reason: str = UNREASONABLE,
+    longest_bond: float = LONGEST_BOND,
 ) -> None:
     """Raise MoleculeError where coordinates (Å) of all atoms of a molecule cannot be a molecule.
 
     Hydrogens may be atoms, or implicit and without coordinates. Of a molecule drawn in the plane
-    the reason is `flat_reason`.
+    the reason is `flat_reason`; `longest_bond` is in sums of the covalent radii.
     """
     for finding in (*_flat_centres(mol, coords), *_flat_rings(mol, coords)):
         raise MoleculeError(flat_reason, f"{finding}: it is a drawing in the plane")
-    _check_distances(mol, coords)
+    _check_distances(mol, coords, longest_bond)
+    _check_spread(mol, coords)
 
 
 def check_energy(energy_ev: float, n_atom: int) -> None:
@@ -89,7 +101,7 @@ def _name(mol: Chem.Mol, index: int) -> str:
     return f"{mol.GetAtomWithIdx(int(index)).GetSymbol()}{index}"
 
 
-def _check_distances(mol: Chem.Mol, coords: np.ndarray) -> None:
+def _check_distances(mol: Chem.Mol, coords: np.ndarray, longest_bond: float) -> None:
     """Raise MoleculeError for a bond too short or too long, or atoms too close without a bond."""
     radii = np.array([covalent_radius(atom.GetAtomicNum()) for atom in atoms(mol)])
     distances = np.linalg.norm(coords[:, None] - coords[None], axis=-1)
@@ -99,7 +111,7 @@ def _check_distances(mol: Chem.Mol, coords: np.ndarray) -> None:
     np.fill_diagonal(apart, False)
     wrong = (
         ("bond", "shorter than", SHORTEST_BOND, bonded & (ratios < SHORTEST_BOND)),
-        ("bond", "longer than", LONGEST_BOND, bonded & (ratios > LONGEST_BOND)),
+        ("bond", "longer than", longest_bond, bonded & (ratios > longest_bond)),
         ("no bond", "closer than", SHORTEST_CONTACT, apart & (ratios < SHORTEST_CONTACT)),
     )
     for kind, relation, limit, where in wrong:
@@ -108,6 +120,25 @@ def _check_distances(mol: Chem.Mol, coords: np.ndarray) -> None:
                 UNREASONABLE,
                 f"{kind} {_name(mol, i)}-{_name(mol, j)} of {distances[i, j]:.2f} Å, {relation} "
                 f"{limit:g} times the covalent radii ({limit * (radii[i] + radii[j]):.2f} Å)",
+            )
+
+
+def _check_spread(mol: Chem.Mol, coords: np.ndarray) -> None:
+    """Raise MoleculeError for a tetrahedral centre whose neighbours crowd on one side of it."""
+    for atom in atoms(mol):
+        if atom.GetHybridization() != SP3 or atom.GetAtomicNum() not in TETRAHEDRAL_ELEMENTS:
+            continue
+        neighbours = [n.GetIdx() for n in atom.GetNeighbors()]
+        if len(neighbours) != 4:
+            continue
+        rays = coords[neighbours] - coords[atom.GetIdx()]
+        rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+        spread = abs(np.linalg.det(rays[1:] - rays[0]))
+        if spread < LEAST_SPREAD:
+            raise MoleculeError(
+                UNREASONABLE,
+                f"the four neighbours of {_name(mol, atom.GetIdx())} crowd on one side of it: "
+                f"they span {spread:.2f}, at least {LEAST_SPREAD:g} of a tetrahedron's 3.08",
             )
 
 
@@ -135,8 +166,10 @@ def _flat_centres(mol: Chem.Mol, coords: np.ndarray) -> Iterator[str]:
 def _is_pyramid(mol: Chem.Mol, atom: Chem.Atom) -> bool:
     """Whether an sp3 atom cannot lie in the plane of the three neighbours it has."""
     number = atom.GetAtomicNum()
+    in_cage = mol.GetRingInfo().NumAtomRings(atom.GetIdx()) > 1
     if atom.GetTotalDegree() == 4:  # the fourth is a hydrogen without coordinates
-        return number in TETRAHEDRAL_ELEMENTS
+        # At a bridgehead the three others may be spread flat; a drawing shows in its rings.
+        return number in TETRAHEDRAL_ELEMENTS and not in_cage
     if number in (15, 33):  # phosphines
         return atom.GetTotalValence() == 3
     if number in (16, 34):  # sulfoxides and sulfonium
@@ -144,7 +177,7 @@ def _is_pyramid(mol: Chem.Mol, atom: Chem.Atom) -> bool:
     # Amines: not beside atoms that take up the lone pair, nor where a cage presses them flat.
     return (
         number == 7
-        and mol.GetRingInfo().NumAtomRings(atom.GetIdx()) < 2
+        and not in_cage
         and all(
             n.GetAtomicNum() == 1
             or (n.GetAtomicNum() == 6 and n.GetHybridization() == SP3 and n.GetFormalCharge() == 0)
