@@ -187,7 +187,8 @@ def class_loss(
     else:
         loss = F.cross_entropy(guess, target[:, 0].long(), reduction="none")[:, None]
     if task.class_weights:
-        weights = guess.new_tensor(task.class_weights)  # label class
+        # as exact as the targets: logits may be bfloat16
+        weights = target.new_tensor(task.class_weights)  # label class
         column = torch.arange(len(task.labels), device=guess.device)
         loss = loss * weights[column, target.long()]
     return loss
