@@ -14,6 +14,8 @@ from ..objectives.ranking import auroc, average_precision, macro
 from ..shapes import Float, Int, Shaped
 
 MAX_WEIGHTS = 2**22  # in memory at once (32 MiB)
+MAX_DRAWN = 2 * 10**8  # items in all draws; of millions of atoms fewer draws are enough
+FEWEST_DRAWS = 100
 LEVEL = 0.95
 
 Truth = Shaped[np.ndarray, " n"]
@@ -121,12 +123,14 @@ def scored(
 ) -> dict[str, float]:
     """Each score of a kind of task, with the ends of its 95 % interval: `mae`, `mae_low`, ...
 
-    The ends are percentiles over draws in which the score is defined. NaN where it is not, and for
-    the ends of the interval where no draw can be made (one group).
+    The ends are percentiles over draws in which the score is defined; of more than 200,000 items
+    fewer than 1,000 draws are made, 100 at least. NaN where a score is not defined, and for the
+    ends of the interval where no draw can be made (one group).
     """
     truth = np.asarray(truth, np.float64)
     guess = np.asarray(guess, np.float64)
     functions = SCORES[kind]
+    n_draw = min(n_draw, max(MAX_DRAWN // max(len(truth), 1), FEWEST_DRAWS))
     plain = np.ones(len(truth))
     values = {name: float(score(truth, guess, plain)) for name, score in functions.items()}
     draws: dict[str, list[np.ndarray]] = {name: [] for name in functions}

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from ..shapes import Float, Shaped
-from .ranking import RANKINGS, class_counts, macro
+from .ranking import RANKINGS, count_rarest, macro
 from .targets import ScaledTask
 
 Scores = dict[str, float | int | None]
@@ -62,7 +62,7 @@ def class_scores(
         for name, ranking in RANKINGS.items():
             value = macro(ranking, probabilities[is_known], of_label)
             scores[f"{label}_{name}"] = _or_none(value)
-        scores[f"{label}_rarest"] = int(class_counts(of_label, task.n_output).min())
+        scores[f"{label}_rarest"] = count_rarest(of_label, task.n_output)
         return scores | {f"{label}_n": int(is_known.sum())}
     for label, guess, column in zip(task.labels, probabilities.T, truth.T, strict=True):
         is_known = np.isfinite(column)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..shapes import Bool, Float, Int, Shaped
+from ..shapes import Bool, Float, Shaped
 
 RARE = 5  # of a class; with fewer a ranking says little, and it is said
 
@@ -97,6 +97,6 @@ def macro(
 RANKINGS: Mapping[str, Ranking] = {"auroc": auroc, "ap": average_precision}
 
 
-def class_counts(truth: Shaped[np.ndarray, " n"], n_class: int) -> Int[np.ndarray, " class"]:
-    """How many of some known labels belong to each class."""
-    return np.bincount(truth.astype(np.int64), minlength=n_class)
+def count_rarest(truth: Shaped[np.ndarray, " n"], n_class: int) -> int:
+    """How many of some known labels belong to the class that has fewest."""
+    return int(np.bincount(truth.astype(np.int64), minlength=n_class).min())

@@ -44,6 +44,8 @@ class Supervised(Objective):
     n / (k n_c), for its class with n_c of the n labels of the training rows and k classes; the sum
     is still divided by the number of labels, so that weights, one on average over training rows,
     leave the size of a step as it is and the expected loss of a batch is that of all rows.
+    Probabilities are then those of classes that are equally frequent; how they rank is no matter of
+    that.
     """
 
     kind: ClassVar[str] = "supervised"
@@ -190,7 +192,8 @@ def class_loss(
     else:
         loss = F.cross_entropy(guess, target[:, 0].long(), reduction="none")[:, None]
     if task.class_weights:
-        weights = guess.new_tensor(task.class_weights)  # label class
+        # as exact as the targets: logits may be bfloat16
+        weights = target.new_tensor(task.class_weights)  # label class
         column = torch.arange(len(task.labels), device=guess.device)
         loss = loss * weights[column, target.long()]
     return loss

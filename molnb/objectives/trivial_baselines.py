@@ -267,12 +267,13 @@ def _class_bars(
     n_label = (0, len(task.labels))
     guesses = [np.zeros(n_output), *(table.guess(batch, looked_up) for batch in labelled)]
     truths = [np.zeros(n_label), *(b.labels[task.key].values.numpy() for b in labelled)]
-    guess = as_much_as_classes_count(task, np.concatenate(guesses))
+    shares = np.clip(np.concatenate(guesses), _RAREST, 1 - _RAREST)
+    guess = as_much_as_classes_count(task, shares)
     truth = np.concatenate(truths)
-    logits = torch.from_numpy(np.log(guess))
-    if task.kind == "binary":
-        logits = logits - torch.log1p(-torch.from_numpy(guess))
-    sums = label_scores(task, logits, torch.from_numpy(truth))
+    sums = _scores_of_shares(task, guess, truth)
+    # the likeliest class is that of the shares themselves: weighed evenly, all are equally likely
+    of_shares = _scores_of_shares(task, shares, truth)
+    sums |= {name: of_shares[name] for name in metric_names(task)}
     n_known = np.isfinite(truth).sum(0)
     counts = [n_known.sum(), *n_known]
     scores: dict[str, float | None] = {
@@ -284,15 +285,26 @@ def _class_bars(
     return scores | {k: value for k, value in rankings.items() if not k.endswith(counted)}
 
 
+def _scores_of_shares(
+    task: ScaledTask,
+    shares: Float[np.ndarray, "item output"],
+    truth: Shaped[np.ndarray, "item label"],
+) -> dict[str, torch.Tensor]:
+    """Summed loss, and share named right, of probabilities instead of logits."""
+    logits = torch.from_numpy(np.log(shares))
+    if task.kind == "binary":
+        logits = logits - torch.log1p(-torch.from_numpy(shares))
+    return label_scores(task, logits, torch.from_numpy(truth))
+
+
 def as_much_as_classes_count(
     task: ScaledTask, shares: Float[np.ndarray, "item output"]
 ) -> Float[np.ndarray, "item output"]:
-    """Shares of classes tilted by what each counts in the loss, and kept off 0 and 1.
+    """Shares of classes, none of them 0 or 1, tilted by what each counts in the loss.
 
     The constant with the lowest loss is the share itself, and where classes are weighed the share
     of their weights.
     """
-    shares = np.clip(shares, _RAREST, 1 - _RAREST)
     if not task.class_weights:
         return shares
     weights = np.array(task.class_weights)  # label class

@@ -81,7 +81,9 @@ def finetune_tiny(data: Sequence[str]) -> RunConfig:
     learnt before; here all weights learn at one rate, which reached a training error well below
     kNN's test error on `chembl2321810` from scratch and from a pretrained run alike. Rows of the
     split's validation part stop it early; the test part is never looked at. `objective.task_names`
-    chooses labels; the default is all that the data have.
+    chooses labels; the default is all that the data have. Labels that are classes are learnt by
+    cross entropy, and ranked at validations (AUROC, average precision); where one is rare,
+    `objective.class_weights` "balanced" lets it count as much as the others.
     """
     return RunConfig(
         name="finetune-tiny",

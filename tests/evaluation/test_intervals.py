@@ -86,6 +86,16 @@ def test_ends_of_an_interval_are_percentiles_of_the_draws_whatever_is_in_memory(
     assert scored(kind, truth, guess, np.arange(N), n_draw=200, seed=3) == pytest.approx(whole)
 
 
+def test_of_very_many_items_fewer_draws_are_made(monkeypatch):
+    truth, guess = made("regression")
+    monkeypatch.setattr(intervals, "MAX_DRAWN", 150 * N)
+    many = scored("regression", truth, guess, np.arange(N), n_draw=10_000)
+    assert many == scored("regression", truth, guess, np.arange(N), n_draw=150)
+    monkeypatch.setattr(intervals, "MAX_DRAWN", N)
+    fewest = scored("regression", truth, guess, np.arange(N), n_draw=10_000)
+    assert fewest == scored("regression", truth, guess, np.arange(N), n_draw=100) != many
+
+
 def test_relatives_that_err_alike_widen_the_interval():
     error = np.repeat(np.random.default_rng(0).normal(size=20), 6)
     truth = np.arange(N, dtype=float)

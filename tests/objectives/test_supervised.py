@@ -83,6 +83,17 @@ def test_a_weighed_class_counts_as_often_as_its_weight_says():
     assert total == pytest.approx(7.0 * plain[0] + 2.0 * plain[1], rel=1e-6)
 
 
+@pytest.mark.parametrize("task", [BINARY, THREE], ids=["binary", "classes"])
+def test_weights_are_exact_also_where_logits_are_not(task):
+    """A weight of 1.003 would be 1.0 in bfloat16."""
+    logits = torch.tensor([[0.5] * task.n_output], dtype=torch.bfloat16)
+    truth = torch.tensor([[1.0]])
+    weighed = task._replace(class_weights=((1.003,) * len(task.classes[0]),))
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = [float(label_scores(t, logits, truth)["t_loss"]) for t in (task, weighed)]
+    assert scores[1] / scores[0] == pytest.approx(1.003, rel=1e-5)
+
+
 @pytest.mark.parametrize("weights", [(), ((0.6, 3.0), (1.0, 1.0))], ids=["plain", "weighed"])
 def test_the_loss_of_classes_does_not_depend_on_the_grouping(tmp_path, weights):
     """Labels of two columns, some unknown, in one group and in three of unlike composition."""

@@ -148,6 +148,7 @@ def test_of_a_binary_label_the_share_of_positives_is_guessed(tmp_path):
     bars = label_baselines(corpus, balanced, train_ids, val)
     weighed = (3 * 0.75 + 8 * 1.5) * np.log(2) / 11
     assert bars["mean"]["water_loss"] == pytest.approx(weighed, rel=1e-5), "an even guess"
+    assert bars["mean"]["wet_accuracy"] == pytest.approx(3 / 11), "and still the frequent class"
 
 
 def test_of_several_classes_their_shares_are_guessed(tmp_path):
