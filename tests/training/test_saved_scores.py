@@ -96,3 +96,41 @@ def test_a_run_without_validation_has_no_scores(nci, tmp_path):
     run = train(small_run(nci, n_val=0, steps=1), tmp_path / "r")
     assert run.saved_scores() == run.best() == {}
     assert runs_table(tmp_path)["validated"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "status", "step"),
+    [
+        ([0.9, 0.1020, 0.15, 0.1837], 2, {"state": "done", "weights_step": 2}, 2),
+        ([0.9, 0.1020, 0.15, 0.1837], 2, {"state": "done"}, 2),
+        ([0.9, 0.1020, 0.15, 0.1837], None, {"state": "done"}, 6),
+        ([0.9, 0.1020, 0.15, 0.1837], 2, {"state": "stopped"}, 6),
+        ([0.9, 0.1020, 0.15, 0.1837], 2, {"state": "stopped", "weights_step": 6}, 6),
+        ([0.9, 0.1020, 0.15, 0.1837], 5, {"state": "running"}, 6),
+        ([0.9, 0.1020, 0.15, 0.1837], 5, {"state": "running", "weights_step": 5}, 4),
+        ([0.3, 0.5, 0.6, 0.7], 3, {"state": "done"}, 0),
+        ([0.9, 0.5, 0.2], 3, {"state": "done"}, 4),
+        ([0.9, 0.4, 0.4, 0.5], 2, {"state": "done"}, 2),
+        ([0.9, 0.4, 0.3], None, {"state": "done", "weights_step": 4}, 4),
+        ([0.9, 0.4, 0.3], None, {"state": "stopped", "weights_step": 1}, 0),
+        ([0.7], 10, {"state": "done", "weights_step": 0}, 0),
+        ([], 10, {"state": "done"}, None),
+    ],
+)
+def test_the_row_of_the_weights_follows_from_what_was_noted(
+    finished, tmp_path, losses, patience, status, step
+):
+    """Validated at steps 0, 2, 4, ...; `step` is that of the row that the weights belong to."""
+    config = finished.read("config.json") | {"patience": patience}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "status.json").write_text(json.dumps(status))
+    run = Run(tmp_path)
+    for number, loss in enumerate(losses):
+        run.log([{"step": 2 * number, "part": "val", "features": "visible", "loss": loss}], 1.0)
+        run.log([{"step": 2 * number + 1, "part": "train", "features": "mixed", "loss": 0.0}], 1.0)
+    assert run.saved_scores().get("step") == step
+    (row,) = runs_table(tmp_path).to_dict("records")
+    if step is None:
+        assert row["validated"] is None
+    else:
+        assert (row["validated"], row["loss"]) == (step, losses[step // 2])
