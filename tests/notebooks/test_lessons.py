@@ -58,3 +58,40 @@ def test_every_lesson_runs_at_size_test(path: Path, tmp_path: Path, shared_home:
 def test_every_solution_runs(path: Path, tmp_path: Path, shared_home: Path) -> None:
     done = run_notebook(path, tmp_path / path.name, home=shared_home)
     assert done.code == 0, done.error
+
+
+OWN_TABLES = {
+    "a name in another script": ("溶解度", "溶解度:mg/L", "{number}"),
+    "a name that shards have too": ("charge", "charge=assay_charge:e", "{number}"),
+    "a column of words": ("Outcome: final", "Outcome: final:binary(no,yes)", "{word}"),
+}
+
+
+@pytest.mark.parametrize("case", OWN_TABLES)
+def test_the_lesson_on_curation_takes_a_label_of_any_name(
+    case: str, tmp_path: Path, shared_home: Path
+) -> None:
+    column, label, cell = OWN_TABLES[case]
+    rows = [f"{'C' * n}O,{cell.format(number=n, word='yes' if n % 2 else 'no')}" for n in (1, 2, 3)]
+    file = tmp_path / "mine.csv"
+    file.write_text("\n".join([f"SMILES,{column}", *rows, "", "OCC,"]) + "\n", encoding="utf-8")
+    own = {"file": str(file), "smiles_column": "SMILES", "label": label, "size": "test"}
+    path = NOTEBOOKS / "01_curate.ipynb"
+    done = run_notebook(path, tmp_path / "01.ipynb", own, home=shared_home)
+    assert done.code == 0, done.error
+
+
+def test_the_lesson_on_fine_tuning_takes_a_binary_column(tmp_path: Path, shared_home: Path) -> None:
+    file = tmp_path / "mine.csv"
+    rings = ["c1ccccc1", "c1ccncc1", "C1CCCCC1", "c1ccoc1", "c1ccsc1", "C1CCNCC1"]
+    chains = ["O", "N", "CO", "CN", "CCO", "C(=O)O", "C#N"]
+    rows = [
+        f"{ring}{c},{'hit' if 'n' in ring.lower() else 'miss'}" for ring in rings for c in chains
+    ]
+    file.write_text("SMILES,Outcome\n" + "\n".join(rows) + "\n")
+    own = {"file": str(file), "smiles_column": "SMILES", "size": "test"}
+    own["label"] = "Outcome=active:binary(hit=1,miss=0)"
+    path = NOTEBOOKS / "08_finetune.ipynb"
+    done = run_notebook(path, tmp_path / "08.ipynb", own, home=shared_home)
+    assert done.code == 0, done.error
+    assert "LightGBM: AUROC" in done.text
