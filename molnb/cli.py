@@ -65,6 +65,7 @@ _SHARED = {
 
 READER_GONE = 141  # as a program that is ended by SIGPIPE
 _MOST_LINES = 10  # of reasons on the screen
+_MOST_SCORES = 12  # in the line that a training ends with
 
 # Options that describe a table of one's own, and the argument of `recipe_for_file` each becomes.
 _DESCRIBING = {
@@ -195,13 +196,27 @@ def run_train(args: argparse.Namespace) -> int:
 
 
 def _validation_line(run: Any) -> str:
-    """The validation scores of the weights that a run has saved, in a line."""
+    """The validation scores of the weights that a run has saved, in a line.
+
+    Of many labels the losses and means over labels.
+    """
+    from .training.runs import COUNTS
+
     scores = run.saved_scores()
     if not scores:
         return "no validation score: the data have no validation rows"
-    shown = {name: value for name, value in scores.items() if name not in ("step", "part")}
-    words = [f"{name} {_number(value)}" for name, value in shown.items() if name != "features"]
-    return f"validation of the saved weights (step {scores['step']:,}): {', '.join(words)}"
+    shown = {
+        name: value
+        for name, value in scores.items()
+        if name not in ("step", "part", "features") and not name.endswith(COUNTS)
+    }
+    more = ""
+    if len(shown) > _MOST_SCORES:
+        n_more = len(shown)
+        shown = {k: v for k, v in shown.items() if k.endswith("loss") or "_mean_" in k}
+        more = f" (and {n_more - len(shown)} scores of single labels, in its metrics.jsonl)"
+    words = ", ".join(f"{name} {_number(value)}" for name, value in shown.items())
+    return f"validation of the saved weights (step {scores['step']:,}): {words}{more}"
 
 
 def _number(value: Any) -> str:

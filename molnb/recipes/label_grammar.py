@@ -116,7 +116,7 @@ def describe_labels(
     for label in labels:
         suffix = "" if label.kind == labels[0].kind else f"_{label.kind}"
         name = f"{task}{suffix}"
-        if label.kind == "classes":
+        if label.kind == "classes" and len(labels) > 1:
             name = f"{task}_{plain_name(label.name)}"
         groups.setdefault(name, []).append(label.name)
         kinds[name] = label.kind
