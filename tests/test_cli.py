@@ -39,7 +39,9 @@ def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert time.monotonic() - start < 5, "mere start of Python, on a busy machine"
     assert done.stdout.startswith("[] usage: molnb")
-    for command in "tour run curate train embed predict convert recipes presets runs".split():
+    for (
+        command
+    ) in "tour run curate train evaluate embed predict convert recipes presets runs".split():
         assert f"\n    {command} " in done.stdout
     assert "3 a notebook" in done.stdout
 
@@ -50,6 +52,7 @@ TAKEN = {
     "run": ("--out", "--seed"),
     "curate": ("--out", "--workers"),
     "train": ("--out", "--seed", "--device"),
+    "evaluate": ("--out", "--seed", "--device"),
     "embed": ("--out", "--workers", "--device"),
     "predict": ("--out", "--workers", "--device"),
 }
@@ -77,6 +80,7 @@ def test_a_shared_option_that_a_command_does_not_take_is_refused_with_the_reason
         "run": ["05_pretrain"],
         "curate": ["nci"],
         "train": ["pretrain_tiny"],
+        "evaluate": ["x"],
         "embed": ["x.csv", "--run", "x"],
         "predict": ["x.csv", "--run", "x"],
     }
@@ -117,6 +121,8 @@ VALUES = {
     "--set": ["steps", "2"],
     "--parameter": ["quick", "False"],
     "--single": [],
+    "--part": ["val"],
+    "--alone": [],
     "--force": [],
 }
 
@@ -137,6 +143,7 @@ def test_every_option_in_the_help_of_a_command_is_taken(
     option: str,
     table: Path,
     label_run: Run,
+    nci: Shards,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -147,7 +154,8 @@ def test_every_option_in_the_help_of_a_command_is_taken(
     import molnb.notebooks.execution as execution
     from molnb.curation import pipeline
 
-    done = SimpleNamespace(path=table, name="x", config=SimpleNamespace(steps=1))
+    config = SimpleNamespace(steps=1)
+    done = SimpleNamespace(path=table, name="x", config=config, saved_scores=dict)
     monkeypatch.setattr(pipeline, "curate", lambda *_, **__: done)
     monkeypatch.setattr("molnb.training.loop.prepare_run", lambda *_: done)
     monkeypatch.setattr("molnb.training.loop.train", lambda *_, **__: done)
@@ -161,14 +169,18 @@ def test_every_option_in_the_help_of_a_command_is_taken(
         "run": [notebook],
         "curate": [str(table), "--smiles", "SMILES"],
         "train": ["pretrain_tiny"],
+        "evaluate": [str(label_run.path)],
         "embed": [str(table), "--run", str(label_run.path), "--workers", "0"],
         "predict": [str(table), "--run", str(label_run.path), "--workers", "0"],
     }
     values = {
         **VALUES,
         "--run": [str(label_run.path)],
+        "--predictions": [str(tmp_path / "predictions.csv")],
         "--out": [str(tmp_path / {"run": "x.ipynb"}.get(command, "x.csv"))],
     }
+    if command == "evaluate":
+        values["--data"] = [str(nci.path)]
     arguments = [command, *needed[command], option, *values[option]]
     if option == "--label" or command != "curate":
         assert main(arguments) == 0

@@ -61,18 +61,21 @@ class FeaturizedMolecule(NamedTuple):
 
 
 def featurize(
-    molecule: MoleculeInput, max_heavy_atoms: int = MAX_HEAVY_ATOMS, conformer: str = "new"
+    molecule: MoleculeInput,
+    max_heavy_atoms: int = MAX_HEAVY_ATOMS,
+    conformer: str = "new",
+    metals: str = "drop",
 ) -> FeaturizedMolecule:
     """Standardize and embed one molecule; raises MoleculeError with its step and reason.
 
     A SMILES or an RDKit molecule gets the conformer that curation would give it. With
     ``conformer="given"`` an RDKit molecule keeps the coordinates of its first conformer, which must
     be 3D; its stereo is taken as drawn, and not compared with them. Hydrogens then have coordinates
-    only if they all stand in the molecule.
+    only if they all stand in the molecule. `metals` is as in a recipe.
     """
     mol = _as_mol(molecule)
     n_heavy_before = np.cumsum([atom.GetAtomicNum() != 1 for atom in mol.GetAtoms()])
-    standard = standardize(mol, max_heavy_atoms)
+    standard = standardize(mol, max_heavy_atoms, metals)
     arrays = molecule_arrays(standard.mol)
     if conformer == "given":
         coords = _given_coords(mol, standard, arrays)
@@ -142,12 +145,13 @@ def featurize_all(
     molecules: Sequence[MoleculeInput],
     max_heavy_atoms: int = MAX_HEAVY_ATOMS,
     conformer: str = "new",
+    metals: str = "drop",
 ) -> list[FeaturizedMolecule | str]:
     """`featurize` for a list; what fails is its error message."""
     featurized: list[FeaturizedMolecule | str] = []
     for molecule in molecules:
         try:
-            featurized.append(featurize(molecule, max_heavy_atoms, conformer))
+            featurized.append(featurize(molecule, max_heavy_atoms, conformer, metals))
         except MoleculeError as error:
             featurized.append(str(error))
     return featurized
@@ -204,13 +208,16 @@ def featurize_chunks(
     workers: int = 0,
     conformer: str = "new",
     max_heavy_atoms: int = MAX_HEAVY_ATOMS,
+    metals: str = "drop",
 ) -> Iterator[FeaturizedChunk]:
     """Chunks of input and what became of it, in order; a few chunks are under way at a time.
 
     `workers` processes featurize them; 0 does it here.
     """
     check_conformer(conformer)
-    work = functools.partial(featurize_all, max_heavy_atoms=max_heavy_atoms, conformer=conformer)
+    work = functools.partial(
+        featurize_all, max_heavy_atoms=max_heavy_atoms, conformer=conformer, metals=metals
+    )
     source = iter(molecules)
     chunks = iter(lambda: list(itertools.islice(source, CHUNK)), [])
     if workers == 0:

@@ -78,6 +78,7 @@ class TrainedModel:
     def __init__(self, run: Run, device: str = "auto", max_heavy_atoms: int | None = None):
         self.run = run
         self.max_heavy_atoms = _checked_limit(run, max_heavy_atoms)
+        self.metals = run.metals
         self.config = run.config
         self.device = choose_device(device)
         self.model = run.load_model().to(self.device)
@@ -220,7 +221,7 @@ class TrainedModel:
             )
         number = itertools.count()
         limit = self.max_heavy_atoms
-        for chunk in featurize_chunks(molecules, workers, conformer, limit):
+        for chunk in featurize_chunks(molecules, workers, conformer, limit, self.metals):
             featurized = [self._with_hydrogens(molecule) for molecule in chunk.featurized]
             usable = [
                 molecule for molecule in featurized if isinstance(molecule, FeaturizedMolecule)

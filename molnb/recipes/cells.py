@@ -19,6 +19,7 @@ FEW = 20  # texts that are no class, kept for the message
 TRUE_FALSE = {"0": 0, "1": 1, "false": 0, "true": 1}  # what a binary label may hold undeclared
 MARKS = {"na", "n/a", "#n/a", "nd", "n.d.", "none", "null", "-", "--", ".", "?"}
 _NO_CLASS = "no declared class"
+_WORDS = "not a number"
 _NO_LOGARITHM = "zero or less: no logarithm"
 _REASONS = (
     (re.compile(r"^[<>~≤≥≈=±]"), "bounded or approximate (<, >, ~)"),
@@ -42,7 +43,7 @@ def read_number(value: Any) -> Cell:
     except (TypeError, ValueError):
         return None, _why_no_number(str(value).strip())
     if "_" in str(value):  # Python reads 1_000 as a number
-        return None, "not a number"
+        return None, _WORDS
     return (number, None) if math.isfinite(number) else (None, "NaN or infinite")
 
 
@@ -52,7 +53,7 @@ def _why_no_number(text: str) -> str:
     for pattern, reason in _REASONS:
         if pattern.search(text):
             return reason
-    return "not a number"
+    return _WORDS
 
 
 def read_class(value: Any, numbers: Mapping[str, int]) -> Cell:
@@ -96,7 +97,7 @@ class ColumnReader:
         self.kind = kind
         self.unread: dict[str, Unread] = {}
         self.counts: dict[float, int] = {}  # of each value, as long as there are few
-        self.no_class: dict[str, int] = {}
+        self.no_class: dict[str, int] = {}  # texts that are no class, or no number
         self.example: tuple[float, float] | None = None  # the first value, as read and as stored
         self.n_known = 0
         self._convert = self._conversion()
@@ -140,7 +141,7 @@ class ColumnReader:
             self.unread[reason] = Unread(1, first, line)
         else:
             self.unread[reason] = before._replace(n=before.n + 1)
-        if reason == _NO_CLASS:
+        if reason in (_NO_CLASS, _WORDS):
             text = str(value).strip()[:80]
             if text in self.no_class or len(self.no_class) < FEW:
                 self.no_class[text] = self.no_class.get(text, 0) + 1
@@ -161,7 +162,8 @@ class ColumnReader:
         if not self.n_known:
             raise InputError(
                 f"{file}: label '{label.name}' has no value in any of {n_row:,} rows "
-                f"({self.describe_unread()}). Take the label out, or name another column or unit"
+                f"({self.describe_unread()}). Take the label out, or name another column"
+                f"{self._classes_instead()}"
             )
         if self.kind != "regression" and len(self.counts) == 1:
             (only,) = [name for name, n in self.class_counts().items() if n]
@@ -174,6 +176,17 @@ class ColumnReader:
     def _proposal(self) -> str:
         texts = [*(str(int(number)) for number in self.counts), *self.no_class][:2]
         return ",".join(f"{text}={number}" for number, text in enumerate(sorted(texts)))
+
+    def _classes_instead(self) -> str:
+        """What to write where a column of numbers holds a few words; else nothing."""
+        if self.kind != "regression" or not 2 <= len(self.no_class) < FEW:
+            return ""
+        words = sorted(self.no_class)
+        kind = "binary" if len(words) == 2 else "classes"
+        return (
+            f"; if its words are classes, declare them: --label "
+            f"'{self.label.column}:{kind}({','.join(words)})'"
+        )
 
     def class_counts(self) -> dict[str, int]:
         """Rows of each class, by name."""

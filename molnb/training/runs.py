@@ -2,7 +2,7 @@
 
     config.json      everything that decides the result
     machine.json     where it ran, library versions
-    data.json        of its data: the largest molecule that its recipes let in
+    data.json        of its data: the largest molecule that its recipes let in, and what of metals
     metrics.jsonl    one line a logged step; no clock in it, so equal seeds give equal files
     timings.jsonl    seconds since the start, for the same steps
     status.json      running, done, stopped or failed; the step that the weights are of
@@ -108,6 +108,12 @@ class Run:
         """
         stored = self.read(DATA).get("max_heavy_atoms")
         return stored or largest_allowed(self.config.data) or MAX_HEAVY_ATOMS
+
+    @property
+    def metals(self) -> str:
+        """What becomes of complexes and salts of metals, as its data had it: drop or remove."""
+        stored = self.read(DATA).get("metals")
+        return stored or treatment_of_metals(self.config.data)
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """What each validation term must beat, by which baseline.
@@ -227,14 +233,26 @@ def largest_allowed(data: Sequence[str]) -> int | None:
 
     None where none of the datasets is there.
     """
-    limits = []
+    rules = _structure_rules(data)
+    return max((rule.get("max_heavy_atoms", MAX_HEAVY_ATOMS) for rule in rules), default=None)
+
+
+def treatment_of_metals(data: Sequence[str]) -> str:
+    """`remove` where a recipe of the curated datasets says so, else `drop`."""
+    rules = _structure_rules(data)
+    return "remove" if any(rule.get("metals") == "remove" for rule in rules) else "drop"
+
+
+def _structure_rules(data: Sequence[str]) -> list[dict]:
+    """What the recipes of the datasets that are there say of structures."""
+    rules = []
     for name in data:
         try:
             recipe = load_shards(find_data(name)).manifest.get("recipe", {})
         except InputError:  # training says so; a run may be made where its data are not
             continue
-        limits.append(recipe.get("structure", {}).get("max_heavy_atoms", MAX_HEAVY_ATOMS))
-    return max(limits, default=None)
+        rules.append(recipe.get("structure", {}))
+    return rules
 
 
 def start_run(
@@ -265,7 +283,8 @@ def start_run(
     write_json(describe_machine(), path / "machine.json")
     limit = max_heavy_atoms or largest_allowed(config.data)
     if limit is not None:
-        write_json({"max_heavy_atoms": limit}, path / DATA)
+        rules = {"max_heavy_atoms": limit, "metals": treatment_of_metals(config.data)}
+        write_json(rules, path / DATA)
     write_json(stored, path / "config.json")
     return Run(path)
 

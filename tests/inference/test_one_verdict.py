@@ -7,17 +7,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from curated_files import curate_smiles
 from rdkit import Chem
+from tiny import small_run
 
 from molnb.chemistry.failures import MoleculeError
 from molnb.inference.featurizer import featurize_all
 from molnb.inference.inputs import read_molecules
 from molnb.inference.parquet_output import write_predictions
+from molnb.inference.predictor import load_run
 from molnb.recipes.snapshot import write_snapshot
 from molnb.recipes.sources import find_source, recipe_for_file
+from molnb.training.loop import train
 
 ETHANOL = Chem.MolToMolBlock(Chem.MolFromSmiles("CCO"))
 LONG = "x" * 140_000
@@ -144,3 +149,19 @@ def test_a_file_of_predictions_has_a_row_for_every_row_and_none_for_hydrogen_sul
         "read: malformed row (4 fields where the header has 2)",
         None,
     ]
+
+
+ZINC_SALT = "[Zn+2].CCCCCCCC(=O)[O-].CCCCCCCC(=O)[O-]"
+
+
+@pytest.mark.parametrize("metals", ["drop", "remove"])
+def test_salts_of_metals_are_answered_as_the_recipe_of_the_data_has_them(
+    metals: str, home: Path, tmp_path: Path
+) -> None:
+    rows = [ZINC_SALT, "CCO", "CCN", "CCC", "CCCO"]
+    shards = curate_smiles(tmp_path, rows, structure={"metals": metals})
+    is_kept = metals == "remove"
+    assert len(shards) == 4 + is_kept
+    run = train(small_run(shards, steps=1), tmp_path / "run")
+    (embedding,) = load_run(run.path).embed([ZINC_SALT])
+    assert np.isfinite(embedding).all() == is_kept

@@ -136,6 +136,16 @@ def test_a_label_without_a_value_is_refused_with_the_reasons(cells: list) -> Non
     assert next(iter(reader.unread)) in str(refused.value)
 
 
+def test_words_in_a_column_of_numbers_are_named_as_the_classes_they_may_be() -> None:
+    with pytest.raises(InputError, match="--label 'c:binary.mutagens,nonmutagens.'"):
+        column_of(["mutagens", "nonmutagens", "mutagens"]).check("mine.csv", 3)
+    with pytest.raises(InputError, match="--label 'c:classes.high,low,mid.'"):
+        column_of(["low", "mid", "high"]).check("mine.csv", 3)
+    with pytest.raises(InputError) as refused:
+        column_of(["see text"] * 3).check("mine.csv", 3)
+    assert "classes" not in str(refused.value)
+
+
 def test_declared_classes_count_what_is_none_of_them() -> None:
     classes = {"mutagens": 1, "nonmutagens": 0}
     reader = column_of(

@@ -15,7 +15,7 @@ from molnb.chemistry.failures import MoleculeError
 from molnb.curation.pipeline import curate
 from molnb.errors import InputError
 from molnb.inference.featurizer import featurize
-from molnb.inference.parquet_output import find_shards, read_molecules
+from molnb.inference.inputs import find_shards, read_molecules
 from molnb.recipes.readers import column_names, read_records
 from molnb.recipes.readers.record import Record
 from molnb.recipes.schema import Source
