@@ -196,27 +196,34 @@ def run_train(args: argparse.Namespace) -> int:
 
 
 def _validation_line(run: Any) -> str:
-    """The validation scores of the weights that a run has saved, in a line.
-
-    Of many labels the losses and means over labels.
-    """
+    """The validation scores of the weights that a run has saved, in a line."""
     from .training.runs import COUNTS
 
-    scores = run.saved_scores()
-    if not scores:
+    saved = run.saved_scores()
+    if not saved:
         return "no validation score: the data have no validation rows"
-    shown = {
+    scores = {
         name: value
-        for name, value in scores.items()
+        for name, value in saved.items()
         if name not in ("step", "part", "features") and not name.endswith(COUNTS)
     }
+    return f"validation of the saved weights (step {saved['step']:,}): {_scores_text(scores)}"
+
+
+def _scores_text(scores: dict[str, Any]) -> str:
+    """Scores by name in a line; of many labels the losses and means over labels alone.
+
+    The loss of the only task is the loss, and is not said again.
+    """
+    losses = [name for name in scores if name.endswith("_loss")]
+    dropped = losses if len(losses) == 1 else []
+    shown = {name: value for name, value in scores.items() if name not in dropped}
     more = ""
     if len(shown) > _MOST_SCORES:
-        n_more = len(shown)
+        n_score = len(shown)
         shown = {k: v for k, v in shown.items() if k.endswith("loss") or "_mean_" in k}
-        more = f" (and {n_more - len(shown)} scores of single labels, in its metrics.jsonl)"
-    words = ", ".join(f"{name} {_number(value)}" for name, value in shown.items())
-    return f"validation of the saved weights (step {scores['step']:,}): {words}{more}"
+        more = f" (and {n_score - len(shown)} scores of single labels, in its metrics.jsonl)"
+    return ", ".join(f"{name} {_number(value)}" for name, value in shown.items()) + more
 
 
 def _number(value: Any) -> str:
@@ -385,8 +392,21 @@ def show_runs(args: argparse.Namespace) -> int:
     if not len(runs):
         print(f"no runs in {home() / 'runs'}: start one with `molnb train PRESET`", file=sys.stderr)
         return 0
-    print(show_table(runs))
+    print(show_table(_with_scores_in_one(runs)))
     return 0
+
+
+def _with_scores_in_one(runs: Any) -> Any:
+    """The table of runs with the scores of each in one column: runs have different ones."""
+    first = list(runs.columns).index("validated") + 1
+    scores = []
+    for line in runs.iloc[:, first:].to_dict("records"):
+        # A number that is missing is NaN, and unequal to itself.
+        own = {k: v for k, v in line.items() if v is not None and v == v}
+        own.pop("features", None)
+        scores.append(_scores_text(own))
+    listed = runs.iloc[:, :first].assign(scores=scores)
+    return listed.astype({"validated": "Int64"})  # a run without a validation makes no fraction
 
 
 def _shared(args: argparse.Namespace) -> dict[str, Any]:

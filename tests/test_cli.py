@@ -213,12 +213,32 @@ def test_tables_are_printed_as_text_with_three_digits_and_blanks(
     as_frame: bool, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pandas = pytest.importorskip("pandas")
-    rows = [{"run": "first", "loss": 0.123456, "about": None}, {"run": "second", "loss": None}]
+    rows = [{"preset": "first", "N": 0.123456, "about": None}, {"preset": "second", "N": None}]
     table = pandas.DataFrame(rows) if as_frame else rows
-    monkeypatch.setattr("molnb.training.runs.runs_table", lambda: table)
-    assert main(["runs"]) == 0
+    monkeypatch.setattr("molnb.training.presets.presets_table", lambda: table)
+    assert main(["presets"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines == ["run     loss   about", "first   0.123", "second"]
+    assert lines == ["preset  N      about", "first   0.123", "second"]
+
+
+def test_runs_are_listed_with_the_scores_of_each_in_one_column(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pandas = pytest.importorskip("pandas")
+    many = {f"y{k}_auroc": 0.5 for k in range(13)}
+    first = {"run": "a", "validated": 20, "features": "visible", "loss": 0.25, "t_loss": 0.25}
+    rows = [
+        {**first, "y_mae_eV": 1.5},
+        {"run": "b", "validated": None},
+        {"run": "c", "validated": 7, "loss": 0.75, "u_loss": 0.75, **many, "u_mean_auroc": 0.5},
+    ]  # fmt: skip
+    monkeypatch.setattr("molnb.training.runs.runs_table", lambda: pandas.DataFrame(rows))
+    assert main(["runs"]) == 0
+    lines = [re.sub(" {2,}", "|", line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[:2] == ["run|validated|scores", "a|20|loss 0.25, y_mae_eV 1.5"]
+    assert lines[2].startswith("b")
+    words = "loss 0.75, u_mean_auroc 0.5 (and 13 scores of single labels, in its metrics.jsonl)"
+    assert lines[3].endswith(words)
 
 
 def test_the_help_of_set_names_a_setting_that_can_be_set(capsys: pytest.CaptureFixture) -> None:
