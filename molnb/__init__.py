@@ -13,12 +13,12 @@ Every box a noun, every arrow a verb, all of them importable from here:
      loss, terms                         a number to minimise, named terms with units to read
             | train(config)              RunConfig, make_preset(name, data); fit(config) awaits
      runs/<date>_<name>_<id>/   Run      config, machine, metrics, weights
-            | embed(run, molecules), predict(run, molecules), compare(benchmark, folds, methods)
+            | embed(run, molecules), predict(run, molecules), evaluate(run), compare(...)
      tables                              pandas DataFrames: show_table(table), plot_losses(runs)
 
 The rooms of the package follow the flow: recipes, chemistry, curation (RDKit); data, models,
 objectives, training (torch, numpy, pyarrow and safetensors alone); inference, evaluation, figures,
-notebooks. An import only points upstream. Units: energies eV, lengths Å, charges e, dipoles D.
+notebooks, commands. An import only points upstream. Units: energies eV, lengths Å, charges e, dipoles D.
 """
 
 from __future__ import annotations

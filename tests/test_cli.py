@@ -159,7 +159,7 @@ def test_every_option_in_the_help_of_a_command_is_taken(
     monkeypatch.setattr(pipeline, "curate", lambda *_, **__: done)
     monkeypatch.setattr("molnb.training.loop.prepare_run", lambda *_: done)
     monkeypatch.setattr("molnb.training.loop.train", lambda *_, **__: done)
-    monkeypatch.setattr("molnb.cli._curated", lambda name: table)
+    monkeypatch.setattr("molnb.commands.data.curated_folder", lambda name: table)
     monkeypatch.setattr(execution, "tour", lambda *_, **__: [])
     monkeypatch.setattr(execution, "export", lambda *_, **__: table)
     notebook = str(write_notebook(tmp_path / "a.ipynb", "1"))
@@ -257,8 +257,8 @@ def test_threads_wait_briefly_from_the_start_unless_the_user_says_otherwise() ->
     code = (
         "import os, sys\nos.environ.pop('GOMP_SPINCOUNT', None)\n"
         "if len(sys.argv) > 1: os.environ['GOMP_SPINCOUNT'] = sys.argv[1]\n"
-        "import molnb.cli as m\n"
-        "m.show_runs = lambda args: print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)\n"
+        "import molnb.cli as m, molnb.commands.training as t\n"
+        "t.show_runs = lambda args: print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)\n"
         "m.main(['runs'])"
     )
     for arguments, expected in ([], "3000 False\n"), (["17"], "17 False\n"):
@@ -347,7 +347,8 @@ def test_run_without_out_keeps_the_copy_below_home(tmp_path: Path, home: Path) -
 
 def test_an_unexpected_error_keeps_its_traceback_and_exits_with_one() -> None:
     code = (
-        "import sys, molnb.cli as m\nm.show_runs = lambda args: 1 / 0\n"
+        "import sys, molnb.cli as m, molnb.commands.training as t\n"
+        "t.show_runs = lambda args: 1 / 0\n"
         "sys.argv = ['molnb', 'runs']\nsys.exit(m.main())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -490,8 +491,8 @@ def test_messages_that_nobody_reads_end_a_command_quietly(tmp_path: Path) -> Non
 
 def test_a_reader_that_goes_in_the_middle_of_a_long_table(tmp_path: Path) -> None:
     code = (
-        "import sys, molnb.cli as m\n"
-        "m.show_runs = lambda args: [print('run', n) for n in range(10**6)]\n"
+        "import sys, molnb.cli as m, molnb.commands.training as t\n"
+        "t.show_runs = lambda args: [print('run', n) for n in range(10**6)]\n"
         "sys.argv = ['molnb', 'runs']\nsys.exit(m.main())"
     )
     command = f'set -o pipefail; {sys.executable} -c "{code}" | head -2'
@@ -502,9 +503,9 @@ def test_a_reader_that_goes_in_the_middle_of_a_long_table(tmp_path: Path) -> Non
 
 def test_a_broken_pipe_that_is_not_the_readers_is_an_error_like_any_other() -> None:
     code = (
-        "import sys, molnb.cli as m\n"
+        "import sys, molnb.cli as m, molnb.commands.training as t\n"
         "def fail(args):\n    raise BrokenPipeError('of a worker')\n"
-        "m.show_runs = fail\nsys.argv = ['molnb', 'runs']\nsys.exit(m.main())"
+        "t.show_runs = fail\nsys.argv = ['molnb', 'runs']\nsys.exit(m.main())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1 and "of a worker" in done.stderr

@@ -28,7 +28,7 @@ def test_every_noun_and_verb_of_the_flow_can_be_imported(name: str) -> None:
 
 def test_the_flow_has_all_its_boxes() -> None:
     boxes = {"Recipe", "Shards", "MolBatch", "Prediction", "Run"}
-    arrows = {"curate", "batches", "train", "embed", "predict"}
+    arrows = {"curate", "batches", "train", "embed", "predict", "evaluate", "compare"}
     assert boxes | arrows < names_in_the_flow()
 
 
@@ -65,4 +65,6 @@ def test_the_flow_runs_from_recipe_to_tables(nci, tmp_path) -> None:
     table = molnb.predict(run.path, ["CCO", "C("])
     assert isinstance(table, pd.DataFrame) and list(table) == ["smiles", "dipole_D", "error"]
     assert table["error"].isna().tolist() == [True, False]
+    scores = molnb.evaluate(run, baselines=False, n_draw=10, progress=False)
+    assert scores["label"].tolist() == ["dipole"] and scores["mae"].item() > 0
     assert molnb.plot_losses([run]).data

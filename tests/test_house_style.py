@@ -18,7 +18,7 @@ PACKAGE = ROOT / "molnb"
 # The way of a molecule: a folder may import itself, the modules at the root, and folders before it.
 ORDER = (
     "recipes chemistry curation data models objectives training "
-    "inference evaluation figures notebooks"
+    "inference evaluation figures notebooks commands"
 ).split()
 TORCH_ONLY = ("data", "models", "objectives", "training")
 # What a machine that only trains need not have.

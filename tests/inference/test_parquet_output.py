@@ -504,18 +504,18 @@ def test_reasons_are_counted_most_frequent_first(label_run, tmp_path, capsys):
 
 
 def test_at_most_ten_lines_of_reasons_are_shown() -> None:
-    from molnb.cli import _failure_lines
+    from molnb.commands.answers import failure_lines
     from molnb.inference.parquet_output import Failure
 
     failures = {
         f"step: reason {n}": Failure(50 - n, n, f"step: reason {n} ({'x' * 999})")
         for n in range(14)
     }
-    lines = _failure_lines(failures)
+    lines = failure_lines(failures)
     assert len(lines) == 10 and max(map(len, lines)) <= 240
     assert lines[0].startswith("       50  step: reason 0, first in row 0 (x")
     assert lines[9].split(maxsplit=1) == ["195", "for 5 other reasons"]
-    assert len(_failure_lines(dict(list(failures.items())[:10]))) == 10
+    assert len(failure_lines(dict(list(failures.items())[:10]))) == 10
 
 
 def test_a_file_without_rows_has_no_answer(label_run, tmp_path, capsys):

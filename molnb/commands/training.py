@@ -1,0 +1,175 @@
+"""Commands on runs: list presets and runs, train, convert official weights."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from . import data
+from .options import PAIR, Add, refuse_given
+
+_RELEASE = """
+Weights are published at https://huggingface.co/dptech/Uni-Mol2, as modelzoo/84M/checkpoint.pt,
+164M, 310M, 570M, 1.1B. Nothing in a file is run: one that holds more than tensors, plain values
+and argparse.Namespace is refused.
+"""
+
+_MOST_SCORES = 12  # in the line that a training ends with
+
+# Modules with the work itself are imported inside the commands: `molnb --help` answers at once, and
+# a machine that only trains needs no RDKit to do so.
+
+
+def show_presets(args: argparse.Namespace) -> int:
+    """list what can be trained; N counts parameters without tables, kernel and heads, total all"""
+    from ..figures.tables import show_table
+    from ..training.presets import presets_table
+
+    print(show_table(presets_table()))
+    return 0
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """train a preset on curated data; a run's folder instead of a preset resumes that run"""
+    from ..progress import Progress
+    from ..training.config import data_names
+    from ..training.device import choose_device, keep_freed_memory
+    from ..training.loop import prepare_run, train
+    from ..training.presets import make_preset
+    from ..training.runs import check_run_folder
+
+    refuse_given(args, workers="training prepares its batches itself")
+    choose_device(args.device or "auto")  # refused before anything is curated
+    if args.out is not None:
+        check_run_folder(args.out)
+    keep_freed_memory()  # the process is ours
+    changes = dict(args.set)
+    if args.seed is not None:
+        changes = {"seed": args.seed, **changes}
+    if Path(args.preset, "config.json").is_file():
+        if changes or args.out:
+            raise InputError(
+                f"{args.preset} is a run, which keeps its settings: leave out --out, --seed, --set"
+            )
+        run = prepare_run(args.preset)
+    else:
+        config = make_preset(args.preset, args.data, **changes)
+        folders = [data.curated_folder(name) for name in args.data]
+        run = prepare_run(replace(config, data=data_names(folders)), args.out)
+    with Progress(run.name, run.config.steps) as progress:
+
+        def watch(report: Any) -> None:
+            progress.advance(report.step - progress.done, f"loss {report.loss:.4f}")
+
+        train(run, watch=watch, device=args.device or "auto")
+    print(_validation_line(run))
+    print(run.path)
+    return 0
+
+
+def _validation_line(run: Any) -> str:
+    """The validation scores of the weights that a run has saved, in a line."""
+    from ..training.runs import COUNTS
+
+    saved = run.saved_scores()
+    if not saved:
+        return "no validation score: the data have no validation rows"
+    scores = {
+        name: value
+        for name, value in saved.items()
+        if name not in ("step", "part", "features") and not name.endswith(COUNTS)
+    }
+    return f"validation of the saved weights (step {saved['step']:,}): {_scores_text(scores)}"
+
+
+def _scores_text(scores: dict[str, Any]) -> str:
+    """Scores by name in a line; of many labels the losses and means over labels alone.
+
+    The loss of the only task is the loss, and is not said again.
+    """
+    losses = [name for name in scores if name.endswith("_loss")]
+    dropped = losses if len(losses) == 1 else []
+    shown = {name: value for name, value in scores.items() if name not in dropped}
+    more = ""
+    if len(shown) > _MOST_SCORES:
+        n_score = len(shown)
+        shown = {k: v for k, v in shown.items() if k.endswith("loss") or "_mean_" in k}
+        more = f" (and {n_score - len(shown)} scores of single labels, in its metrics.jsonl)"
+    return ", ".join(f"{name} {_number(value)}" for name, value in shown.items()) + more
+
+
+def _number(value: Any) -> str:
+    """A score as text: an integer as it is, another number with four digits."""
+    if value is None:
+        return "undefined"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def show_runs(args: argparse.Namespace) -> int:
+    """list what was trained, oldest first"""
+    from ..figures.tables import show_table
+    from ..paths import home
+    from ..training.runs import runs_table
+
+    runs = runs_table()
+    if not len(runs):
+        print(f"no runs in {home() / 'runs'}: start one with `molnb train PRESET`", file=sys.stderr)
+        return 0
+    print(show_table(_with_scores_in_one(runs)))
+    return 0
+
+
+def _with_scores_in_one(runs: Any) -> Any:
+    """The table of runs with the scores of each in one column: runs have different ones."""
+    first = list(runs.columns).index("validated") + 1
+    scores = []
+    for line in runs.iloc[:, first:].to_dict("records"):
+        # A number that is missing is NaN, and unequal to itself.
+        own = {k: v for k, v in line.items() if v is not None and v == v}
+        own.pop("features", None)
+        scores.append(_scores_text(own))
+    listed = runs.iloc[:, :first].assign(scores=scores)
+    return listed.astype({"validated": "Int64"})  # a run without a validation makes no fraction
+
+
+def run_convert(args: argparse.Namespace) -> int:
+    """official Uni-Mol2 weights (checkpoint.pt) as a run, or such a run as a checkpoint again"""
+    from ..training.conversion import convert
+
+    conversion = convert(args.source, args.target)
+    print("\n".join([*conversion.notes, str(conversion.path)]))
+    return 0
+
+
+def add_training(add: Add) -> None:
+    """The commands presets, train, runs and convert."""
+    add("presets", show_presets)
+    command = add(
+        "train",
+        run_train,
+        "seed",
+        "device",
+        out="the run's folder, new or empty (default: a new one below runs/ of MOLNB_HOME)",
+    )
+    command.add_argument(
+        "preset", metavar="PRESET", help="name of a preset, or the folder of a run to go on with"
+    )
+    command.add_argument(
+        "--data", nargs="+", default=["nci"], help="curated folders or recipes (default: nci)"
+    )
+    command.add_argument(
+        "--set", help="change a field of the preset; dots reach inside, as model.n_layer", **PAIR
+    )
+    add("runs", show_runs)
+    command = add("convert", run_convert)
+    command.epilog = _RELEASE
+    command.add_argument(
+        "source", metavar="CHECKPOINT_OR_RUN", help="checkpoint.pt of the authors' code, or a run"
+    )
+    command.add_argument(
+        "target", metavar="OUT", help="a new folder for the run, or a new file for the checkpoint"
+    )
