@@ -18,7 +18,8 @@ Every box a noun, every arrow a verb, all of them importable from here:
 
 The rooms of the package follow the flow: recipes, chemistry, curation (RDKit); data, models,
 objectives, training (torch, numpy, pyarrow and safetensors alone); inference, evaluation, figures,
-notebooks, commands. An import only points upstream. Units: energies eV, lengths Å, charges e, dipoles D.
+notebooks, commands. An import only points upstream. Units: energies eV, lengths Å, charges e,
+dipoles D.
 """
 
 from __future__ import annotations
