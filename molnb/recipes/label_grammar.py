@@ -21,7 +21,12 @@ from .schema import LOSS_OF_CLASSES, plain_name
 from .transforms import GRAMMAR, parse_transform
 
 UNIT_NEEDED = "write COLUMN:UNIT, as in 'logS:log(mol/L)', or COLUMN:binary"
-_CLASSES = re.compile(r"(binary|classes)(?:\((.*)\))?$", re.DOTALL)
+_CLASSES = re.compile(r"(binary|classes)\s*(?:\((.*)\))?$", re.DOTALL | re.IGNORECASE)
+# Meant as classes, and no unit of any number.
+_ALMOST_CLASSES = re.compile(
+    r"(binary|bool|boolean|class|classes|classification|categor\w*|multi-?class)\s*(\(.*)?$",
+    re.DOTALL | re.IGNORECASE,
+)
 
 
 class DeclaredLabel(NamedTuple):
@@ -51,8 +56,15 @@ def parse_label(text: str, columns: Sequence[str]) -> DeclaredLabel:
         raise InputError(f"--label {text!r} has no unit: {UNIT_NEEDED}")
     matched = _CLASSES.match(meaning)
     if matched is None:
+        if _ALMOST_CLASSES.match(meaning):
+            raise InputError(
+                f"--label {text!r}: '{meaning}' is neither a unit nor a declaration of classes: "
+                "write COLUMN:binary, COLUMN:binary(active=1,inactive=0) or "
+                "COLUMN:classes(low,medium,high)"
+            )
         return DeclaredLabel(column, name, "regression", meaning, None)
     kind, inside = matched.groups()
+    kind = kind.lower()
     return DeclaredLabel(column, name, kind, "1", _class_numbers(text, kind, inside))
 
 

@@ -326,7 +326,7 @@ class Recipe(_Strict):
         A name that every shard has for something else, or a label, gets " (source)" behind it.
         """
         taken = set(RESERVED) | {label.name.lower() for label in self.labels}
-        taken |= {name.lower() for name in self.flags}
+        taken |= {name.lower() for name in self.flags} | self.split_names
         split_columns = [split.column for split in self.splits.values() if split.column]
         names: dict[str, str] = {}
         for column in dict.fromkeys([*self.columns.keep, *split_columns]):
@@ -336,6 +336,11 @@ class Recipe(_Strict):
             taken.add(name.lower())
             names[name] = column
         return names
+
+    @property
+    def split_names(self) -> set[str]:
+        """The columns of shards that hold the splits, in lower case."""
+        return {f"split_{name}".lower() for name in self.splits}
 
     def kind_of(self, label: str) -> str:
         """The kind of the tasks that name a label; regression where none does."""
@@ -370,6 +375,11 @@ def _check_labels(recipe: Recipe) -> None:
             raise ValueError(
                 f"label '{name}' has the name of another but for case: give one of them another"
             )
+        if name.lower() in recipe.split_names:
+            raise ValueError(
+                f"label name '{name}' is the column of a split; give the label another (in a "
+                f"recipe 'name', on the command line --label '{name}=NAME:UNIT')"
+            )
     for label in recipe.labels:
         if label.residual_of is not None and label.residual_of not in names:
             raise ValueError(
@@ -378,7 +388,7 @@ def _check_labels(recipe: Recipe) -> None:
     for name, flag in recipe.flags.items():
         if flag.label not in names or recipe.label(flag.label).column is None:
             raise ValueError(f"flag '{name}' needs a label read from a column, not '{flag.label}'")
-        if name in RESERVED or name in names:
+        if name in RESERVED or name in names or name.lower() in recipe.split_names:
             raise ValueError(f"flag name '{name}' is taken; choose another")
 
 

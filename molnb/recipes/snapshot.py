@@ -132,9 +132,16 @@ def _read_joined_table(recipe: Recipe, located: LocatedSource) -> JoinedTable:
     for record in read_records(source, path):
         if record.problem is not None:  # its fields may have moved to other columns
             continue
-        rows.setdefault(str(record.fields.get(join.column)), record.fields)
-        n_row += 1
+        key = _join_key(record.fields.get(join.column))
+        if key:  # rows without a key belong to no molecule
+            rows.setdefault(key, record.fields)
+            n_row += 1
     return JoinedTable(rows, n_row - len(rows))
+
+
+def _join_key(value: Any) -> str:
+    """A key as text without blanks around it; an empty one joins nothing."""
+    return "" if value is None else str(value).strip()
 
 
 def _snapshot_row(
@@ -157,11 +164,12 @@ def _snapshot_row(
     }
     for name, column in recipe.text_columns.items():
         text = fields.get(column)
-        columns[name] = None if text is None else str(text)
+        # Fields of a malformed row may have moved to other columns.
+        columns[name] = None if text is None or problem is not None else str(text)
     values = fields
     reason = None if problem is None else "malformed row"
     if table is not None:
-        values = table.rows.get(str(fields.get(recipe.source.join.key)), {})
+        values = table.rows.get(_join_key(fields.get(recipe.source.join.key)), {})
         reason = reason or (None if values else "no row in the joined table")
     for name, reader in readers.items():
         columns[name] = reader.read(values.get(reader.label.column), record.line, reason)

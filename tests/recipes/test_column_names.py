@@ -146,6 +146,14 @@ def read(folder: Path, text: str) -> list[Record]:
         ),
         ("id smiles\na C[C@H](N)O |&1:1|\n", ["id", "smiles"], [("a", "C[C@H](N)O |&1:1|")]),
         ("smiles\tid\r\nCCO\ta\r\nCCN\tb\t\r\n", ["smiles", "id"], [("CCO", "a"), ("CCN", "b")]),
+        (
+            "CID\tOPENEYE_CAN_SMILES\ty\n5\tCCO\t1\n6\tCCN\t2\n",
+            ["CID", "OPENEYE_CAN_SMILES", "y"],
+            [("5", "CCO", "1"), ("6", "CCN", "2")],
+        ),
+        ("OPENEYE_ISO_SMILES CID\nCCO 5\n", ["OPENEYE_ISO_SMILES", "CID"], [("CCO", "5")]),
+        ("SMILES_neutral id\nCCO 5\n", ["SMILES_neutral", "id"], [("CCO", "5")]),
+        ("Input_SMILES\tID\nCCO\ta\n", ["Input_SMILES", "ID"], [("CCO", "a")]),
     ],
 )
 def test_a_first_line_of_names_names_the_columns_and_is_no_molecule(

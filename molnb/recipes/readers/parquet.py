@@ -25,4 +25,7 @@ def parquet_records(path: Path, columns: list[str] | None) -> Iterator[Record]:
     batches = open_parquet(path).iter_batches(batch_size=ROWS_PER_GROUP, columns=columns)
     for batch in batches:
         for fields in batch.to_pylist():
+            for name, value in fields.items():
+                if isinstance(value, bytes):  # text, as some programs write it
+                    fields[name] = value.decode("utf-8", "replace")
             yield Record(None, fields)
