@@ -13,9 +13,11 @@ from ..errors import InputError
 from .cells import EMPTY, ColumnReader
 from .own_split import PartCounter
 from .readers import column_names, read_records
+from .readers.lines import foreign_lines
 from .readers.record import (
     OWN_STRUCTURES,
     ROWS_PER_GROUP,
+    TEXT_FORMATS,
     Record,
     file_format,
     record_structure,
@@ -75,6 +77,10 @@ def write_snapshot(recipe: Recipe, located: LocatedSource, path: Path) -> dict[s
         },
         "columns": {name: _describe_column(reader) for name, reader in readers.items()},
     }
+    if file_format(source) in TEXT_FORMATS:
+        n_foreign, first = foreign_lines(file)
+        if n_foreign:
+            counts["foreign_lines"] = {"n": n_foreign, "first": first}
     if table is not None:
         counts["repeated_join_keys"] = table.n_repeated
     return counts
