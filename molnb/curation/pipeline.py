@@ -80,9 +80,9 @@ def curate(
         sha256 = located.sha256
     sample = "" if n is None else f"-n{n}"
     folder = home / "data" / f"{recipe.name}-{recipe_id(recipe, sha256)}{sample}"
-    if (folder / paths.MANIFEST).exists():
+    if os.path.exists(folder / paths.MANIFEST):  # False also where the name is too long
         return _load_finished(folder, progress)
-    check_folder(home)
+    check_folder(folder)
     located = located or find_source(recipe, home)
     job = Job(folder, recipe)
     with locked(folder), removed_if_refused(job):

@@ -130,6 +130,8 @@ def describe_labels(
         name = f"{task}{suffix}"
         if label.kind == "classes" and len(labels) > 1:
             name = f"{task}_{plain_name(label.name)}"
+            while name in groups:  # of labels whose names differ in other signs
+                name += "_"
         groups.setdefault(name, []).append(label.name)
         kinds[name] = label.kind
     tasks = [

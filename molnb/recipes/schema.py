@@ -41,14 +41,19 @@ LOSS_OF_CLASSES = {"binary": "bce", "classes": "ce"}
 RESERVED = frozenset(part_schema([], []).names) | {"group", "index", "offset"}
 # Letters of any script, digits, underscores: names of folders, files and heads of a model.
 PLAIN_NAME = r"^[^\W_]\w*$"
+MAX_NAME_BYTES = 80  # of a plain name; systems of files take 255 in all
 # As the author of a table wrote it, but for ends and controls: names of labels.
 WRITTEN_NAME = r"^[^\s\x00-\x1f]([^\x00-\x1f]*[^\s\x00-\x1f])?$"
 
 
 def plain_name(text: str) -> str:
-    """A name of letters, digits and underscores, in lower case, for any column or file name."""
+    """A name of letters, digits and underscores, in lower case, for any column or file name.
+
+    It is cut so that two of them, joined, are still the name of a file.
+    """
     name = re.sub(r"[\W_]+", "_", text.lower()).strip("_") or "unnamed"
-    return name if name[0].isalpha() else f"x{name}"
+    name = name if name[0].isalpha() else f"x{name}"
+    return name.encode()[:MAX_NAME_BYTES].decode(errors="ignore").strip("_")
 
 
 class _Strict(BaseModel):

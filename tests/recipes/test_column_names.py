@@ -230,3 +230,10 @@ def test_further_columns_of_a_smiles_file_can_be_labels(tmp_path: Path) -> None:
     assert recipe.columns.id == "name" and recipe.labels[0].column == "column_3"
     source = Source(kind="file", file="mine.smi")
     assert column_names(source, tmp_path / "mine.smi") == ["smiles", "name", "column_3"]
+
+
+@pytest.mark.parametrize("key", ["smiles", "identifier", "split_column"])
+def test_a_column_without_a_name_is_in_no_table(tmp_path: Path, key: str) -> None:
+    (tmp_path / "mine.csv").write_text("smiles,part\nCCO,train\n")
+    with pytest.raises(InputError, match="has no column ''. Its columns are: smiles, part"):
+        recipe_for_file(tmp_path / "mine.csv", **{key: ""})

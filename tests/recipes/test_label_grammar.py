@@ -132,3 +132,12 @@ def test_what_is_meant_as_classes_is_never_taken_for_a_unit(meaning: str) -> Non
 def test_case_and_blanks_before_the_classes_do_not_count(meaning: str) -> None:
     label = parse_label(f"Class:{meaning}", COLUMNS)
     assert (label.kind, label.classes) == ("binary", {"-1": 0, "1": 1})
+
+
+def test_classes_of_labels_with_nearly_one_name_are_tasks_of_their_own() -> None:
+    texts = ["IC50 (nM)", "IC50_nM", "ic50 nM", "x" * 300 + "a", "x" * 300 + "b"]
+    labels = [parse_label(f"{text}:classes(a,b,c)", texts) for text in texts]
+    tasks = describe_labels(labels, (), "mine")["tasks"]
+    assert [task["labels"] for task in tasks] == [[text] for text in texts]
+    names = [task["name"] for task in tasks]
+    assert len(set(names)) == 5 and max(map(len, names)) < 100
