@@ -181,7 +181,7 @@ class ColumnReader:
         texts = sorted([*(str(int(number)) for number in self.counts), *self.no_class])
         two = ",".join(f"{text}={number}" for number, text in enumerate(texts[:2]))
         proposal = f"{start}binary({two})'"
-        if len(texts) > 2:
+        if len(texts) > 2 and len(self.no_class) < FEW:
             proposal += (
                 f" (values of neither class count as missing) or {start}classes({','.join(texts)})'"
             )

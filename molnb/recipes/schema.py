@@ -10,9 +10,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
 
 from ..errors import did_you_mean
 from ..shards import part_schema
@@ -140,6 +148,22 @@ class Label(_Strict):
     classes: dict[str, int] | None = None
     missing: Literal["keep", "drop"] = "keep"
 
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _classes_as_text(cls, classes: Any) -> Any:
+        """Names of classes as the file has them: YAML reads 1 as a number and yes as a truth."""
+        if not isinstance(classes, dict):
+            return classes
+        if any(isinstance(name, bool) for name in classes):
+            raise ValueError(
+                "classes named yes, no, true, false, on or off must stand between quotes, as in "
+                "{'no': 0, 'yes': 1}: else YAML reads them as truth values"
+            )
+        return {
+            str(name) if isinstance(name, int | float) else name: number
+            for name, number in classes.items()
+        }
+
     @model_validator(mode="after")
     def _numbered_classes(self) -> Label:
         if self.classes is None:
@@ -263,7 +287,7 @@ class Flag(_Strict):
     """A yes/no column that marks rows whose label has one of these exact values."""
 
     label: str
-    equals: list[float]
+    equals: list[FiniteFloat]
     why: str
 
 
@@ -348,9 +372,12 @@ class Recipe(_Strict):
         return {f"split_{name}".lower() for name in self.splits}
 
     def kind_of(self, label: str) -> str:
-        """The kind of the tasks that name a label; regression where none does."""
+        """The kind of the tasks that name a label; where none does, what its classes make it."""
         kinds = [task.kind for task in self.tasks if label in task.labels]
-        return kinds[0] if kinds else "regression"
+        if kinds:
+            return kinds[0]
+        n_class = len(self.label(label).class_names or ())
+        return {0: "regression", 2: "binary"}.get(n_class, "classes")
 
     def names_of_classes(self, label: str) -> list[str] | None:
         """What the classes of a label are called, by their numbers; None for numbers."""
@@ -393,7 +420,7 @@ def _check_labels(recipe: Recipe) -> None:
     for name, flag in recipe.flags.items():
         if flag.label not in names or recipe.label(flag.label).column is None:
             raise ValueError(f"flag '{name}' needs a label read from a column, not '{flag.label}'")
-        if name in RESERVED or name in names or name.lower() in recipe.split_names:
+        if name.lower() in RESERVED | recipe.split_names | set(lower_names):
             raise ValueError(f"flag name '{name}' is taken; choose another")
 
 

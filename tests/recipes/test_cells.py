@@ -221,3 +221,9 @@ def test_a_refused_column_is_told_the_declaration_that_takes_all_of_it(
     with pytest.raises(InputError) as error:
         column_of(cells, kind).check("f.csv", len(cells))
     assert advice in str(error.value)
+
+
+def test_a_column_of_ever_other_words_is_not_told_to_be_classes() -> None:
+    with pytest.raises(InputError, match="neither 0 nor 1") as error:
+        column_of([f"w{k}" for k in range(100)], "binary").check("f.csv", 100)
+    assert "classes(" not in str(error.value)
