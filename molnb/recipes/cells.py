@@ -74,12 +74,12 @@ def read_class(value: Any, numbers: Mapping[str, int]) -> Cell:
 
 
 def _plain_class(text: str) -> str:
-    """A class in lower case; of a number, whose spelling says nothing, its value."""
+    """A class without its case; of a number, whose spelling says nothing, its value."""
     try:
         number = math.nan if "_" in text else float(text)
     except ValueError:
-        return text.lower()
-    return repr(number) if math.isfinite(number) else text.lower()
+        return text.casefold()
+    return repr(number) if math.isfinite(number) else text.casefold()
 
 
 class Unread(NamedTuple):

@@ -90,7 +90,15 @@ def _class_numbers(text: str, kind: str, inside: str | None) -> dict[str, int] |
             "classes(low=0,medium=1,high=2)"
         )
     numbers: dict[str, int] = {}
-    for position, item in enumerate(inside.split(",")):
+    items = inside.split(",")
+    numbered = ["=" in item for item in items]
+    if any(numbered) and not all(numbered):
+        item = items[numbered.index(False)]
+        raise InputError(
+            f"--label {text!r}: class '{item.strip()}' has no number where others have one: number "
+            "all or none (a class with a comma in its name can be declared in a recipe)"
+        )
+    for position, item in enumerate(items):
         name, equals, number = item.rpartition("=")
         if not equals:
             name = item

@@ -198,7 +198,7 @@ class Label(_Strict):
             raise ValueError(
                 f"label name '{self.name}' is a column that every shard has; give the label "
                 f"another (label_{plain_name(self.name)}, say: in a recipe 'name', on the command "
-                f"line --label '{self.name}=NAME:UNIT')"
+                f"line --label '{self.column or self.name}=NAME:UNIT')"
             )
         if self.computed is not None and self.computed not in COMPUTED:
             raise ValueError(
@@ -410,7 +410,7 @@ def _check_labels(recipe: Recipe) -> None:
         if name.lower() in recipe.split_names:
             raise ValueError(
                 f"label name '{name}' is the column of a split; give the label another (in a "
-                f"recipe 'name', on the command line --label '{name}=NAME:UNIT')"
+                f"recipe 'name', on the command line --label 'COLUMN=NAME:UNIT')"
             )
     for label in recipe.labels:
         if label.residual_of is not None and label.residual_of not in names:

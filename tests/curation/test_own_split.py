@@ -122,7 +122,7 @@ def test_the_own_column_may_bear_the_name_of_a_split(tmp_path: Path, name: str) 
 def test_a_label_never_hides_behind_a_split(tmp_path: Path, name: str) -> None:
     file = tmp_path / "mine.csv"
     file.write_text(f"smiles,{name}\nCCO,5\nCCN,7\n")
-    with pytest.raises(InputError, match=f"--label '{name}=NAME:UNIT'"):
+    with pytest.raises(InputError, match="--label 'COLUMN=NAME:UNIT'"):
         recipe_for_file(file, labels=[f"{name}:1"])
     recipe = recipe_for_file(file, labels=[f"{name}=part:1"])
     shards = curate(recipe, workers=0, home=tmp_path, progress=False)

@@ -237,3 +237,9 @@ def test_a_column_without_a_name_is_in_no_table(tmp_path: Path, key: str) -> Non
     (tmp_path / "mine.csv").write_text("smiles,part\nCCO,train\n")
     with pytest.raises(InputError, match="has no column ''. Its columns are: smiles, part"):
         recipe_for_file(tmp_path / "mine.csv", **{key: ""})
+
+
+def test_a_reserved_name_is_refused_with_the_column_that_can_be_named_anew(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("smiles,y\nCCO,1\n")
+    with pytest.raises(InputError, match="--label 'y=NAME:UNIT'"):
+        recipe_for_file(tmp_path / "mine.csv", labels=["y=charge:e"])

@@ -141,3 +141,9 @@ def test_classes_of_labels_with_nearly_one_name_are_tasks_of_their_own() -> None
     assert [task["labels"] for task in tasks] == [[text] for text in texts]
     names = [task["name"] for task in tasks]
     assert len(set(names)) == 5 and max(map(len, names)) < 100
+
+
+@pytest.mark.parametrize("inside", ["a,b=1,c=0", "a=0,b", "low,high=1", "a=1,b,c=0"])
+def test_classes_are_numbered_all_or_none(inside: str) -> None:
+    with pytest.raises(InputError, match="number all or none"):
+        parse_label(f"Class:binary({inside})", COLUMNS)
