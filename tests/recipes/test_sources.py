@@ -416,3 +416,10 @@ def test_other_content_than_expected_is_refused_and_not_kept(server: str, tmp_pa
         download(f"{server}/gone", None, tmp_path)
     with pytest.raises(InputError, match="only https"):
         download("ftp://example.org/x.csv", None, tmp_path)
+
+
+def test_two_columns_of_one_name_are_refused_in_parquet_too(tmp_path: Path) -> None:
+    columns = [pa.array(["CCO", "CCN"]), pa.array([1.0, 2.0]), pa.array([3.0, 4.0])]
+    pq.write_table(pa.table(columns, names=["smiles", "y", "y"]), tmp_path / "mine.parquet")
+    with pytest.raises(InputError, match="2 columns are named 'y'; rename all but one"):
+        recipe_for_file(tmp_path / "mine.parquet", labels=["y:1"])

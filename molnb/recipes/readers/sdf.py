@@ -15,7 +15,8 @@ from .record import Record
 _HEADER = re.compile(r">(?!>)[^<>]*<(.+)>\s*(?:\([^()]*\)|\d+|DT\d+)?\s*")
 _PLAIN_HEADER = re.compile(r">\s*(?:\d+\s*|\([^()<>]*\)\s*)?<([^<>]+)>\s*(?:\([^()]*\))?\s*")
 _NUMBERED = re.compile(r">\s+(DT\d+)\s*")
-_COUNTS = re.compile(r"\s*\d[\d\s]*\D*V[23]000\s*")  # "  3  2  0 ...  0999 V2000"
+# "  3  2  0 ...  0999 V2000"; of fewer numbers it may be a title or a value.
+_COUNTS = re.compile(r"\s*\d+(?:\s+\d+){2,}\D*V[23]000\s*")
 _END = "M  END"
 
 
@@ -58,7 +59,8 @@ def _records(path: Path) -> Iterator[Record]:
             continue
         lines.append(text)
         if _is_counts(text):
-            if has_counts and not _is_value(lines):
+            # Where four lines are all there is, the first is a title that looks like counts.
+            if has_counts and len(lines) > 4 and not _is_value(lines):
                 before, lines = _cut_before_header(lines)
                 yield from _block_records(start, before)
                 start = number + 1 - len(lines)
