@@ -62,7 +62,7 @@ def run_curate(args: argparse.Namespace) -> int:
             )
         recipe = recipe_for_file(recipe, **described)
     elif any(described.values()):
-        options = ", ".join(f"--{name}" for name in _DESCRIBING)
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in _DESCRIBING)
         raise InputError(
             f"{options} describe a file of yours; a recipe says this itself: leave them out"
         )

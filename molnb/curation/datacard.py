@@ -84,6 +84,7 @@ def data_card(shards: Shards) -> pd.Series:
     their own. Corpora side by side: ``pd.concat([data_card(x) for x in ...], axis=1)``.
     """
     manifest = shards.manifest
+    copies = manifest["counts"]["duplicates"]
     described = describe_molecules(shards)
     scaffolds = np.array(shards.table(["scaffold"])["scaffold"].to_pylist())
     is_charged = np.asarray(shards.array("charge")) != 0
@@ -96,7 +97,8 @@ def data_card(shards: Shards) -> pd.Series:
         "scaffolds": len(set(scaffolds) - {""}),
         "acyclic": _percent(np.mean(scaffolds == "")),
         "labels of the source": _describe_labels(manifest),
-        "molecules whose copies disagree": manifest["counts"]["duplicates"]["conflicting"],
+        "molecules whose copies disagree": copies["conflicting"],
+        "molecules with a value that only a later copy knows": copies["known_only_in_a_copy"],
     }
     examples = _describe_transforms(manifest)
     if examples:

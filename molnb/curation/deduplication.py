@@ -8,7 +8,10 @@ tautomer-insensitive key, directly or through others.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import duckdb
 
 from ..recipes.schema import Recipe
 from ..shards import CONFLICTS, DROPPED_SCHEMA, LOOSE_KEYS
@@ -60,6 +63,7 @@ def merge(job: Job) -> dict[str, Any]:
         group_rows(con, "distinct_rows", LOOSE_KEYS)
     con.execute(_LOST + _LOST_LOOSE if drop_loose else _LOST)
     n_kept = write_query(con, _molecules_to_keep(job.recipe, drop_loose), job.work / "kept.parquet")
+    labelled = _count_labelled(con, job.recipe, job.work / "kept.parquet")
     write_query(con, "SELECT * FROM lost ORDER BY row", job.work / "merged.parquet", DROPPED_SCHEMA)
     write_conflicts(con, job.recipe, job.folder / CONFLICTS)
     duplicates = count_repeats(con, job.recipe)
@@ -67,7 +71,19 @@ def merge(job: Job) -> dict[str, Any]:
     with_coords = "SELECT count(*) FROM read WHERE given_coords AND reason IS NULL"
     n_given = con.execute(with_coords).fetchall()[0][0]
     con.close()
-    return {"n_kept": n_kept, "duplicates": duplicates, "given_coords_replaced": n_given}
+    return {
+        "n_kept": n_kept,
+        "n_labelled": labelled,
+        "duplicates": duplicates,
+        "given_coords_replaced": n_given,
+    }
+
+
+def _count_labelled(con: duckdb.DuckDBPyConnection, recipe: Recipe, kept: Path) -> int:
+    """How many molecules to keep have a label of the source."""
+    known = " OR ".join(f"{quoted(label.name)} IS NOT NULL" for label in recipe.source_labels)
+    query = f"SELECT count(*) FROM {parquet_table(con, [kept])} WHERE {known or 'false'}"
+    return con.execute(query).fetchall()[0][0]
 
 
 def _molecules_to_keep(recipe: Recipe, drop_loose: bool) -> str:

@@ -56,9 +56,7 @@ def finish(job: Job, located: LocatedSource, plan: dict[str, Any]) -> Shards:
         "labels": labels,
         "tasks": {task["name"]: _describe_task(task, labels) for task in tasks},
         "splits": splits,
-        "notices": make_notices(
-            job.recipe, molecules.get("columns", {}), molecules["duplicates"], splits
-        ),
+        "notices": make_notices(job.recipe, molecules, labels, splits),
         "default_split": job.recipe.default_split,
         "fits": fits,
         "versions": molecules["versions"],

@@ -17,19 +17,35 @@ _KEPT = {
 
 
 def make_notices(
-    recipe: Recipe, columns: dict[str, dict], duplicates: dict[str, Any], splits: dict[str, dict]
+    recipe: Recipe,
+    molecules: dict[str, Any],
+    labels: dict[str, dict],
+    splits: dict[str, dict],
 ) -> list[str]:
-    """Sentences on labels, repeated molecules and splits.
+    """Sentences on the file, labels, repeated molecules and splits.
 
-    ``columns`` are the accounts of label columns, ``duplicates`` the counts of copies, ``splits``
-    the reports of splits, as the manifest has them.
+    ``molecules`` holds the accounts of the source's label columns and of copies, ``labels`` what
+    molecules know of each label, ``splits`` the reports of splits, as the manifest has them.
     """
+    columns = molecules.get("columns", {})
+    duplicates = molecules["duplicates"]
     return [
+        *_notices_of_encoding(molecules.get("foreign_lines")),
         *_notices_of_labels(recipe, columns),
+        *_notices_of_loss(columns, labels),
         *_notices_of_geometry(recipe, duplicates),
         *_notices_of_repeats(duplicates),
         *_notices_of_splits(splits, duplicates.get("across_splits", {})),
     ]
+
+
+def _notices_of_encoding(foreign: dict[str, int] | None) -> Iterator[str]:
+    """That some lines could only be read as of another encoding than UTF-8."""
+    if foreign is not None:
+        yield (
+            f"{foreign['n']:,} lines of the file are no UTF-8 and were read as Windows-1252, the "
+            f"first is line {foreign['first']}: if names look wrong, save the file as UTF-8"
+        )
 
 
 def _notices_of_labels(recipe: Recipe, columns: dict[str, dict]) -> Iterator[str]:
@@ -53,6 +69,25 @@ def _notices_of_labels(recipe: Recipe, columns: dict[str, dict]) -> Iterator[str
                 f"label '{name}' holds 0 and 1 alone and is declared as a number: to learn classes "
                 f"declare it binary (--label '{recipe.label(name).column}:binary'; in a recipe "
                 "kind: binary)"
+            )
+
+
+def _notices_of_loss(columns: dict[str, dict], labels: dict[str, dict]) -> Iterator[str]:
+    """That a label of the source has nothing left to learn among the molecules."""
+    for name, column in columns.items():
+        label = labels[name]
+        classes = [text for text, n in label.get("class_counts", {}).items() if n]
+        if not label["known"]:
+            yield (
+                f"label '{name}' is known of no molecule: its {column['known']:,} values stand in "
+                "rows that were dropped, that disagree, or that are not in the sample; nothing can "
+                "be learnt from it"
+            )
+        elif len(classes) == 1:
+            yield (
+                f"label '{name}': all {label['known']:,} molecules that have it are of one class "
+                f"({classes[0]}), the rows of other classes were dropped or are not in the sample; "
+                "there is nothing to tell apart"
             )
 
 

@@ -40,6 +40,7 @@ from .passes import (
     LABELLING,
     READING,
     check_row_counts,
+    count_reasons,
     merge_once,
     run_pass,
     take_snapshot,
@@ -79,9 +80,9 @@ def curate(
         sha256 = located.sha256
     sample = "" if n is None else f"-n{n}"
     folder = home / "data" / f"{recipe.name}-{recipe_id(recipe, sha256)}{sample}"
-    if (folder / paths.MANIFEST).exists():
+    if os.path.exists(folder / paths.MANIFEST):  # False also where the name is too long
         return _load_finished(folder, progress)
-    check_folder(home)
+    check_folder(folder)
     located = located or find_source(recipe, home)
     job = Job(folder, recipe)
     with locked(folder), removed_if_refused(job):
@@ -178,6 +179,8 @@ def _make_molecules(
         run_pass(job, pool, READING, source["sampled"], progress)
     with _timed(seconds, "merge"):
         merged = merge_once(job)
+    if plan["n"] is None:  # of a sample it is said, and it may be meant for pretraining
+        _refuse_without_labels(job, merged)
     if merged["n_kept"]:
         with _timed(seconds, "label"):
             stage = LABELLING
@@ -207,9 +210,26 @@ def _make_molecules(
         "versions": plan["versions"],
         "seconds": seconds,
     }
-    if "repeated_join_keys" in source:
-        molecules["repeated_join_keys"] = source["repeated_join_keys"]
+    for name in ("repeated_join_keys", "foreign_lines"):
+        if name in source:
+            molecules[name] = source[name]
     write_json(molecules, job.work / "molecules.json")
+
+
+def _refuse_without_labels(job: Job, merged: dict[str, Any]) -> None:
+    """Raise InputError where labels come with the rows, and no molecule is left that has one."""
+    computed = any(label.computed for label in job.recipe.labels)
+    labels = ", ".join(f"'{label.name}'" for label in job.recipe.source_labels[:3])
+    if not labels or computed or not merged["n_kept"] or merged.get("n_labelled", 1):
+        return
+    reasons = count_reasons(write_dropped(job))
+    words = ", ".join(f"{reason} {n:,}" for reason, n in reasons.items()) or "none"
+    raise InputError(
+        f"none of {merged['n_kept']:,} molecules has a value of {labels}: the values stand in rows "
+        f"that were dropped ({words}), or whose values disagree. See "
+        f"{job.folder / 'dropped.parquet'} and {job.folder / 'conflicts.parquet'}; mend these "
+        "rows, or take the label out"
+    )
 
 
 @contextlib.contextmanager

@@ -21,10 +21,12 @@ MARKS = {"na", "n/a", "#n/a", "nd", "n.d.", "none", "null", "-", "--", ".", "?"}
 _NO_CLASS = "no declared class"
 _WORDS = "not a number"
 _NO_LOGARITHM = "zero or less: no logarithm"
+_TOO_LARGE = "too large once it is converted"
+_TRUE_FALSE = "true or false, not a number"
 _REASONS = (
     (re.compile(r"^[<>~≤≥≈=±]"), "bounded or approximate (<, >, ~)"),
     (re.compile(r"^[+-]?\d+(,\d+)+(\.\d+)?$"), "comma in the number (decimal or thousands)"),
-    (re.compile(r"^(true|false)$", re.IGNORECASE), "true or false, not a number"),
+    (re.compile(r"^(true|false)$", re.IGNORECASE), _TRUE_FALSE),
     (re.compile(r"%$"), "percent sign"),
     (re.compile(r"^[+-]?[\d.]+(e[+-]?\d+)?\s*\D+$", re.IGNORECASE), "text behind the number"),
 )
@@ -37,7 +39,7 @@ def read_number(value: Any) -> Cell:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None, EMPTY
     if isinstance(value, bool):
-        return None, "true or false, not a number"
+        return None, _TRUE_FALSE
     try:
         number = math.nan if "_" in str(value) else float(value)
     except (TypeError, ValueError):
@@ -61,24 +63,23 @@ def read_class(value: Any, numbers: Mapping[str, int]) -> Cell:
 
     Case counts only where two classes differ by nothing else; 1, 1.0 and "1" are one text.
     """
-    text = _class_text(value)
-    if not text or (text.lower() in MARKS | {"nan"} and text not in numbers):
-        return None, EMPTY if not text else "marked as missing (NA, -, ...)"
+    text = "" if value is None else str(value).strip()
     if text in numbers:
         return float(numbers[text]), None
-    alike = {number for name, number in numbers.items() if name.lower() == text.lower()}
+    if not text or text.lower() in MARKS | {"nan"}:
+        return None, EMPTY if not text else "marked as missing (NA, -, ...)"
+    plain = _plain_class(text)
+    alike = {number for name, number in numbers.items() if _plain_class(name) == plain}
     return (float(alike.pop()), None) if len(alike) == 1 else (None, _NO_CLASS)
 
 
-def _class_text(value: Any) -> str:
-    if value is None:
-        return ""
-    text = str(value).strip()
+def _plain_class(text: str) -> str:
+    """A class without its case; of a number, whose spelling says nothing, its value."""
     try:
-        number = float(text)
+        number = math.nan if "_" in text else float(text)
     except ValueError:
-        return text
-    return str(int(number)) if number.is_integer() else text
+        return text.casefold()
+    return repr(number) if math.isfinite(number) else text.casefold()
 
 
 class Unread(NamedTuple):
@@ -130,6 +131,8 @@ class ColumnReader:
         stored = self._convert(number)
         if stored is None:
             return None, _NO_LOGARITHM
+        if not math.isfinite(stored):
+            return None, _TOO_LARGE
         if self.example is None:
             self.example = (number, stored)
         return stored, None
@@ -156,8 +159,7 @@ class ColumnReader:
             raise InputError(
                 f"{file}: label '{label.name}' is binary, but its column '{label.column}' holds "
                 f"values that are neither 0 nor 1 ({values}). Say which class they are: on the "
-                f"command line --label '{label.column}={label.name}:binary({self._proposal()})', "
-                "in a recipe 'classes'."
+                f"command line {self._proposal()}, in a recipe 'classes'."
             )
         if not self.n_known:
             raise InputError(
@@ -174,11 +176,21 @@ class ColumnReader:
             )
 
     def _proposal(self) -> str:
-        texts = [*(str(int(number)) for number in self.counts), *self.no_class][:2]
-        return ",".join(f"{text}={number}" for number, text in enumerate(sorted(texts)))
+        """Declarations of the column's texts: as two classes, and of all where they are more."""
+        start = f"--label '{self.label.column}={self.label.name}:"
+        texts = sorted([*(str(int(number)) for number in self.counts), *self.no_class])
+        two = ",".join(f"{text}={number}" for number, text in enumerate(texts[:2]))
+        proposal = f"{start}binary({two})'"
+        if len(texts) > 2 and len(self.no_class) < FEW:
+            proposal += (
+                f" (values of neither class count as missing) or {start}classes({','.join(texts)})'"
+            )
+        return proposal
 
     def _classes_instead(self) -> str:
         """What to write where a column of numbers holds a few words; else nothing."""
+        if _TRUE_FALSE in self.unread:
+            return f"; true and false are classes: --label '{self.label.column}:binary'"
         if self.kind != "regression" or not 2 <= len(self.no_class) < FEW:
             return ""
         words = sorted(self.no_class)

@@ -21,7 +21,12 @@ from .schema import LOSS_OF_CLASSES, plain_name
 from .transforms import GRAMMAR, parse_transform
 
 UNIT_NEEDED = "write COLUMN:UNIT, as in 'logS:log(mol/L)', or COLUMN:binary"
-_CLASSES = re.compile(r"(binary|classes)(?:\((.*)\))?$", re.DOTALL)
+_CLASSES = re.compile(r"(binary|classes)\s*(?:\((.*)\))?$", re.DOTALL | re.IGNORECASE)
+# Meant as classes, and no unit of any number.
+_ALMOST_CLASSES = re.compile(
+    r"(binary|bool|boolean|class|classes|classification|categor\w*|multi-?class)\s*(\(.*)?$",
+    re.DOTALL | re.IGNORECASE,
+)
 
 
 class DeclaredLabel(NamedTuple):
@@ -51,8 +56,15 @@ def parse_label(text: str, columns: Sequence[str]) -> DeclaredLabel:
         raise InputError(f"--label {text!r} has no unit: {UNIT_NEEDED}")
     matched = _CLASSES.match(meaning)
     if matched is None:
+        if _ALMOST_CLASSES.match(meaning):
+            raise InputError(
+                f"--label {text!r}: '{meaning}' is neither a unit nor a declaration of classes: "
+                "write COLUMN:binary, COLUMN:binary(active=1,inactive=0) or "
+                "COLUMN:classes(low,medium,high)"
+            )
         return DeclaredLabel(column, name, "regression", meaning, None)
     kind, inside = matched.groups()
+    kind = kind.lower()
     return DeclaredLabel(column, name, kind, "1", _class_numbers(text, kind, inside))
 
 
@@ -78,7 +90,15 @@ def _class_numbers(text: str, kind: str, inside: str | None) -> dict[str, int] |
             "classes(low=0,medium=1,high=2)"
         )
     numbers: dict[str, int] = {}
-    for position, item in enumerate(inside.split(",")):
+    items = inside.split(",")
+    numbered = ["=" in item for item in items]
+    if any(numbered) and not all(numbered):
+        item = items[numbered.index(False)]
+        raise InputError(
+            f"--label {text!r}: class '{item.strip()}' has no number where others have one: number "
+            "all or none (a class with a comma in its name can be declared in a recipe)"
+        )
+    for position, item in enumerate(items):
         name, equals, number = item.rpartition("=")
         if not equals:
             name = item
@@ -118,6 +138,8 @@ def describe_labels(
         name = f"{task}{suffix}"
         if label.kind == "classes" and len(labels) > 1:
             name = f"{task}_{plain_name(label.name)}"
+            while name in groups:  # of labels whose names differ in other signs
+                name += "_"
         groups.setdefault(name, []).append(label.name)
         kinds[name] = label.kind
     tasks = [

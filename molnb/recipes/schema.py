@@ -10,9 +10,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
 
 from ..errors import did_you_mean
 from ..shards import part_schema
@@ -41,14 +49,19 @@ LOSS_OF_CLASSES = {"binary": "bce", "classes": "ce"}
 RESERVED = frozenset(part_schema([], []).names) | {"group", "index", "offset"}
 # Letters of any script, digits, underscores: names of folders, files and heads of a model.
 PLAIN_NAME = r"^[^\W_]\w*$"
+MAX_NAME_BYTES = 80  # of a plain name; systems of files take 255 in all
 # As the author of a table wrote it, but for ends and controls: names of labels.
 WRITTEN_NAME = r"^[^\s\x00-\x1f]([^\x00-\x1f]*[^\s\x00-\x1f])?$"
 
 
 def plain_name(text: str) -> str:
-    """A name of letters, digits and underscores, in lower case, for any column or file name."""
+    """A name of letters, digits and underscores, in lower case, for any column or file name.
+
+    It is cut so that two of them, joined, are still the name of a file.
+    """
     name = re.sub(r"[\W_]+", "_", text.lower()).strip("_") or "unnamed"
-    return name if name[0].isalpha() else f"x{name}"
+    name = name if name[0].isalpha() else f"x{name}"
+    return name.encode()[:MAX_NAME_BYTES].decode(errors="ignore").strip("_")
 
 
 class _Strict(BaseModel):
@@ -135,6 +148,22 @@ class Label(_Strict):
     classes: dict[str, int] | None = None
     missing: Literal["keep", "drop"] = "keep"
 
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _classes_as_text(cls, classes: Any) -> Any:
+        """Names of classes as the file has them: YAML reads 1 as a number and yes as a truth."""
+        if not isinstance(classes, dict):
+            return classes
+        if any(isinstance(name, bool) for name in classes):
+            raise ValueError(
+                "classes named yes, no, true, false, on or off must stand between quotes, as in "
+                "{'no': 0, 'yes': 1}: else YAML reads them as truth values"
+            )
+        return {
+            str(name) if isinstance(name, int | float) else name: number
+            for name, number in classes.items()
+        }
+
     @model_validator(mode="after")
     def _numbered_classes(self) -> Label:
         if self.classes is None:
@@ -169,7 +198,7 @@ class Label(_Strict):
             raise ValueError(
                 f"label name '{self.name}' is a column that every shard has; give the label "
                 f"another (label_{plain_name(self.name)}, say: in a recipe 'name', on the command "
-                f"line --label '{self.name}=NAME:UNIT')"
+                f"line --label '{self.column or self.name}=NAME:UNIT')"
             )
         if self.computed is not None and self.computed not in COMPUTED:
             raise ValueError(
@@ -258,7 +287,7 @@ class Flag(_Strict):
     """A yes/no column that marks rows whose label has one of these exact values."""
 
     label: str
-    equals: list[float]
+    equals: list[FiniteFloat]
     why: str
 
 
@@ -326,7 +355,7 @@ class Recipe(_Strict):
         A name that every shard has for something else, or a label, gets " (source)" behind it.
         """
         taken = set(RESERVED) | {label.name.lower() for label in self.labels}
-        taken |= {name.lower() for name in self.flags}
+        taken |= {name.lower() for name in self.flags} | self.split_names
         split_columns = [split.column for split in self.splits.values() if split.column]
         names: dict[str, str] = {}
         for column in dict.fromkeys([*self.columns.keep, *split_columns]):
@@ -337,10 +366,18 @@ class Recipe(_Strict):
             names[name] = column
         return names
 
+    @property
+    def split_names(self) -> set[str]:
+        """The columns of shards that hold the splits, in lower case."""
+        return {f"split_{name}".lower() for name in self.splits}
+
     def kind_of(self, label: str) -> str:
-        """The kind of the tasks that name a label; regression where none does."""
+        """The kind of the tasks that name a label; where none does, what its classes make it."""
         kinds = [task.kind for task in self.tasks if label in task.labels]
-        return kinds[0] if kinds else "regression"
+        if kinds:
+            return kinds[0]
+        n_class = len(self.label(label).class_names or ())
+        return {0: "regression", 2: "binary"}.get(n_class, "classes")
 
     def names_of_classes(self, label: str) -> list[str] | None:
         """What the classes of a label are called, by their numbers; None for numbers."""
@@ -370,6 +407,11 @@ def _check_labels(recipe: Recipe) -> None:
             raise ValueError(
                 f"label '{name}' has the name of another but for case: give one of them another"
             )
+        if name.lower() in recipe.split_names:
+            raise ValueError(
+                f"label name '{name}' is the column of a split; give the label another (in a "
+                f"recipe 'name', on the command line --label 'COLUMN=NAME:UNIT')"
+            )
     for label in recipe.labels:
         if label.residual_of is not None and label.residual_of not in names:
             raise ValueError(
@@ -378,7 +420,7 @@ def _check_labels(recipe: Recipe) -> None:
     for name, flag in recipe.flags.items():
         if flag.label not in names or recipe.label(flag.label).column is None:
             raise ValueError(f"flag '{name}' needs a label read from a column, not '{flag.label}'")
-        if name in RESERVED or name in names:
+        if name.lower() in RESERVED | recipe.split_names | set(lower_names):
             raise ValueError(f"flag name '{name}' is taken; choose another")
 
 

@@ -13,9 +13,11 @@ from ..errors import InputError
 from .cells import EMPTY, ColumnReader
 from .own_split import PartCounter
 from .readers import column_names, read_records
+from .readers.lines import foreign_lines
 from .readers.record import (
     OWN_STRUCTURES,
     ROWS_PER_GROUP,
+    TEXT_FORMATS,
     Record,
     file_format,
     record_structure,
@@ -75,6 +77,10 @@ def write_snapshot(recipe: Recipe, located: LocatedSource, path: Path) -> dict[s
         },
         "columns": {name: _describe_column(reader) for name, reader in readers.items()},
     }
+    if file_format(source) in TEXT_FORMATS:
+        n_foreign, first = foreign_lines(file)
+        if n_foreign:
+            counts["foreign_lines"] = {"n": n_foreign, "first": first}
     if table is not None:
         counts["repeated_join_keys"] = table.n_repeated
     return counts
@@ -132,9 +138,16 @@ def _read_joined_table(recipe: Recipe, located: LocatedSource) -> JoinedTable:
     for record in read_records(source, path):
         if record.problem is not None:  # its fields may have moved to other columns
             continue
-        rows.setdefault(str(record.fields.get(join.column)), record.fields)
-        n_row += 1
+        key = _join_key(record.fields.get(join.column))
+        if key:  # rows without a key belong to no molecule
+            rows.setdefault(key, record.fields)
+            n_row += 1
     return JoinedTable(rows, n_row - len(rows))
+
+
+def _join_key(value: Any) -> str:
+    """A key as text without blanks around it; an empty one joins nothing."""
+    return "" if value is None else str(value).strip()
 
 
 def _snapshot_row(
@@ -157,11 +170,12 @@ def _snapshot_row(
     }
     for name, column in recipe.text_columns.items():
         text = fields.get(column)
-        columns[name] = None if text is None else str(text)
+        # Fields of a malformed row may have moved to other columns.
+        columns[name] = None if text is None or problem is not None else str(text)
     values = fields
     reason = None if problem is None else "malformed row"
     if table is not None:
-        values = table.rows.get(str(fields.get(recipe.source.join.key)), {})
+        values = table.rows.get(_join_key(fields.get(recipe.source.join.key)), {})
         reason = reason or (None if values else "no row in the joined table")
     for name, reader in readers.items():
         columns[name] = reader.read(values.get(reader.label.column), record.line, reason)

@@ -99,7 +99,7 @@ def recipe_for_file(
     names = column_names(source, source_path(source, Path()))
     named = [smiles, identifier, split_column, *keep]
     declared = _declared_labels(path, labels or (), names)
-    refuse_missing_columns(path, [column for column in named if column], names)
+    refuse_missing_columns(path, [column for column in named if column is not None], names)
     if smiles is None and file_format(source) not in OWN_STRUCTURES:
         smiles = _guess_smiles(path, names)
     stem = plain_name(name or path.name.split(".")[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from typing import NamedTuple
 
 from ..units import conversion_factor
@@ -42,11 +43,16 @@ def parse_transform(text: str, unit: str) -> Transform:
     target = target.strip() or source
     if units and not (arrow and units.partition("->")[2].strip()):
         raise ValueError(f"transform '{text}' names no units to convert: write {GRAMMAR}")
-    if source != unit:
+    if _one_spelling(source) != _one_spelling(unit):
         raise ValueError(f"transform '{text}' starts from {source}, the label is in {unit}")
     if function in FUNCTIONS:
         return Transform(conversion_factor(source, target), function, f"{function}({target})")
     return Transform(_factor(text, function, units), None, target)
+
+
+def _one_spelling(unit: str) -> str:
+    """A unit with one of the two letters that look like a micro sign."""
+    return unicodedata.normalize("NFKC", unit)
 
 
 def _factor(text: str, function: str, units: str) -> float:

@@ -9,6 +9,8 @@ import pytest
 
 from molnb.chemistry.xtb import MISSING_REASONS
 from molnb.curation.pipeline import curate
+from molnb.errors import InputError
+from molnb.recipes.sources import recipe_for_file
 from molnb.shards import Shards
 
 
@@ -83,3 +85,65 @@ def test_labels_can_be_left_out(tmp_path):
     whole = curate("chembl2321810", n=4, labels=False, workers=0, home=tmp_path, progress=False)
     assert bare.manifest["tasks"] == {} and "homo" not in bare.table().column_names
     assert "pic50" in whole.manifest["tasks"]  # given, not computed
+
+
+def curate_table(folder: Path, rows: str, labels: list[str], n: int | None = None) -> Shards:
+    """A table of the columns smiles, y and z, curated with some labels."""
+    (folder / "mine.csv").write_text(f"smiles,y,z\n{rows}")
+    recipe = recipe_for_file(folder / "mine.csv", labels=labels)
+    return curate(recipe, n=n, workers=0, home=folder, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "reason"),
+    [
+        ("XX,1,\nCCN,,\nCCC,,\n", ["y:nM"], "unreadable structure 1"),
+        ("XX,1,0\nYY,0,1\nCCC,,\n", ["y:binary", "z:binary"], "unreadable structure 2"),
+        ("CCN,1,\nCCN,0,\nCCC,1,\nCCC,0,\n", ["y:binary"], "same molecule as an earlier row 2"),
+        ("CCN,1,\nCCC,5\nCCO,,\nC1CC,1,\n,3,\n", ["z=w:1", "y:1"], ""),
+    ],
+)
+def test_labels_that_only_dropped_rows_have_are_refused_before_conformers(
+    tmp_path: Path, rows: str, labels: list[str], reason: str
+) -> None:
+    if not reason:  # the column itself is empty: refused as it is read
+        with pytest.raises(InputError, match="'w' has no value in any of 5 rows"):
+            curate_table(tmp_path, rows, labels)
+        return
+    with pytest.raises(InputError, match="molecules has a value of 'y'") as refused:
+        curate_table(tmp_path, rows, labels)
+    assert reason in str(refused.value) and "dropped.parquet" in str(refused.value)
+    (folder,) = (tmp_path / "data").iterdir()
+    assert (folder / "dropped.parquet").is_file() and not list(folder.glob("shards/*"))
+
+
+def test_one_label_of_several_that_is_lost_is_said(tmp_path: Path) -> None:
+    rows = "XX,1,1\nCCN,,0\nCCC,,0\nCCO,,\n"
+    shards = curate_table(tmp_path, rows, ["y:nM", "z:binary"])
+    assert "label 'y' is known of no molecule: its 1 values stand in rows that" in shards.summary()
+    assert "all 2 molecules that have it are of one class (0)" in shards.summary()
+
+
+def test_what_a_column_lost_is_not_said_of_one_that_lost_nothing(tmp_path: Path) -> None:
+    shards = curate_table(tmp_path, "XX,1,1\nCCN,2,0\nCCC,,1\n", ["y:nM", "z:binary"])
+    assert "of no molecule" not in shards.summary() and "one class" not in shards.summary()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "n"), [("cp1252", 2), ("gbk", 2), ("shift-jis", 2), ("utf-8", 0), ("utf-16", 0)]
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_of_another_encoding_are_counted_with_the_first(
+    tmp_path: Path, encoding: str, n: int, end: str
+) -> None:
+    names = ["\u00e4", "\u00b5"] if encoding == "cp1252" else ["\u30a2\u30b9", "\u6797"]
+    rows = ["smiles,id", "CCO,a", f"CCN,{names[0]}", "CCC,b", f"CCCC,{names[1]}"]
+    (tmp_path / "mine.csv").write_bytes(end.join(rows).encode(encoding))
+    shards = curate(
+        recipe_for_file(tmp_path / "mine.csv"), workers=0, home=tmp_path, progress=False
+    )
+    said = [text for text in shards.manifest["notices"] if "UTF-8" in text]
+    assert len(said) == bool(n)
+    if n:
+        assert said[0].startswith(f"{n} lines of the file are no UTF-8")
+        assert "the first is line 3" in said[0]

@@ -76,4 +76,14 @@ def test_the_card_shows_classes_conflicts_and_a_transform(tmp_path: Path) -> Non
     card = data_card(curate(recipe, workers=0, home=tmp_path, progress=False))
     assert card["labels of the source"] == "IC50 2 (-log10(M)); hit 3 (no: 1, yes: 2)"
     assert card["molecules whose copies disagree"] == 1
+    assert card["molecules with a value that only a later copy knows"] == 0
     assert card["transformed labels"] == "IC50: 100 nM is stored as 7 -log10(M)"
+
+
+def test_the_card_counts_values_that_only_a_later_copy_knows(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("smiles,y,z\nCCO,,1\nOCC,5,\nCCN,3,\nCCC,,\nCCC,,2\n")
+    recipe = recipe_for_file(file, labels=["y:1", "z:1"])
+    card = data_card(curate(recipe, workers=0, home=tmp_path, progress=False))
+    assert card["molecules with a value that only a later copy knows"] == 2
+    assert card["molecules whose copies disagree"] == 0

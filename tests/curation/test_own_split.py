@@ -87,3 +87,43 @@ def test_an_empty_part_is_said_with_what_to_do(tmp_path: Path) -> None:
     summary = curate(recipe_for_file(file), workers=0, home=tmp_path, progress=False).summary()
     assert "split scaffold: no molecules for val and test" in summary
     assert "training has no validation score" in summary
+
+
+@pytest.mark.parametrize(
+    ("row", "n_dropped"),
+    [
+        ("CCC,3,4,valid", 1),  # a comma too many: "4" stands in the split's column
+        ("CCC,3,nobody knows,x,y", 1),
+        ('"CCC,3,train', 1),  # a quote that does not close
+        ("CCC,3", 1),
+        ("CCC,3,val,", 0),
+    ],
+)
+def test_a_malformed_row_does_not_speak_for_the_split(
+    tmp_path: Path, row: str, n_dropped: int
+) -> None:
+    file = tmp_path / "own.csv"
+    file.write_text(f"smiles,y,part\nCCO,1,train\n{row}\nCCN,2,test\nCCCC,3,train\n")
+    recipe = recipe_for_file(file, labels=["y:1"], split_column="part")
+    shards = curate(recipe, workers=0, home=tmp_path, progress=False)
+    assert shards.manifest["n_dropped"] == n_dropped
+    assert shards.manifest["splits"]["own"]["without_side"] == 0
+
+
+@pytest.mark.parametrize("name", ["split_own", "Split_Own"])
+def test_the_own_column_may_bear_the_name_of_a_split(tmp_path: Path, name: str) -> None:
+    shards = curate_own(tmp_path, [("CCO", "train"), ("CCN", "train"), ("CC", "test")], name)
+    assert shards.array("split_own").tolist().count(2) == 1
+    texts = shards.table([f"{name} (source)"]).column(0).to_pylist()
+    assert texts == ["train", "train", "test"]
+
+
+@pytest.mark.parametrize("name", ["split_random", "split_scaffold", "SPLIT_RANDOM"])
+def test_a_label_never_hides_behind_a_split(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text(f"smiles,{name}\nCCO,5\nCCN,7\n")
+    with pytest.raises(InputError, match="--label 'COLUMN=NAME:UNIT'"):
+        recipe_for_file(file, labels=[f"{name}:1"])
+    recipe = recipe_for_file(file, labels=[f"{name}=part:1"])
+    shards = curate(recipe, workers=0, home=tmp_path, progress=False)
+    assert shards.table(["part"]).column(0).to_pylist() == [5, 7]

@@ -104,3 +104,23 @@ def test_a_run_anywhere_answers_for_a_file_anywhere(
     assert write_embeddings(path, run, path.parent / f"e {place}.parquet", workers=0)["rows"] == 5
     monkeypatch.setenv("MOLNB_HOME", str(path.parent))
     assert main(["curate", str(path), "--label", "y:1", "--workers", "0"]) == 0
+
+
+@pytest.mark.parametrize("stem", ["y" * 240, "\u6eb6" * 80, "a_" * 120, "x" * 81])
+def test_a_table_with_a_long_name_is_curated(tmp_path: Path, stem: str) -> None:
+    path = tmp_path / f"{stem}.csv"
+    path.write_text("smiles,y\nCCO,1\nCCN,2\n")
+    shards = curate(recipe_for_file(path, labels=["y:1"]), workers=0, home=tmp_path, progress=False)
+    assert shards.n == 2 and stem.startswith(shards.name)
+
+
+@pytest.mark.parametrize("place", ["data", "x" * 300, "new/" + "x" * 300])
+def test_a_home_that_cannot_hold_shards_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture, place: str
+) -> None:
+    path = write_table(tmp_path / "tables", "mine")
+    home = tmp_path if place == "data" else tmp_path / place
+    if place == "data":
+        (tmp_path / "data").write_text("a file of that name")
+    assert main(["curate", str(path), "--workers", "0", "--out", str(home)]) == 2
+    assert "choose another --out" in capsys.readouterr().err

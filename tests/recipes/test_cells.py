@@ -168,3 +168,62 @@ def test_a_transform_keeps_the_first_value_before_and_after() -> None:
     reader = column_of(["0", "10", "100"], **keys)
     assert reader.example == (10.0, pytest.approx(8.0))
     assert reader.unread["zero or less: no logarithm"].n == 1
+
+
+@pytest.mark.parametrize(
+    ("declared", "cells", "numbers"),
+    [
+        ({"-1": 0, "+1": 1}, ["+1", "-1", "1", "1.0", -1, -1.0], [1, 0, 1, 1, 0, 0]),
+        ({"0.0": 0, "1.0": 1}, ["0", "1.0", 1, "1e0", "0.00"], [0, 1, 1, 1, 0]),
+        ({"01": 0, "02": 1}, ["01", "2", "02.0"], [0, 1, 1]),
+        ({"1": 0, "01": 1}, ["1", "01", "1.0"], [0, 1, None]),  # two classes of one number
+        ({"1_1": 0, "1_2": 1}, ["1_1", "1_2", "11", "12"], [0, 1, None, None]),
+        ({"1e5": 0, "2e5": 1}, ["1e5", "200000", "1E5"], [0, 1, 0]),
+        ({"0.5": 0, "0.25": 1}, ["0.50", ".25", "0.75"], [0, 1, None]),
+        ({"I": 0, "II": 1}, ["i", "II", "Ii", "l"], [0, 1, 1, None]),
+        ({"a": 0, "A": 1}, ["a", "A"], [0, 1]),
+        ({"Inf": 0, "1": 1}, ["inf", "Inf", "1"], [0, 0, 1]),
+        ({"none": 0, "some": 1}, ["none", "some", "None"], [0, 1, None]),
+        ({"-": 0, "+": 1}, ["-", "+", "--"], [0, 1, None]),
+    ],
+)
+def test_a_class_that_is_a_number_is_known_by_its_value(
+    declared: dict[str, int], cells: list, numbers: list
+) -> None:
+    assert [read_class(cell, declared)[0] for cell in cells] == numbers
+
+
+def test_a_conversion_that_leaves_the_numbers_is_counted_and_not_stored() -> None:
+    reader = ColumnReader(
+        Label(name="y", **MEANING | {"unit": "pM"}, source_unit="nM", transform="1000:nM->pM"),
+        "regression",
+    )
+    assert [reader.read(cell, line) for line, cell in enumerate(["1e308", "2"], 2)] == [None, 2000]
+    assert reader.describe_unread() == (
+        "too large once it is converted 1 (first '1e308' in line 2)"
+    )
+    assert reader.example == (2, 2000)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "advice"),
+    [
+        (["True", "False", ""], "regression", "--label 'c:binary'"),
+        ([True, False, None], "regression", "--label 'c:binary'"),
+        (["0", "1", "2"], "binary", "--label 'c=y:classes(0,1,2)'"),
+        (["1", "2", "2"], "binary", "--label 'c=y:binary(1=0,2=1)'"),
+        (["yes", "no", "maybe"], "binary", "--label 'c=y:classes(maybe,no,yes)'"),
+    ],
+)
+def test_a_refused_column_is_told_the_declaration_that_takes_all_of_it(
+    cells: list, kind: str, advice: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        column_of(cells, kind).check("f.csv", len(cells))
+    assert advice in str(error.value)
+
+
+def test_a_column_of_ever_other_words_is_not_told_to_be_classes() -> None:
+    with pytest.raises(InputError, match="neither 0 nor 1") as error:
+        column_of([f"w{k}" for k in range(100)], "binary").check("f.csv", 100)
+    assert "classes(" not in str(error.value)

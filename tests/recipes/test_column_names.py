@@ -146,6 +146,14 @@ def read(folder: Path, text: str) -> list[Record]:
         ),
         ("id smiles\na C[C@H](N)O |&1:1|\n", ["id", "smiles"], [("a", "C[C@H](N)O |&1:1|")]),
         ("smiles\tid\r\nCCO\ta\r\nCCN\tb\t\r\n", ["smiles", "id"], [("CCO", "a"), ("CCN", "b")]),
+        (
+            "CID\tOPENEYE_CAN_SMILES\ty\n5\tCCO\t1\n6\tCCN\t2\n",
+            ["CID", "OPENEYE_CAN_SMILES", "y"],
+            [("5", "CCO", "1"), ("6", "CCN", "2")],
+        ),
+        ("OPENEYE_ISO_SMILES CID\nCCO 5\n", ["OPENEYE_ISO_SMILES", "CID"], [("CCO", "5")]),
+        ("SMILES_neutral id\nCCO 5\n", ["SMILES_neutral", "id"], [("CCO", "5")]),
+        ("Input_SMILES\tID\nCCO\ta\n", ["Input_SMILES", "ID"], [("CCO", "a")]),
     ],
 )
 def test_a_first_line_of_names_names_the_columns_and_is_no_molecule(
@@ -222,3 +230,16 @@ def test_further_columns_of_a_smiles_file_can_be_labels(tmp_path: Path) -> None:
     assert recipe.columns.id == "name" and recipe.labels[0].column == "column_3"
     source = Source(kind="file", file="mine.smi")
     assert column_names(source, tmp_path / "mine.smi") == ["smiles", "name", "column_3"]
+
+
+@pytest.mark.parametrize("key", ["smiles", "identifier", "split_column"])
+def test_a_column_without_a_name_is_in_no_table(tmp_path: Path, key: str) -> None:
+    (tmp_path / "mine.csv").write_text("smiles,part\nCCO,train\n")
+    with pytest.raises(InputError, match="has no column ''. Its columns are: smiles, part"):
+        recipe_for_file(tmp_path / "mine.csv", **{key: ""})
+
+
+def test_a_reserved_name_is_refused_with_the_column_that_can_be_named_anew(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("smiles,y\nCCO,1\n")
+    with pytest.raises(InputError, match="--label 'y=NAME:UNIT'"):
+        recipe_for_file(tmp_path / "mine.csv", labels=["y=charge:e"])

@@ -116,3 +116,34 @@ def test_a_transform_that_is_none_is_refused(transform: str, message: str) -> No
     labels = [parse_label("IC50:nM", COLUMNS), parse_label("Class=c:binary", COLUMNS)]
     with pytest.raises(InputError, match=message):
         describe_labels(labels, [transform], "mine")
+
+
+@pytest.mark.parametrize(
+    "meaning",
+    ["class(a=0,b=1)", "class", "Classification", "bool", "Boolean", "binary(a=0,b=1",
+     "categorical", "category(a,b)", "multiclass(a,b)", "multi-class"],
+)  # fmt: skip
+def test_what_is_meant_as_classes_is_never_taken_for_a_unit(meaning: str) -> None:
+    with pytest.raises(InputError, match="neither a unit nor a declaration of classes"):
+        parse_label(f"Class:{meaning}", COLUMNS)
+
+
+@pytest.mark.parametrize("meaning", ["Binary(-1=0,1=1)", "binary (-1=0,1=1)", "BINARY\t(-1=0,1=1)"])
+def test_case_and_blanks_before_the_classes_do_not_count(meaning: str) -> None:
+    label = parse_label(f"Class:{meaning}", COLUMNS)
+    assert (label.kind, label.classes) == ("binary", {"-1": 0, "1": 1})
+
+
+def test_classes_of_labels_with_nearly_one_name_are_tasks_of_their_own() -> None:
+    texts = ["IC50 (nM)", "IC50_nM", "ic50 nM", "x" * 300 + "a", "x" * 300 + "b"]
+    labels = [parse_label(f"{text}:classes(a,b,c)", texts) for text in texts]
+    tasks = describe_labels(labels, (), "mine")["tasks"]
+    assert [task["labels"] for task in tasks] == [[text] for text in texts]
+    names = [task["name"] for task in tasks]
+    assert len(set(names)) == 5 and max(map(len, names)) < 100
+
+
+@pytest.mark.parametrize("inside", ["a,b=1,c=0", "a=0,b", "low,high=1", "a=1,b,c=0"])
+def test_classes_are_numbered_all_or_none(inside: str) -> None:
+    with pytest.raises(InputError, match="number all or none"):
+        parse_label(f"Class:binary({inside})", COLUMNS)

@@ -177,3 +177,67 @@ def test_the_recipe_id_is_content_and_the_molecules_id_only_what_decides_the_mol
     assert molecules_id(cited, "a") == molecules_id(plain, "a")
     smaller = make_recipe(changed(structure={"max_heavy_atoms": 20}))
     assert molecules_id(smaller, "a") != molecules_id(plain, "a")
+
+
+def with_classes(classes: object, tasks: list[dict] | None = None, **flags: dict) -> dict:
+    """A recipe with one label of classes."""
+    meaning = {"quantity": "q", "unit": "1", "theory": "assay", "geometry": "none"}
+    return {
+        "name": "mine",
+        "title": "mine",
+        "licence": "none",
+        "citation": "none",
+        "source": {"kind": "file", "file": "mine.csv"},
+        "labels": [{"name": "y", "column": "y", "classes": classes, **meaning}],
+        "tasks": tasks or [],
+        "flags": flags,
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ("{-1: 0, 1: 1}", ["-1", "1"]),
+        ("{'-1': 0, 1: 1}", ["-1", "1"]),
+        ("{0.5: 0, 2.5: 1}", ["0.5", "2.5"]),
+        ("{1: 0, 2: 1, 3: 2}", ["1", "2", "3"]),
+        ("{'no': 0, 'yes': 1}", ["no", "yes"]),
+        ("{low: 0, 10: 1}", ["low", "10"]),
+    ],
+)
+def test_classes_in_a_recipe_may_be_numbers(written: str, names: list[str]) -> None:
+    recipe = make_recipe(with_classes(yaml.safe_load(written)))
+    assert recipe.label("y").class_names == names
+
+
+@pytest.mark.parametrize("written", ["{no: 0, yes: 1}", "{true: 1, false: 0}", "{on: 1, a: 0}"])
+def test_classes_that_yaml_takes_for_truth_values_are_refused_with_the_way_out(
+    written: str,
+) -> None:
+    with pytest.raises(InputError, match="must stand between quotes, as in {'no': 0, 'yes': 1}"):
+        make_recipe(with_classes(yaml.safe_load(written)))
+
+
+@pytest.mark.parametrize(
+    ("classes", "kind"),
+    [({"a": 0, "b": 1}, "binary"), ({"-1": 0, "1": 1}, "binary"), ({"a": 0, "b": 0, "c": 1},
+     "binary"), ({"a": 0, "b": 1, "c": 2}, "classes"), (None, "regression")],
+)  # fmt: skip
+def test_a_label_of_classes_is_read_as_such_also_without_a_task(
+    classes: dict | None, kind: str
+) -> None:
+    assert make_recipe(with_classes(classes)).kind_of("y") == kind
+
+
+@pytest.mark.parametrize("name", ["row", "Row", "y", "Y", "split_random", "SPLIT_Random", "Id"])
+def test_a_flag_hides_no_column_whatever_its_case(name: str) -> None:
+    flag = {"label": "y", "equals": [1.0], "why": "x"}
+    with pytest.raises(InputError, match=f"flag name '{name}' is taken"):
+        make_recipe(with_classes(None, **{name: flag}))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_flag_marks_only_values_that_are_there(value: float) -> None:
+    flag = {"label": "y", "equals": [value], "why": "x"}
+    with pytest.raises(InputError, match="finite number"):
+        make_recipe(with_classes(None, bad=flag))

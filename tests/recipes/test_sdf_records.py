@@ -224,3 +224,23 @@ def test_columns_are_those_of_all_records_and_name_only_where_there_are_titles(
 def test_a_nul_character_makes_a_record_malformed(tmp_path: Path) -> None:
     (record,) = read(tmp_path, ETHANOL.replace("RDKit", "RD\0it"))
     assert record.problem == "a NUL character stands in the record"
+
+
+@pytest.mark.parametrize(
+    "title", ["12 V2000", "13 V3000", "1 2 3 V2000", "3  2  0 batch V2000", "7", "V2000"]
+)
+def test_a_title_that_looks_like_counts_is_a_title(tmp_path: Path, title: str) -> None:
+    body = "\n".join(ETHANOL.splitlines()[1:]) + "\n"
+    other = "\n".join(ETHYLAMINE.splitlines()[1:]) + "\n"
+    first = f"{title}\n{body}" + item("y", "1") + "$$$$\n"
+    records = read(tmp_path, first + f"{title}\n{other}" + item("y", "2") + "$$$$\n")
+    assert molecules(records) == ["CCO", "CCN"]
+    assert [(r.fields["name"], r.fields["y"]) for r in records] == [(title, "1"), (title, "2")]
+
+
+@pytest.mark.parametrize("value", ["12 13 V2000", "3 V2000", "V3000", "2020 V2000 reader"])
+def test_a_value_that_looks_like_counts_is_a_value(tmp_path: Path, value: str) -> None:
+    text = ETHANOL + item("made by", value) + item("y", "1") + "$$$$\n" + PROPANE + "$$$$\n"
+    records = read(tmp_path, text)
+    assert molecules(records) == ["CCO", "CCC"]
+    assert records[0].fields["made by"] == value and records[0].fields["y"] == "1"

@@ -154,6 +154,38 @@ def test_a_row_without_partner_in_the_joined_table_is_counted(tmp_path: Path) ->
     assert counted["repeated_join_keys"] == 0
 
 
+@pytest.mark.parametrize(
+    ("keys", "joined", "values"),
+    [
+        (["1", ""], "1,6\n,7\n", [6.0, None]),  # without a key on both sides
+        (["1", " "], "1,6\n ,7\n", [6.0, None]),
+        (["1", ""], "1,6\nNone,7\n", [6.0, None]),
+        ([" 1", "2 "], "1 ,6\n 2,7\n", [6.0, 7.0]),
+        (["1", "None"], "1,6\nNone,7\n", [6.0, 7.0]),
+    ],
+)
+def test_rows_without_a_key_are_joined_to_nothing(
+    tmp_path: Path, keys: list[str], joined: str, values: list
+) -> None:
+    (tmp_path / "a.csv").write_text(f"smiles,key\nCCO,{keys[0]}\nCCN,{keys[1]}\n")
+    (tmp_path / "b.csv").write_text(f"key,Act\n{joined}")
+    join = {"file": str(tmp_path / "b.csv"), "key": "key", "column": "key"}
+    recipe = with_source(load_recipe("chembl2321810"), {"file": tmp_path / "a.csv", "join": join})
+    rows, _ = snapshot(recipe, tmp_path)
+    assert [row["pic50"] for row in rows] == values
+
+
+def test_texts_that_a_parquet_file_holds_as_bytes_are_texts(tmp_path: Path) -> None:
+    columns = {"smiles": [b"CCO", b"CCN"], "id": [b"\xc3\xa4", None], "y": [b"1.5", b"x"]}
+    pq.write_table(pa.table(columns), tmp_path / "mine.parquet")
+    recipe = recipe_for_file(tmp_path / "mine.parquet", labels=["y:1"])
+    rows, _ = snapshot(recipe, tmp_path)
+    assert [(row["structure"], row["id"], row["y"]) for row in rows] == [
+        ("CCO", "\u00e4", 1.5),
+        ("CCN", None, None),
+    ]
+
+
 def test_of_equal_keys_in_a_joined_table_the_first_counts_and_the_others_are_counted(
     tmp_path: Path,
 ) -> None:
@@ -384,3 +416,10 @@ def test_other_content_than_expected_is_refused_and_not_kept(server: str, tmp_pa
         download(f"{server}/gone", None, tmp_path)
     with pytest.raises(InputError, match="only https"):
         download("ftp://example.org/x.csv", None, tmp_path)
+
+
+def test_two_columns_of_one_name_are_refused_in_parquet_too(tmp_path: Path) -> None:
+    columns = [pa.array(["CCO", "CCN"]), pa.array([1.0, 2.0]), pa.array([3.0, 4.0])]
+    pq.write_table(pa.table(columns, names=["smiles", "y", "y"]), tmp_path / "mine.parquet")
+    with pytest.raises(InputError, match="2 columns are named 'y'; rename all but one"):
+        recipe_for_file(tmp_path / "mine.parquet", labels=["y:1"])

@@ -32,3 +32,9 @@ def test_values_and_units_follow_the_transform(
     assert transform.unit == result_unit
     expected = None if result is None else pytest.approx(result)
     assert transform.apply(value) == expected
+
+
+@pytest.mark.parametrize("unit", ["\u03bcM", "\u00b5M"])
+@pytest.mark.parametrize("source", ["\u03bcM", "\u00b5M"])
+def test_both_micro_signs_are_one(unit: str, source: str) -> None:
+    assert parse_transform(f"-log10:{source}->M", unit).apply(100) == pytest.approx(4)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..schema import Source
 from .collection import folder_columns, folder_records
 from .delimited import csv_columns, csv_records
-from .parquet import open_parquet, parquet_records
+from .parquet import parquet_columns, parquet_records
 from .record import Record, file_format
 from .sdf import sdf_columns, sdf_records
 from .smi import smi_columns, smi_records
@@ -42,7 +42,7 @@ def column_names(source: Source, path: Path) -> list[str]:
     """The columns of a file: from its header, its schema, or the properties of all records."""
     kind = file_format(source)
     if kind == "parquet":
-        return list(open_parquet(path).schema_arrow.names)
+        return parquet_columns(path)
     if kind in ("csv", "tsv"):
         return csv_columns(source, path, kind)
     if kind == "xyz":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import itertools
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -69,6 +70,35 @@ def read_lines(path: Path) -> Iterator[str]:
             n_line += len(lines)
             if not block:
                 return
+
+
+def foreign_lines(path: Path) -> tuple[int, int | None]:
+    """How many lines of a text file are no UTF-8, so read as Windows-1252; number of the first."""
+    n_line = 0
+    n_foreign = 0
+    first = None
+    pieces: list[bytes] = []
+    with _opened(path) as file:
+        for block in itertools.chain(_text_blocks(path, file), [b""]):
+            pieces.append(block)
+            if block and b"\n" not in block and b"\r" not in block:
+                continue
+            lines, rest = _whole_lines(b"".join(pieces), at_end=not block)
+            pieces = [rest]
+            if not _is_utf8(b"\n".join(lines)):
+                numbers = [n for n, line in enumerate(lines, n_line + 1) if not _is_utf8(line)]
+                n_foreign += len(numbers)
+                first = first or numbers[0]
+            n_line += len(lines)
+    return n_foreign, first
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class NumberedLines:

@@ -40,11 +40,6 @@ def plain_letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def is_smiles_name(name: str) -> bool:
-    """Whether a column of this name usually holds SMILES."""
-    return plain_letters(name) in _SMILES
-
-
 def is_identifier_name(name: str) -> bool:
     """Whether a column of this name usually holds identifiers."""
     return plain_letters(name) in _IDENTIFIERS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,9 +21,23 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         raise InputError(f"{path} is not a readable Parquet file: {error}") from None
 
 
+def parquet_columns(path: Path) -> list[str]:
+    """The columns of a Parquet file; raises InputError where two bear one name."""
+    names = list(open_parquet(path).schema_arrow.names)
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InputError(
+                f"{path}: {count} columns are named '{name}'; rename all but one, or leave them out"
+            )
+    return names
+
+
 def parquet_records(path: Path, columns: list[str] | None) -> Iterator[Record]:
     """Every row of a Parquet file, with these columns or with all."""
     batches = open_parquet(path).iter_batches(batch_size=ROWS_PER_GROUP, columns=columns)
     for batch in batches:
         for fields in batch.to_pylist():
+            for name, value in fields.items():
+                if isinstance(value, bytes):  # text, as some programs write it
+                    fields[name] = value.decode("utf-8", "replace")
             yield Record(None, fields)

@@ -14,6 +14,7 @@ FORMATS = {".smi": "smi", ".smiles": "smi", ".cxsmiles": "smi", ".ism": "smi",
            ".sdf": "sdf", ".sd": "sdf", ".mol": "mol", ".xyz": "xyz", ".xlsx": "xlsx",
            ".parquet": "parquet", ".pq": "parquet"}  # fmt: skip
 OWN_STRUCTURES = ("sdf", "mol", "xyz", "folder")  # a record is a structure, in no column
+TEXT_FORMATS = ("smi", "csv", "tsv", "sdf", "mol", "xyz")
 _UNPACK = "unpack it, and name the file or the folder that comes out"
 _CSV = "save or export the table as CSV"
 _SDF = "convert it to SDF, e.g. with Open Babel: obabel {name} -O {stem}.sdf"

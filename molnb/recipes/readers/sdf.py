@@ -15,7 +15,8 @@ from .record import Record
 _HEADER = re.compile(r">(?!>)[^<>]*<(.+)>\s*(?:\([^()]*\)|\d+|DT\d+)?\s*")
 _PLAIN_HEADER = re.compile(r">\s*(?:\d+\s*|\([^()<>]*\)\s*)?<([^<>]+)>\s*(?:\([^()]*\))?\s*")
 _NUMBERED = re.compile(r">\s+(DT\d+)\s*")
-_COUNTS = re.compile(r"\s*\d[\d\s]*\D*V[23]000\s*")  # "  3  2  0 ...  0999 V2000"
+# "  3  2  0 ...  0999 V2000"; of fewer numbers it may be a title or a value.
+_COUNTS = re.compile(r"\s*\d+(?:\s+\d+){2,}\D*V[23]000\s*")
 _END = "M  END"
 
 
@@ -58,7 +59,8 @@ def _records(path: Path) -> Iterator[Record]:
             continue
         lines.append(text)
         if _is_counts(text):
-            if has_counts and not _is_value(lines):
+            # Where four lines are all there is, the first is a title that looks like counts.
+            if has_counts and len(lines) > 4 and not _is_value(lines):
                 before, lines = _cut_before_header(lines)
                 yield from _block_records(start, before)
                 start = number + 1 - len(lines)
@@ -116,7 +118,7 @@ def _block_records(start: int, lines: list[str]) -> Iterator[Record]:
         problem = "an empty record" if is_empty else "no 'M  END' in the record"
         yield Record(start, fields, problem, molblock)
         return
-    properties, lost, n_read = _properties(lines[end:])
+    properties, lost, n_read = _properties(lines, end)
     if title and properties.get("name"):
         fields["title"] = title
     properties["name"] = properties.get("name") or fields["name"]
@@ -126,7 +128,7 @@ def _block_records(start: int, lines: list[str]) -> Iterator[Record]:
         problem = "text that is neither a mol block nor a property"
         yield _malformed(start + end + lost, lines[end + lost], problem)
         end += n_read
-        _, lost, n_read = _properties(lines[end:])
+        _, lost, n_read = _properties(lines, end)
 
 
 def _lines_before(lines: list[str]) -> int:
@@ -143,17 +145,19 @@ def _malformed(line: int, text: str, problem: str) -> Record:
     return Record(line, {"name": None}, f"{problem}: {text.strip()[:60]!r}")
 
 
-def _properties(lines: list[str]) -> tuple[dict[str, Any], int | None, int]:
+def _properties(lines: list[str], start: int) -> tuple[dict[str, Any], int | None, int]:
     """The values by name, the first line that is lost, as no value, and how many lines were read.
 
-    A value ends at a blank line; lines behind it that are no header belong to it nevertheless. A
-    second ``M  END`` shows that they are a damaged mol block, and what follows belongs to that.
+    Lines are read, and counted, from ``start`` on. A value ends at a blank line; lines behind it
+    that are no header belong to it nevertheless. A second ``M  END`` shows that they are a damaged
+    mol block, and what follows belongs to that.
     """
     values: list[tuple[str, list[str]]] = []
     lost: int | None = None
     behind_blank = True
     in_block = False  # a mol block that is a value
-    for k, text in enumerate(lines):
+    for k in range(len(lines) - start):
+        text = lines[start + k]
         is_end = text.startswith(_END)
         header = None if in_block else _header(text, behind_blank)
         if header is not None:
@@ -168,7 +172,7 @@ def _properties(lines: list[str]) -> tuple[dict[str, Any], int | None, int]:
         elif text.strip() and lost is None:
             lost = k
         behind_blank = not text.strip()
-    return _joined_values(values), lost, len(lines)
+    return _joined_values(values), lost, len(lines) - start
 
 
 def _take_off_block(values: list[tuple[str, list[str]]]) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import InputError
 from .lines import read_lines
-from .names import checked_names, is_identifier_name, is_smiles_name, plain_letters
+from .names import checked_names, is_identifier_name, plain_letters
 from .record import Record
 
 _N_SAMPLED = 1000  # lines that tell which columns there are
@@ -61,13 +61,18 @@ def _header(path: Path) -> list[str] | None:
         if text and not text.isspace():
             words = _words(text)
             first = plain_letters(words[0])
-            if is_smiles_name(first) or (
-                is_identifier_name(first) and any(map(is_smiles_name, words[1:]))
+            if _names_smiles(first) or (
+                is_identifier_name(first) and any(map(_names_smiles, words[1:]))
             ):
                 names = checked_names(path, line, words)
                 return names if len(names) > 1 else [*names, "name"]
             return None
     raise InputError(f"{path} is empty: 0 rows. Give a file with at least one molecule.")
+
+
+def _names_smiles(word: str) -> bool:
+    """Whether a word names a column of SMILES; no SMILES has these letters in it."""
+    return "smiles" in plain_letters(word)
 
 
 def _words(text: str) -> list[str]:
@@ -98,7 +103,7 @@ def _plain_fields(text: str) -> tuple[dict[str, Any], str | None]:
 
 def _named_fields(names: list[str]) -> Callable[[str], tuple[dict[str, Any], str | None]]:
     """What reads a line under a header of these names."""
-    column = next(k for k, name in enumerate(names) if is_smiles_name(name))
+    column = next(k for k, name in enumerate(names) if _names_smiles(name))
 
     def read(text: str) -> tuple[dict[str, Any], str | None]:
         smiles = None
