@@ -34,8 +34,7 @@ SHORTEST_CONTACT = 1.05
 # force field half turned over has less.
 LEAST_SPREAD = 1.3
 # Energy an atom of a force field, in eV, to either side. Seen: -1.4 (pyrophosphate, its charges)
-# to 0.7 (C60, its strain) and 1.4 (hexafluorosilicate). Bonds are worth 2 to 4 eV an atom: at 5
-# there would be no molecule.
+# to 0.7 (C60, its strain). Bonds are worth 2 to 4 eV an atom: at 5 there would be no molecule.
 MOST_ENERGY_EV = 5.0
 # Distance from the best plane. A tetrahedral centre and its four neighbours (root mean square)
 # are seen at 0.38 Å and more, a centre over three neighbours at 0.28, a drawing at 0.

@@ -39,8 +39,9 @@ class StandardizedMolecule(NamedTuple):
 
 # Metals are disconnected from what binds them as ions do. Bonds to carbon stay: cut, ferrocene
 # would leave radicals.
+_COUNTER_IONS = "Li,Na,K,Rb,Cs,Fr,Be,Mg,Ca,Sr,Ba,Ra"  # of N, O and F RDKit knows these itself
 _METALS = "Al,Sc,Ti,V,Cr,Mn,Fe,Co,Ni,Cu,Zn,Y,Zr,Nb,Mo,Tc,Ru,Rh,Pd,Ag,Cd,Hf,Ta,W,Re,Os,Ir,Pt,Au"
-_METAL_BONDS = f"[{_METALS}]~[P,As,Sb,S,Se,Te,Cl,Br,I]"
+_METAL_BONDS = f"[{_COUNTER_IONS},{_METALS}]~[P,As,Sb,S,Se,Te,Cl,Br,I]"
 # RDKit writes a sulfoxide as S+-O-; most databases, and MMFF94's paper, draw it with a double bond.
 _SULFOXIDE = "Sulfoxide to S=O\t[!O:1][S+1;X3:2]([O-1:3])[!O:4]>>[*:1][S+0:2](=[O+0:3])[*:4]"
 

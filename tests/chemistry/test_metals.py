@@ -79,6 +79,16 @@ def test_a_complex_is_no_molecule_of_its_ligands_however_it_is_drawn(
         ),
         ("[Sr+2].[O-]C(=O)c1cccs1.[O-]C(=O)c1cccs1", "OC(=O)c1cccs1", ("[Sr+2]", "OC(=O)c1cccs1")),
         ("[Na].CC(C)(C)c1ccccc1C(=O)O", "CC(C)(C)c1ccccc1C(=O)O", ("[Na]",)),
+        ("[Na]Sc1nc2ccccc2s1", "Sc1nc2ccccc2s1", ("[Na+]",)),
+        ("CCN(CC)C(=S)S[Na]", "CCN(CC)C(=S)S", ("[Na+]",)),
+        ("CCCCC(=O)S[K]", "CCCCC(=O)S", ("[K+]",)),
+        ("[Li][Se]c1ccccc1", "[SeH]c1ccccc1", ("[Li+]",)),
+        ("[K]P(c1ccccc1)c1ccccc1", "c1ccc(Pc2ccccc2)cc1", ("[K+]",)),
+        ("Cl[Ca]Cl.NCCCc1ccccc1", "NCCCc1ccccc1", ("Cl", "Cl", "[Ca+2]")),
+        ("Br[Mg]Br.CC(N)c1ccccc1F", "CC(N)c1ccccc1F", ("Br", "Br", "[Mg+2]")),
+        ("[Na]I.CCCCOc1ccccc1", "CCCCOc1ccccc1", ("I", "[Na+]")),
+        ("COP(=S)(OC)S[Na]", "COP(=S)(OC)S", ("[Na+]",)),
+        ("[Li]Cl.CCCCCCN", "CCCCCCN", ("Cl", "[Li+]")),
     ],
 )
 def test_alkali_and_alkaline_earth_ions_are_counter_ions(
