@@ -214,7 +214,9 @@ def _one_line(error: Exception) -> str:
 def _force_fields(mol: Chem.Mol) -> list[str]:
     """Names of the force fields that know all atoms, the better one first."""
     force_fields = []
-    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
+    # MMFF94 has no types for five and more neighbours: RDKit then takes those of a tetrahedron.
+    crowded = any(atom.GetDegree() > 4 for atom in atoms(mol))
+    if not crowded and rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
         force_fields.append("MMFF94")
     if rdForceFieldHelpers.UFFHasAllMoleculeParams(mol):
         force_fields.append("UFF")

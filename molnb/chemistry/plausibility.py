@@ -34,8 +34,7 @@ SHORTEST_CONTACT = 1.05
 # force field half turned over has less.
 LEAST_SPREAD = 1.3
 # Energy an atom of a force field, in eV, to either side. Seen: -1.4 (pyrophosphate, its charges)
-# to 0.7 (C60, its strain) and 1.4 (hexafluorosilicate). Bonds are worth 2 to 4 eV an atom: at 5
-# there would be no molecule.
+# to 0.7 (C60, its strain). Bonds are worth 2 to 4 eV an atom: at 5 there would be no molecule.
 MOST_ENERGY_EV = 5.0
 # Distance from the best plane. A tetrahedral centre and its four neighbours (root mean square)
 # are seen at 0.38 Å and more, a centre over three neighbours at 0.28, a drawing at 0.
@@ -143,14 +142,22 @@ def _check_spread(mol: Chem.Mol, coords: np.ndarray) -> None:
 
 
 def _flat_centres(mol: Chem.Mol, coords: np.ndarray) -> Iterator[str]:
-    """Every tetrahedral centre that lies in one plane with three or four neighbours."""
+    """Every tetrahedral centre that lies in one plane with three or four neighbours.
+
+    With three of the four where the last is a hydrogen: one that was added to a drawing stands
+    upright on it.
+    """
     for atom in atoms(mol):
         if atom.GetHybridization() != SP3:
             continue
         neighbours = [n.GetIdx() for n in atom.GetNeighbors()]
+        heavy = [n.GetIdx() for n in atom.GetNeighbors() if n.GetAtomicNum() != 1]
         if len(neighbours) == 4 and atom.GetAtomicNum() in TETRAHEDRAL_ELEMENTS:
             off_plane = _off_plane(coords[[atom.GetIdx(), *neighbours]])
             angstrom = float(np.sqrt(np.mean(off_plane**2)))
+            if angstrom >= FLAT_CENTRE_ANGSTROM and len(heavy) == 3 and not _in_cage(mol, atom):
+                neighbours = heavy
+                angstrom = _height(coords[atom.GetIdx()], coords[heavy])
         elif len(neighbours) == 3 and _is_pyramid(mol, atom):
             angstrom = _height(coords[atom.GetIdx()], coords[neighbours])
         else:
@@ -163,10 +170,15 @@ def _flat_centres(mol: Chem.Mol, coords: np.ndarray) -> Iterator[str]:
             )
 
 
+def _in_cage(mol: Chem.Mol, atom: Chem.Atom) -> bool:
+    """Whether an atom is part of several rings, which may spread its neighbours flat."""
+    return mol.GetRingInfo().NumAtomRings(atom.GetIdx()) > 1
+
+
 def _is_pyramid(mol: Chem.Mol, atom: Chem.Atom) -> bool:
     """Whether an sp3 atom cannot lie in the plane of the three neighbours it has."""
     number = atom.GetAtomicNum()
-    in_cage = mol.GetRingInfo().NumAtomRings(atom.GetIdx()) > 1
+    in_cage = _in_cage(mol, atom)
     if atom.GetTotalDegree() == 4:  # the fourth is a hydrogen without coordinates
         # At a bridgehead the three others may be spread flat; a drawing shows in its rings.
         return number in TETRAHEDRAL_ELEMENTS and not in_cage

@@ -13,7 +13,13 @@ from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from .composition import as_formula, composition_of
 from .failures import MoleculeError, guarded
-from .metals import METALS, refuse_complex, refuse_salt
+from .metals import (
+    METALLOIDS,
+    METALS,
+    refuse_complex,
+    refuse_metalloid_salt,
+    refuse_salt,
+)
 from .parsing import INPUT_INDEX, atoms, with_explicit_hydrogens, without_hydrogens
 from .salts import INORGANIC_CARBON, SALTS_AND_SOLVENTS, SOLVENTS
 from .stereo_groups import StereoMarks, canonical_isomer, stereo_marks, stereo_text
@@ -33,8 +39,9 @@ class StandardizedMolecule(NamedTuple):
 
 # Metals are disconnected from what binds them as ions do. Bonds to carbon stay: cut, ferrocene
 # would leave radicals.
+_COUNTER_IONS = "Li,Na,K,Rb,Cs,Fr,Be,Mg,Ca,Sr,Ba,Ra"  # of N, O and F RDKit knows these itself
 _METALS = "Al,Sc,Ti,V,Cr,Mn,Fe,Co,Ni,Cu,Zn,Y,Zr,Nb,Mo,Tc,Ru,Rh,Pd,Ag,Cd,Hf,Ta,W,Re,Os,Ir,Pt,Au"
-_METAL_BONDS = f"[{_METALS}]~[P,As,Sb,S,Se,Te,Cl,Br,I]"
+_METAL_BONDS = f"[{_COUNTER_IONS},{_METALS}]~[P,As,Sb,S,Se,Te,Cl,Br,I]"
 # RDKit writes a sulfoxide as S+-O-; most databases, and MMFF94's paper, draw it with a double bond.
 _SULFOXIDE = "Sulfoxide to S=O\t[!O:1][S+1;X3:2]([O-1:3])[!O:4]>>[*:1][S+0:2](=[O+0:3])[*:4]"
 
@@ -97,6 +104,8 @@ def standardize(
     has_metal = not METALS.isdisjoint(numbers)
     if has_metal and metals == "drop":
         refuse_complex(mol)
+    if not METALLOIDS.isdisjoint(numbers) and metals == "drop":
+        refuse_metalloid_salt(mol)
     made_of = composition_of(mol)
     marks = stereo_marks(mol)
     mol, cleared_isotopes = _clear_labels(mol)
@@ -258,7 +267,8 @@ def _parent(parts: list[Chem.Mol], marks: StereoMarks) -> _Reduced:
     parent, parent_smiles = fixed_point(without_hydrogens(distinct[chosen]))
     if any(atom.GetAtomicNum() == 1 for atom in atoms(parent)):
         raise MoleculeError("hydrogen that cannot be implicit", parent_smiles)
-    removed = [text for text, name in zip(smiles, names, strict=True) if name != chosen]
+    # Of a racemic salt former the isomer that stands for both, for any spelling.
+    removed = [name.partition(" ")[0] for name in names if name != chosen]
     return _Reduced(parent, parent_smiles, removed, len(parts) - len(removed) - 1)
 
 

@@ -324,3 +324,39 @@ def narrowest_angle(smiles: str, coords: np.ndarray) -> float:
         if len(cosines):
             narrowest = min(narrowest, float(np.degrees(np.arccos(cosines.clip(-1, 1))).min()))
     return narrowest
+
+
+@pytest.mark.parametrize(
+    "smiles",
+    [
+        "F[Si-](F)(F)(F)F",
+        "F[Si-2](F)(F)(F)(F)F",
+        "C[Si-](F)(F)(F)F",
+        "CC[Si-](F)(F)(F)CC",
+        "F[Si-](F)(F)(F)c1ccccc1",
+        "Cl[Si-2](Cl)(Cl)(Cl)(Cl)Cl",
+        "COP(OC)(OC)(OC)OC",
+        "ClP(Cl)(c1ccccc1)(c1ccccc1)c1ccccc1",
+        "CP12(Oc3ccccc3O1)Oc1ccccc1O2",
+        "FI(F)(F)(F)F",
+        "c1ccc([Sb](c2ccccc2)(c2ccccc2)(c2ccccc2)c2ccccc2)cc1",
+        "C[Si-]12(Oc3ccccc3O1)Oc1ccccc1O2",
+    ],
+)
+def test_five_and_six_neighbours_keep_their_right_angles_or_there_is_no_geometry(
+    smiles: str,
+) -> None:
+    try:
+        conformer = make_conformer(Chem.CanonSmiles(smiles))
+    except MoleculeError as error:
+        assert error.reason in ("unreasonable geometry", "no force field parameters")
+        return
+    mol = Chem.AddHs(Chem.MolFromSmiles(Chem.CanonSmiles(smiles)))
+    centre = max(mol.GetAtoms(), key=Chem.Atom.GetDegree)
+    neighbours = [n.GetIdx() for n in centre.GetNeighbors()]
+    rays = conformer.coords[neighbours] - conformer.coords[centre.GetIdx()]
+    rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    angles = np.degrees(np.arccos(np.clip(rays @ rays.T, -1, 1)))
+    assert conformer.force_field == "UFF"
+    assert angles.max() > 160  # two of them opposite each other
+    assert angles[np.triu_indices(len(rays), 1)].min() > 75

@@ -79,6 +79,16 @@ def test_a_complex_is_no_molecule_of_its_ligands_however_it_is_drawn(
         ),
         ("[Sr+2].[O-]C(=O)c1cccs1.[O-]C(=O)c1cccs1", "OC(=O)c1cccs1", ("[Sr+2]", "OC(=O)c1cccs1")),
         ("[Na].CC(C)(C)c1ccccc1C(=O)O", "CC(C)(C)c1ccccc1C(=O)O", ("[Na]",)),
+        ("[Na]Sc1nc2ccccc2s1", "Sc1nc2ccccc2s1", ("[Na+]",)),
+        ("CCN(CC)C(=S)S[Na]", "CCN(CC)C(=S)S", ("[Na+]",)),
+        ("CCCCC(=O)S[K]", "CCCCC(=O)S", ("[K+]",)),
+        ("[Li][Se]c1ccccc1", "[SeH]c1ccccc1", ("[Li+]",)),
+        ("[K]P(c1ccccc1)c1ccccc1", "c1ccc(Pc2ccccc2)cc1", ("[K+]",)),
+        ("Cl[Ca]Cl.NCCCc1ccccc1", "NCCCc1ccccc1", ("Cl", "Cl", "[Ca+2]")),
+        ("Br[Mg]Br.CC(N)c1ccccc1F", "CC(N)c1ccccc1F", ("Br", "Br", "[Mg+2]")),
+        ("[Na]I.CCCCOc1ccccc1", "CCCCOc1ccccc1", ("I", "[Na+]")),
+        ("COP(=S)(OC)S[Na]", "COP(=S)(OC)S", ("[Na+]",)),
+        ("[Li]Cl.CCCCCCN", "CCCCCCN", ("Cl", "[Li+]")),
     ],
 )
 def test_alkali_and_alkaline_earth_ions_are_counter_ions(
@@ -87,6 +97,88 @@ def test_alkali_and_alkaline_earth_ions_are_counter_ions(
     molecule = standardize(parse_smiles(smiles))
     assert molecule.smiles == Chem.CanonSmiles(parent)
     assert sorted(molecule.removed) == sorted(Chem.CanonSmiles(text) for text in removed)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "smiles"),
+    [
+        ("Li", "CCCC[Li]"),
+        ("Li", "[Li+].CCC[CH2-]"),
+        ("Mg", "CC[Mg]Br"),
+        ("Mg", "[Mg+2].[Br-].[CH2-]C"),
+        ("Mg", "[Mg+]c1ccccc1.[Cl-]"),
+        ("Mg", "C=C[Mg]C=C"),
+        ("Na", "[CH-]1C=CC=C1.[Na+]"),
+        ("K", "[K+].c1cc[cH-]c1"),
+        ("Na", "[Na+].[C-]#C"),
+        ("Li", "[Li+].[CH-]1SCCCS1"),
+        ("Na", "c1ccc([C-](c2ccccc2)c2ccccc2)cc1.[Na+]"),
+        ("Ca", "[CH2-]c1ccccc1.[CH2-]c1ccccc1.[Ca+2]"),
+    ],
+)
+def test_what_carbon_and_an_alkali_metal_make_is_no_hydrocarbon_however_it_is_drawn(
+    symbol: str, smiles: str
+) -> None:
+    with pytest.raises(MoleculeError) as failure:
+        standardize(parse_smiles(smiles))
+    assert failure.value.reason == REASON
+    assert failure.value.detail.startswith(symbol + " ")
+
+
+@pytest.mark.parametrize(
+    ("smiles", "parent"),
+    [
+        ("[Na+].CC(=O)[CH-]C(C)=O", "CC(=O)CC(C)=O"),
+        ("[K+].N#C[CH-]C#N", "N#CCC#N"),
+        ("[Na+].[CH2-]C(=O)C(C)(C)C", "CC(=O)C(C)(C)C"),
+        ("[Na+].CCOC(=O)[CH-]C#N", "CCOC(=O)CC#N"),
+        ("[Li+].[C-]#N.CCCCN", "CCCCN"),
+        ("[Na+].[O-]C(=O)Cc1ccccc1[N+]#[C-]", "[C-]#[N+]c1ccccc1CC(=O)O"),
+        ("[K+].[O-]C(=O)CC=P(C)(C)C", "CP(C)(C)=CCC(=O)O"),
+        ("[Na+].CS(=O)(=O)[CH-]C(=O)c1ccccc1", "CS(=O)(=O)CC(=O)c1ccccc1"),
+        ("[Na+].[CH2-]S(C)=O", "CS(C)=O"),
+        ("[Na+].O=C1[CH-]C(=O)c2ccccc12", "O=C1CC(=O)c2ccccc21"),
+    ],
+)
+def test_the_salt_of_an_acid_drawn_with_its_charge_on_carbon_is_that_acid(
+    smiles: str, parent: str
+) -> None:
+    assert standardize(parse_smiles(smiles)).smiles == Chem.CanonSmiles(parent)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "smiles"),
+    [
+        ("Sb", "O=C([O-])C(O)C(O)C(=O)[O-].[K+].[Sb+3]"),  # tartar emetic
+        ("Sb", "CNCC(O)C(O)C(O)C(O)CO.O[Sb](=O)=O"),  # meglumine antimoniate
+        ("Sb", "OCC(O)C(O)C(O)C(O)C(=O)[O-].[Na+].[Sb+5].[OH-].[OH-]"),
+        ("Sb", "Cl[Sb](Cl)Cl.c1ccccc1N"),
+        ("As", "O=[As]O[As]=O.CC(=O)c1ccccc1"),
+        ("As", "CCN(CC)CC.O[As](O)(=O)O"),
+        ("As", "[As+3].[O-]C(=O)c1ccccc1O"),
+        ("Se", "O=[Se](O)O.NCCc1ccccc1"),
+        ("Se", "[Se-2].[NH3+]CCc1ccccc1.[NH3+]CCc1ccccc1"),
+        ("Te", "Cl[Te-](Cl)(Cl)OCCO.CC[NH3+].[Te+4]"),
+        ("Ge", "O=[Ge]O[Ge]=O.OC(=O)CCc1ccccc1"),
+    ],
+)
+def test_a_metalloid_in_a_fragment_of_its_own_is_no_counter_ion(symbol: str, smiles: str) -> None:
+    with pytest.raises(MoleculeError) as failure:
+        standardize(parse_smiles(smiles))
+    assert failure.value.reason == REASON
+    assert failure.value.detail.startswith(symbol + " stands in a fragment without carbon")
+    assert standardize(parse_smiles(smiles), metals="remove").removed
+
+
+@pytest.mark.parametrize(
+    "anion", ["F[Sb-](F)(F)(F)(F)F", "F[As-](F)(F)(F)(F)F", "Cl[Sb-](Cl)(Cl)(Cl)(Cl)Cl"]
+)
+def test_a_hexahalide_of_a_metalloid_is_a_counter_ion(anion: str) -> None:
+    molecule = standardize(parse_smiles(f"C[n+]1ccccc1CCO.{anion}"))
+    assert (molecule.smiles, molecule.removed) == (
+        Chem.CanonSmiles("C[n+]1ccccc1CCO"),
+        (Chem.CanonSmiles(anion),),
+    )
 
 
 @pytest.mark.parametrize(

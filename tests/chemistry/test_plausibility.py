@@ -83,6 +83,29 @@ def test_a_drawing_with_its_hydrogens_is_refused(smiles: str) -> None:
         featurize(drawing(smiles, hydrogens=True), conformer="given")
 
 
+@pytest.mark.parametrize(
+    "smiles",
+    [
+        "CC(C)C",
+        "CC(C)Cc1ccc(cc1)C(C)C(=O)O",
+        "OC(c1ccccc1)c1ccccc1",
+        "CNC(C)Cc1ccccc1",
+        "CC(O)C(=O)O",
+        "CC(N)C(=O)NC(C)C(=O)O",
+        "OCC(O)CO",
+        "FC(Cl)Br",
+        "CC(C)OP(C)(F)=O",
+        "CCC(CC)C(N)=O",
+    ],
+)
+def test_a_drawing_on_which_hydrogens_were_put_upright_is_refused(smiles: str) -> None:
+    complete = Chem.AddHs(drawing(smiles), addCoords=True)
+    complete.GetConformer().Set3D(True)
+    with pytest.raises(MoleculeError, match="neighbours lie in one plane") as failure:
+        featurize(complete, conformer="given")
+    assert failure.value.reason == "no 3D coordinates"
+
+
 FLAT_INDEED = {
     "benzene": "c1ccccc1",
     "butane, anti, without hydrogens": "CCCC",

@@ -306,3 +306,30 @@ def test_the_text_says_what_it_speaks_of() -> None:
     assert list(kinds_of_stereo("")) == []
     assert len(list(kinds_of_stereo("wU:7.6,o1:3,&1:1"))) == 3
     assert list(kinds_of_stereo("o1:3")) == ["one of two isomers (or)"]
+
+
+@pytest.mark.parametrize(
+    ("base", "acid", "marks"),
+    [
+        ("NCCc1ccccc1", "C[C@H](O)C(=O)O", "&1:10"),
+        ("NCCc1ccccc1", "C[C@H](O)C(=O)O", "o1:10"),
+        ("NCCc1ccccc1", "O[C@H](c1ccccc1)C(=O)O", "&1:10"),
+        ("NCCc1ccccc1", "OC(=O)[C@H](O)[C@@H](O)C(=O)O", "&1:12,14"),
+        ("NCCc1ccccc1", "OC(=O)[C@H](O)[C@H](O)C(=O)O", "&1:12,14"),
+        ("NCCc1ccccc1", "OC(=O)[C@H](O)[C@@H](O)C(=O)O", "&1:12,o1:14"),
+        ("NCCc1ccccc1", "OC(=O)C[C@H](N)C(=O)O", "o3:13"),
+        ("C[C@H](N)c1ccccc1Cl", "C[C@H](O)C(=O)O", "&1:1,&2:11"),
+        ("C[C@H](N)c1ccccc1Cl", "C[C@H](O)C(=O)O", "&1:1,11"),
+        ("C[C@H](N)c1ccccc1Cl", "C[C@H](O)C(=O)O", "o1:1,&1:11"),
+    ],
+)
+def test_a_racemic_counter_ion_is_removed_as_the_same_one_in_any_spelling(
+    base: str, acid: str, marks: str
+) -> None:
+    text = f"{base}.{acid} |{marks}|"
+    spellings = [text, *(respelled(text, seed) for seed in range(8))]
+    removed = {standardize(parse_smiles(spelling)).removed for spelling in spellings}
+    assert len(removed) == 1
+    assert [Chem.CanonSmiles(one, useChiral=False) for one in removed.pop()] == [
+        Chem.CanonSmiles(acid, useChiral=False)
+    ]
