@@ -406,7 +406,9 @@ def _with_scores_in_one(runs: Any) -> Any:
         own.pop("features", None)
         scores.append(_scores_text(own))
     listed = runs.iloc[:, :first].assign(scores=scores)
-    return listed.astype({"validated": "Int64"})  # a run without a validation makes no fraction
+    # a run without a validation, or without a step, makes no fraction of others' counts
+    counts = [name for name in ("N", "steps", "validated") if name in listed]
+    return listed.astype(dict.fromkeys(counts, "Int64"))
 
 
 def _shared(args: argparse.Namespace) -> dict[str, Any]:
