@@ -77,7 +77,7 @@ def test_neighbours_predict_as_the_whole_matrix_of_similarities_does(benchmark, 
         for row, prediction in zip(rows, predictions):
             line = matrix[row, fold.train]
             best = np.argsort(-line, kind="stable")[:k]
-            weights = np.maximum(line[best], 1e-6)
+            weights = np.maximum(line[best].astype(np.float64), 1e-6)
             values = benchmark.values[fold.train[best]]
             assert prediction == (values * weights).sum() / weights.sum()
 
