@@ -38,6 +38,17 @@ def with_suffix(name: str, unit: str) -> str:
     return name if unit in UNITLESS else f"{name}_{unit}"
 
 
+def readable(value: float, n_decimal: int = 3, sign: str = "", in_unit: bool = True) -> str:
+    """A number as people read it: decimals, or an exponent where they say nothing, or too much.
+
+    An error of 3e-8 mol/L is not 0.000. Small scores without a unit may be. `sign` "+" shows it.
+    """
+    is_small = 0 < abs(value) < 10.0**-n_decimal and in_unit
+    if is_small or abs(value) >= 1e6:
+        return f"{value:{sign}.2e}"
+    return f"{round(value, n_decimal) + 0.0:{sign}.{n_decimal}f}"  # + 0.0: no minus zero
+
+
 def conversion_factor(source: str, target: str) -> float:
     """The factor from one unit to another; ValueError where none is known."""
     if source == target:

@@ -226,16 +226,24 @@ def test_runs_are_listed_with_the_scores_of_each_in_one_column(
 ) -> None:
     pandas = pytest.importorskip("pandas")
     many = {f"y{k}_auroc": 0.5 for k in range(13)}
-    first = {"run": "a", "validated": 20, "features": "visible", "loss": 0.25, "t_loss": 0.25}
+    first = {
+        "run": "a",
+        "steps": 20,
+        "validated": 20,
+        "features": "visible",
+        "loss": 0.25,
+        "t_loss": 0.25,
+    }
     rows = [
         {**first, "y_mae_eV": 1.5},
-        {"run": "b", "validated": None},
-        {"run": "c", "validated": 7, "loss": 0.75, "u_loss": 0.75, **many, "u_mean_auroc": 0.5},
+        {"run": "b", "steps": None, "validated": None},
+        {"run": "c", "steps": 7, "validated": 7, "loss": 0.75, "u_loss": 0.75,
+         **many, "u_mean_auroc": 0.5},
     ]  # fmt: skip
     monkeypatch.setattr("molnb.training.runs.runs_table", lambda: pandas.DataFrame(rows))
     assert main(["runs"]) == 0
     lines = [re.sub(" {2,}", "|", line) for line in capsys.readouterr().out.splitlines()]
-    assert lines[:2] == ["run|validated|scores", "a|20|loss 0.25, y_mae_eV 1.5"]
+    assert lines[:2] == ["run|steps|validated|scores", "a|20|20|loss 0.25, y_mae_eV 1.5"]
     assert lines[2].startswith("b")
     words = "loss 0.75, u_mean_auroc 0.5 (and 13 scores of single labels, in its metrics.jsonl)"
     assert lines[3].endswith(words)

@@ -17,6 +17,12 @@ from ..recipes.schema import Label, Recipe
 from ..shards import CONFLICTS_SCHEMA
 from .database import quoted, write_query
 
+# Columns beside those of the labels: no label's name ends in a space.
+_FIRST = '"first row "'
+_VALUES = '"values "'
+_ROWS = '"rows "'
+_LINES = '"lines "'
+
 
 def combine_labels(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
     """Create the table ``combined``: of each repeated molecule its first row, and its labels.
@@ -24,14 +30,14 @@ def combine_labels(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
     Views ``read`` and ``source`` and the table ``first`` (of molecules) must be there.
     """
     con.execute(
-        "CREATE TABLE copies AS SELECT f.first AS first_row, r.smiles, s.* "
+        f"CREATE TABLE copies AS SELECT f.first AS {_FIRST}, r.smiles, s.* "
         "FROM read r JOIN first f USING (molecule) JOIN source s ON s.row = r.row "
         "WHERE f.copies > 1"
     )
     columns = [f"{_value(label, recipe)} AS {quoted(label.name)}" for label in recipe.source_labels]
     con.execute(
-        f"CREATE TABLE combined AS SELECT {', '.join(['first_row AS row', *columns])} "
-        "FROM copies GROUP BY first_row"
+        f"CREATE TABLE combined AS SELECT {', '.join([f'{_FIRST} AS row', *columns])} "
+        f"FROM copies GROUP BY {_FIRST}"
     )
 
 
@@ -40,7 +46,7 @@ def _value(label: Label, recipe: Recipe) -> str:
     column = quoted(label.name)
     policy = recipe.repeat_policy
     if label.geometry != "none":
-        return f"max({column}) FILTER (row = first_row)"
+        return f"max({column}) FILTER (row = {_FIRST})"
     if policy == "first":
         return f"first({column} ORDER BY row) FILTER ({column} IS NOT NULL)"
     if policy == "drop":
@@ -59,14 +65,15 @@ def write_conflicts(con: duckdb.DuckDBPyConnection, recipe: Recipe, path: Path) 
         known = f"FILTER ({column} IS NOT NULL)"
         gathered = ", ".join(
             f"list({of} ORDER BY row) {known} AS {name}"
-            for of, name in ((column, '"values"'), ("row", '"rows"'), ("line", '"lines"'))
+            for of, name in ((column, _VALUES), ("row", _ROWS), ("line", _LINES))
         )
         tables.append(
             "SELECT c.row, smiles, "
-            f'{_text(label.name)} AS label, c.{column} AS kept, "values", "rows", "lines" '
-            f"FROM (SELECT first_row, any_value(smiles) AS smiles, {gathered} FROM copies "
-            f"GROUP BY first_row HAVING count(DISTINCT {column}) > 1) g "
-            "JOIN combined c ON c.row = g.first_row"
+            f"{_text(label.name)} AS label, c.{column} AS kept, "
+            f'{_VALUES} AS "values", {_ROWS} AS "rows", {_LINES} AS "lines" '
+            f"FROM (SELECT {_FIRST}, any_value(smiles) AS smiles, {gathered} FROM copies "
+            f"GROUP BY {_FIRST} HAVING count(DISTINCT {column}) > 1) g "
+            f"JOIN combined c ON c.row = g.{_FIRST}"
         )
     if not tables:
         write_table(CONFLICTS_SCHEMA.empty_table(), path)
@@ -89,11 +96,11 @@ def count_repeats(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> dict[str, A
         return counts
     differ = " OR ".join(f"count(DISTINCT {column}) > 1" for column in columns)
     known_later = " OR ".join(
-        f"(count({column}) > 0 AND count({column}) FILTER (row = first_row) = 0)"
+        f"(count({column}) > 0 AND count({column}) FILTER (row = {_FIRST}) = 0)"
         for column in columns
     )
     by_molecule = (
-        f"SELECT {differ} AS differs, {known_later} AS later FROM copies GROUP BY first_row"
+        f"SELECT {differ} AS differs, {known_later} AS later FROM copies GROUP BY {_FIRST}"
     )
     query = f"SELECT count(*) FILTER (differs), count(*) FILTER (later) FROM ({by_molecule})"
     counts["conflicting"], counts["known_only_in_a_copy"] = con.execute(query).fetchall()[0]
@@ -107,6 +114,6 @@ def count_across(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> dict[str, in
     for name, split in recipe.splits.items():
         if split.column is not None:
             part = f"lower(trim({quoted(names[split.column])}))"
-            several = f"SELECT 1 FROM copies GROUP BY first_row HAVING count(DISTINCT {part}) > 1"
+            several = f"SELECT 1 FROM copies GROUP BY {_FIRST} HAVING count(DISTINCT {part}) > 1"
             counts[name] = con.execute(f"SELECT count(*) FROM ({several})").fetchall()[0][0]
     return counts

@@ -40,9 +40,11 @@ def write_splits(parts: list[Path], recipe: Recipe, folder: Path) -> tuple[dict[
     con = connect(folder / "work" / "spill")
     texts = "".join(f", {quoted(name)}" for name in _split_columns(recipe).values())
     con.execute(
-        f"CREATE TABLE mol AS SELECT row, smiles, inchikey14, tautomer_key, scaffold{texts} "
+        "CREATE TABLE mol AS SELECT row, smiles, inchikey14, tautomer_key, scaffold "
         f"FROM {parquet_table(con, parts)}"
     )
+    # apart, since the user's columns may be called like those that groups are found by
+    con.execute(f"CREATE TABLE own AS SELECT row{texts} FROM {parquet_table(con, parts)}")
     group_rows(con, "mol", LOOSE_KEYS)
     molecules = con.sql(
         "SELECT m.row, smiles, grp FROM mol m JOIN groups g USING (row) ORDER BY row"
@@ -54,7 +56,7 @@ def write_splits(parts: list[Path], recipe: Recipe, folder: Path) -> tuple[dict[
     for name, split in recipe.splits.items():
         if split.kind == "column":
             texts = con.sql(
-                f"SELECT {quoted(_split_columns(recipe)[name])} FROM mol ORDER BY row"
+                f"SELECT {quoted(_split_columns(recipe)[name])} FROM own ORDER BY row"
             ).fetchall()
             side = np.array([part_number(text) for (text,) in texts], np.int8)
             held_back = hold_back(side, group, smiles, split)

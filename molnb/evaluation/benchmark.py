@@ -14,7 +14,7 @@ from ..data.tasks import class_names
 from ..errors import InputError, did_you_mean
 from ..shapes import Bool, Int
 from ..shards import LOOSE_KEYS, Shards
-from ..units import with_unit
+from ..units import readable, with_unit
 
 REGRESSION = "regression"  # kinds of tasks that can be compared
 BINARY = "binary"
@@ -73,7 +73,7 @@ class BenchmarkTask:
     def named(self, value: float) -> str:
         """A value as text; a class with its name, where it has one beside its number."""
         if self.kind == REGRESSION:
-            return f"{value:.2f}"
+            return readable(value, 2)
         number = str(int(value))
         name = self.classes[int(value)] if self.classes else number
         return number if name == number else f"{number} ({name})"

@@ -77,7 +77,7 @@ def nearest_neighbours(k: int) -> Method:
 
     def fit(benchmark: BenchmarkTask, fold: Fold, number: int) -> Fitted:
         neighbours = training_neighbours(benchmark, fold, k)
-        weights = np.maximum(neighbours.similarity, 1e-6)
+        weights = np.maximum(neighbours.similarity.astype(np.float64), 1e-6)
         values = benchmark.values[neighbours.rows]
         predictions = (values * weights).sum(1) / weights.sum(1)
         if benchmark.kind == BINARY:
@@ -110,14 +110,18 @@ def on_features(
 def fit_on_table(model: Any, table: np.ndarray, benchmark: BenchmarkTask, fold: Fold) -> Fitted:
     """Predictions of a scikit-learn model that is fitted on the training rows of a table.
 
-    A classifier, which a binary label takes, answers with the probability of class 1.
+    A classifier, which a binary label takes, answers with the probability of class 1. Numbers are
+    learnt in units of their standard deviation: some models hold them in float32.
     """
-    model.fit(table[fold.train], benchmark.values[fold.train])
+    values = benchmark.values[fold.train]
+    mean = 0.0 if benchmark.kind == BINARY else values.mean()
+    scale = 1.0 if benchmark.kind == BINARY else values.std() or 1.0
+    model.fit(table[fold.train], (values - mean) / scale)
 
     def predict(rows: np.ndarray) -> np.ndarray:
         if benchmark.kind == BINARY:
             return model.predict_proba(table[rows])[:, 1]
-        return model.predict(table[rows])
+        return model.predict(table[rows]) * scale + mean
 
     return Fitted(predict(fold.train), predict(fold.test))
 
@@ -172,7 +176,10 @@ def _make_voting_forest() -> Pipeline:
 
 
 class Booster:
-    """LightGBM on plain arrays, so that neither names of columns nor a data frame are needed."""
+    """LightGBM on plain arrays, so that neither names of columns nor a data frame are needed.
+
+    Numbers are learnt in units of their standard deviation: LightGBM holds them in float32.
+    """
 
     objective: dict[str, Any] = {}  # beside the settings; of itself it is a regression
 
@@ -190,11 +197,20 @@ class Booster:
             "force_row_wise": True,
         }
         settings |= self.objective
-        self.model = lightgbm.train(settings, lightgbm.Dataset(x, y), self.rounds)
+        self.model = lightgbm.train(settings, lightgbm.Dataset(x, self._scaled(y)), self.rounds)
         return self
 
+    def _scaled(self, y: np.ndarray) -> np.ndarray:
+        """Numbers without mean and spread, which are kept; classes as they are."""
+        self.mean = 0.0
+        self.scale = 1.0
+        if not self.objective:
+            self.mean = float(np.mean(y))
+            self.scale = float(np.std(y)) or 1.0
+        return (y - self.mean) / self.scale
+
     def predict(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(self.model.predict(x))
+        return np.asarray(self.model.predict(x)) * self.scale + self.mean
 
 
 class ClassBooster(Booster):

@@ -48,8 +48,12 @@ def explained_variance(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray
 
 
 def rank_correlation(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Spearman's correlation; 0 where all predictions, or all values, are the same."""
-    if np.ptp(truth) == 0 or np.ptp(guess) <= 1e-6:
+    """Spearman's correlation; 0 where all predictions, or all values, are the same.
+
+    Predictions are the same where they vary by a millionth of what the values vary: that is
+    rounding, in any unit.
+    """
+    if np.ptp(guess) <= 1e-6 * np.ptp(truth) or np.ptp(truth) == 0:
         return np.zeros(weights.shape[:-1])
     ranks = [_midranks(values, weights) for values in (truth, guess)]
     total = weights.sum(-1)

@@ -38,8 +38,12 @@ def root_mean_square_error(truth: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def rank_correlation(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Spearman's correlation; 0 where all predictions, or all measured values, are the same."""
-    if np.ptp(prediction) <= 1e-6 or np.ptp(truth) == 0:
+    """Spearman's correlation; 0 where all predictions, or all measured values, are the same.
+
+    Predictions are the same where they vary by a millionth of what the values vary: that is
+    rounding, in any unit.
+    """
+    if np.ptp(prediction) <= 1e-6 * np.ptp(truth) or np.ptp(truth) == 0:
         return 0.0
     return float(stats.spearmanr(prediction, truth).statistic)
 

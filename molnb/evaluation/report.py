@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError, did_you_mean
-from ..units import UNITLESS
+from ..units import UNITLESS, readable
 from .benchmark import BINARY, REGRESSION
 from .metrics import DEFAULT, METRICS, find_metric, root_mean_square_error
 from .results import NETWORK, check_results, fold_scores, kind_of
@@ -21,7 +21,7 @@ from .statistics import corrected_interval
 
 NOT_CONCLUDED = "not trained to conclusion"
 REFERENCE_METHOD = "LightGBM"  # what differences are to
-_DIGITS = {"spearman": "{:.2f}"}  # of a score in a table that people read, where not three
+_DECIMALS = {"spearman": 2}  # of a score in a table that people read, where not three
 BAR_METHOD = "kNN"  # the method whose test error a network's training error must pass
 
 
@@ -186,10 +186,16 @@ def readable_table(
     check_table(table, reference, metric)
     heading = find_metric(metric).heading
     is_reference = table["method"] == reference
-    rounded = table[["low", "difference", "high"]].round(3) + 0.0  # + 0.0: no minus zero
-    interval = rounded["low"].map("{:+.3f} to ".format) + rounded["high"].map("{:+.3f}".format)
+    in_unit = find_metric(metric).in_unit
+    low, difference, high = (
+        table[name].map(lambda value: readable(value, sign="+", in_unit=in_unit))
+        for name in ("low", "difference", "high")
+    )
     scores = {
-        METRICS[name].heading: table[name].map(_DIGITS.get(name, "{:.3f}").format)
+        METRICS[name].heading: [
+            readable(value, _DECIMALS.get(name, 3), in_unit=METRICS[name].in_unit)
+            for value in table[name]
+        ]
         for name in METRICS
         if name in table
     }
@@ -197,11 +203,11 @@ def readable_table(
         {
             "method": table["method"],
             **scores,
-            f"training {heading}": table[f"train_{metric}"].map("{:.3f}".format),
-            f"{heading} minus {reference}": rounded["difference"]
-            .map("{:+.3f}".format)
-            .mask(is_reference, "reference"),
-            "95 % interval": interval.mask(is_reference, ""),
+            f"training {heading}": [
+                readable(value, in_unit=in_unit) for value in table[f"train_{metric}"]
+            ],
+            f"{heading} minus {reference}": difference.mask(is_reference, "reference"),
+            "95 % interval": (low + " to " + high).mask(is_reference, ""),
             "note": table["note"],
         }
     )
@@ -244,11 +250,11 @@ def conclusions(
     network = table["kind"] == NETWORK
     concluded = network & (table["note"] == "")
 
-    sentences = [_sentence_on_networks(table, concluded, better, reference)]
+    sentences = [_sentence_on_networks(table, concluded, better, reference, described.in_unit)]
     for kind, members in (("Networks", concluded), ("Other methods", ~network)):
         for verdict, judged in (("better", better), ("worse", worse)):
             if (members & judged).any():
-                methods = _with_differences(table[members & judged])
+                methods = _with_differences(table[members & judged], described.in_unit)
                 sentences.append(
                     f"{kind} {verdict} than {reference} beyond the interval: {methods}."
                 )
@@ -261,7 +267,7 @@ def conclusions(
     unfinished = table[network & ~concluded]
     if len(unfinished):
         methods = ", ".join(
-            f"{name} ({score:.2f} on its own training rows)"
+            f"{name} ({readable(score, 2, in_unit=described.in_unit)} on its own training rows)"
             for name, score in zip(unfinished["method"], unfinished[f"train_{metric}"])
         )
         sentences.append(f"{NOT_CONCLUDED.capitalize()}, so without a verdict: {methods}.")
@@ -273,14 +279,14 @@ def conclusions(
 
 
 def _sentence_on_networks(
-    table: pd.DataFrame, concluded: pd.Series, better: pd.Series, reference: str
+    table: pd.DataFrame, concluded: pd.Series, better: pd.Series, reference: str, in_unit: bool
 ) -> str:
     """What a table says about networks, in one sentence."""
     if not (table["kind"] == NETWORK).any():
         return f"No network was compared; {reference} is what the other methods are held against."
     if not concluded.any():
         return "No network was trained to conclusion: this table says nothing about networks."
-    best = _with_differences(table[concluded].head(1))  # methods stand best first
+    best = _with_differences(table[concluded].head(1), in_unit)  # methods stand best first
     n_better = int((concluded & better).sum())
     if n_better:
         n_network = int(concluded.sum())
@@ -288,9 +294,13 @@ def _sentence_on_networks(
     return f"No network beats {reference}; the best is {best}."
 
 
-def _with_differences(table: pd.DataFrame) -> str:
+def _with_differences(table: pd.DataFrame, in_unit: bool) -> str:
     """Methods with their difference and its interval, as text."""
+
+    def signed(value: float) -> str:
+        return readable(value, 2, "+", in_unit)
+
     return ", ".join(
-        f"{row.method} ({row.difference:+.2f}, 95 % {row.low:+.2f} to {row.high:+.2f})"
+        f"{row.method} ({signed(row.difference)}, 95 % {signed(row.low)} to {signed(row.high)})"
         for row in table.itertuples()
     )

@@ -240,6 +240,8 @@ class _Gathered:
         self.mols: list[np.ndarray] = []
         self.truths: list[np.ndarray] = []
         self.guesses: dict[str, list[np.ndarray]] = {}
+        # of a number float32 keeps neither 1e39 nor a spread of 0.1 on 1e9
+        self.precision = np.float32 if task.of_classes else np.float64
 
     def add(self, batch: MolBatch, output: np.ndarray, table: LabelTable | None) -> None:
         """Keep truth and guesses of a batch."""
@@ -253,7 +255,7 @@ class _Gathered:
         if table is not None and table.looked_up:
             guesses["lookup"] = table.guess(batch, looked_up=True)
         for method, guess in guesses.items():
-            self.guesses.setdefault(method, []).append(np.asarray(guess, np.float32))
+            self.guesses.setdefault(method, []).append(np.asarray(guess, self.precision))
 
     def answers(self) -> TaskAnswers:
         """All of it, in the order of the molecules."""
@@ -314,7 +316,7 @@ def _add_boosted(
     labelled = np.intersect1d(ids, own.labelled([task.key]))
     labels = np.concatenate(list(label_values(own, task.key, labelled)))
     features = training[np.searchsorted(ids, labelled)]
-    guesses = np.full((len(entry.mols), task.n_output), np.nan, np.float32)
+    guesses = np.full((len(entry.mols), task.n_output), np.nan)
     for column, label in enumerate(task.labels):
         known = np.isfinite(labels[:, column])
         values = labels[known, column]

@@ -66,7 +66,8 @@ def evaluate(
                 if method in entry.guesses:
                     lines.append(_line(judged, entry, column, method, group, n_draw, seed))
     table = pd.DataFrame([line for line in lines if line])
-    table.attrs["notes"] = [*judged.notes, *_rare_notes(judged, answers)]
+    notes = [*judged.notes, *_unknown_notes(judged, answers), *_rare_notes(judged, answers)]
+    table.attrs["notes"] = notes
     return table
 
 
@@ -127,6 +128,22 @@ def _line(
     return described | scores
 
 
+def _unknown_notes(judged: Judgement, answers: list[TaskAnswers]) -> list[str]:
+    """Which labels are not in the table, since none is known in the part, in a sentence."""
+    known = {
+        name
+        for entry in answers
+        for name, truth in zip(entry.task.labels, entry.truth.T)
+        if np.isfinite(truth).any()
+    }
+    missing = [name for task in judged.tasks for name in task.labels if name not in known]
+    if not missing:
+        return []
+    return [
+        f"Not scored, for want of a known value in the part {judged.part}: {', '.join(missing)}."
+    ]
+
+
 def _rare_notes(judged: Judgement, answers: list[TaskAnswers]) -> list[str]:
     """Which labels have a class too rare to be scored well, a sentence each."""
     notes = []
@@ -135,6 +152,8 @@ def _rare_notes(judged: Judgement, answers: list[TaskAnswers]) -> list[str]:
             continue
         for name, classes, truth in zip(entry.task.labels, entry.task.classes, entry.truth.T):
             known = truth[np.isfinite(truth)].astype(int)
+            if not len(known):
+                continue
             counts = np.bincount(known, minlength=len(classes))
             few = [f"{n or 'none'} of class {c}" for n, c in zip(counts, classes) if n < RARE]
             if few:

@@ -34,7 +34,8 @@ class Model(nn.Module):
     def __init__(self, encoder: Encoder, heads: Mapping[str, nn.Module]):
         super().__init__()
         self.encoder = encoder
-        self.heads = nn.ModuleDict(heads)
+        self._heads_called = {_module_name(name): name for name in heads}
+        self.heads = nn.ModuleDict({_module_name(name): head for name, head in heads.items()})
 
     @property
     def levels(self) -> set[str]:
@@ -50,7 +51,8 @@ class Model(nn.Module):
         masked = batch if isinstance(batch, MaskedBatch) else unmasked(batch)
         encoding = self.encoder(masked, self.levels)
         outputs: dict[str, Tensor] = {}
-        for name, head in self.heads.items():
+        for module_name, head in self.heads.items():
+            name = self._heads_called[module_name]
             if not isinstance(head, LabelHead):
                 outputs[name] = head(encoding, masked)
                 continue
@@ -65,3 +67,11 @@ class Model(nn.Module):
         for head in self.heads.values():
             if hasattr(head, "fuse"):
                 head.fuse()
+
+
+def _module_name(name: str) -> str:
+    """The name of a head's module: its own, unless modules have an attribute called so.
+
+    A file may be called train.csv, and its task train.
+    """
+    return f"task:{name}" if hasattr(nn.ModuleDict(), name) else name

@@ -162,17 +162,18 @@ def label_scores(
 ) -> dict[str, Tensor]:
     """Summed loss (scaled units) and summed score a label; unknown labels count zero.
 
-    Labels are scaled in the precision they come in, so that a small spread on a large value stays.
+    Labels are scaled in the precision they come in, so that a small spread on a large value stays,
+    and errors are summed in float64: float32 holds no label of 1e39.
     """
     guess = guess.float()
     is_known = torch.isfinite(truth)
     if not task.of_classes:
         mean = truth.new_tensor(task.mean)
         scaled = (truth - mean) / truth.new_tensor(task.scale)
-        scale = guess.new_tensor(task.scale)
         # an unknown label is replaced by the guess: no error and no gradient
         target = torch.where(is_known, scaled.to(guess.dtype), guess.detach())
-        score = (guess.detach() - target).abs() * scale
+        score = (guess.detach() - target).abs().double()
+        score = score * score.new_tensor(task.scale)
         loss = _LOSSES[task.loss](guess, target, reduction="none")
     else:
         target = torch.where(is_known, truth, 0.0).to(guess.dtype)

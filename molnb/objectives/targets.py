@@ -11,7 +11,7 @@ import numpy as np
 from ..data.dataset import Corpus
 from ..data.tasks import DatasetTask, find_tasks
 from ..errors import InputError
-from ..shapes import Float, Shaped
+from ..shapes import Bool, Float, Int, Shaped
 from .class_counts import (
     balanced_weights,
     check_class_weights,
@@ -61,6 +61,8 @@ class Moments:
         self.count = np.zeros(n_column)
         self.mean = np.zeros(n_column)
         self.squares = np.zeros(n_column)  # sums of squared deviations from the mean
+        self.lowest = np.full(n_column, np.inf)
+        self.highest = np.full(n_column, -np.inf)
 
     def add(self, values: Float[np.ndarray, "row column"]) -> None:
         """Take in more rows (Chan, Golub & LeVeque 1983: two sets of moments as one)."""
@@ -68,6 +70,17 @@ class Moments:
         count = is_known.sum(0)
         if not count.any():
             return
+        with np.errstate(over="ignore", invalid="ignore"):  # `_check_spread` refuses what follows
+            self._add(values, is_known, count)
+
+    def _add(
+        self,
+        values: Float[np.ndarray, "row column"],
+        is_known: Bool[np.ndarray, "row column"],
+        count: Int[np.ndarray, " column"],
+    ) -> None:
+        self.lowest = np.fmin(self.lowest, np.fmin.reduce(values))
+        self.highest = np.fmax(self.highest, np.fmax.reduce(values))
         n = np.maximum(count, 1)
         mean = np.where(is_known, values, 0.0).sum(0) / n
         squares = (np.where(is_known, values - mean, 0.0) ** 2).sum(0)
@@ -141,15 +154,15 @@ def _check_known(task: DatasetTask, count: Shaped[np.ndarray, " label"]) -> None
     """Raise InputError where a task, or one of its labels, has no value on any training row."""
     if not count.any():
         raise InputError(
-            f"task {task.key!r} has no label on any training row: choose another split, or another "
-            "task"
+            f"task {task.key!r} has no label on any training row: choose another split, or name "
+            "the tasks to learn (--set objective.task_names NAME,NAME)"
         )
     unknown = [label.name for label, n in zip(task.labels, count, strict=True) if not n]
     if unknown:
         raise InputError(
             f"task {task.key!r}: {_named(unknown)} without a value on any training row, so there "
-            "is nothing to learn it from. Curate again without it, or leave this task out "
-            "(objective.task_names)"
+            "is nothing to learn it from. Curate again without it, or leave this task out and name "
+            "the others (--set objective.task_names NAME,NAME)"
         )
 
 
@@ -160,8 +173,16 @@ def _named(labels: Sequence[str]) -> str:
 
 
 def _check_spread(task: DatasetTask, moments: Moments) -> None:
-    """Raise InputError where all values of all labels are one."""
-    if not (moments.deviation > 0).any():
+    """Raise InputError where all values of all labels are one, or a spread is no 64-bit number."""
+    varied = moments.highest > moments.lowest
+    measured = (moments.deviation > 0) & np.isfinite(moments.deviation)
+    for column in np.flatnonzero(varied & ~measured):
+        raise InputError(
+            f"the training values of label {task.labels[column].name!r} (task {task.key!r}) lie "
+            f"between {moments.lowest[column]:g} and {moments.highest[column]:g}: their variance "
+            "is no 64-bit number. Curate them in another unit (--transform NAME:FACTOR:UNIT->UNIT)"
+        )
+    if not varied.any():
         raise InputError(
             f"all {int(moments.count[0])} training values of task {task.key!r} are "
             f"{moments.mean[0]:g}: there is nothing to learn"

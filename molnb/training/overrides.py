@@ -39,7 +39,8 @@ def _replace_in(record: Any, path: list[str], value: Any, key: str) -> Any:
 def _as_type(value: Any, old: Any, key: str) -> Any:
     """A value as the type of the one it replaces.
 
-    1 becomes 1.0 where a float stands; text from a command line is read as a Python literal.
+    1 becomes 1.0 where a float stands; text from a command line is read as a Python literal, where
+    several names stand as names with commas between them.
     """
     if isinstance(value, str) and not isinstance(old, str):
         try:
@@ -52,6 +53,8 @@ def _as_type(value: Any, old: Any, key: str) -> Any:
         return float(value)
     if isinstance(old, tuple) and isinstance(value, list):
         return tuple(value)
+    if isinstance(old, tuple) and isinstance(value, str):
+        return tuple(name.strip() for name in value.split(","))
     if isinstance(old, bool) != isinstance(value, bool) or not isinstance(value, type(old)):
         raise InputError(f"setting {key!r} is {value!r}: give a {type(old).__name__}, like {old!r}")
     return value

@@ -36,6 +36,15 @@ def test_parts_are_those_of_the_column(tmp_path: Path) -> None:
     assert shards.table(["part"]).column(0).to_pylist() == names
 
 
+@pytest.mark.parametrize("column", ["grp", "side", "size", "old", "mol", "groups", "own", "m"])
+def test_the_column_may_be_called_as_anything_that_groups_are_found_by(
+    tmp_path: Path, column: str
+) -> None:
+    names = ["train", "val", "test", "train"]
+    shards = curate_own(tmp_path, list(zip(CHAINS, names, strict=False)), column)
+    assert shards.array("split_own").tolist() == [0, 1, 2, 0]
+
+
 def test_a_split_without_val_holds_some_of_training_back_and_says_so(tmp_path: Path) -> None:
     rows = [(s, "test" if i % 4 == 3 else "train") for i, s in enumerate(CHAINS)]
     shards = curate_own(tmp_path, rows)

@@ -63,6 +63,31 @@ def test_the_policy_decides_the_value(
     assert duplicates["known_only_in_a_copy"] == 1  # y of ethylamine
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "first_row", "values", "rows", "lines", "kept", "label", "Values", "copies", "differs",
+        "later", "first", "molecule", "median", "g", "r",
+    ],
+)  # fmt: skip
+def test_a_label_may_be_called_as_anything_that_repeats_are_counted_by(
+    tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text(f"smiles,{name}\nCCO,1.5\nCCN,\nOCC,2.5\nNCC,8\nCCC,4\n")
+    recipe = recipe_for_file(file, labels=[f"{name}:nM"])
+    shards = curate(recipe, workers=0, home=tmp_path, progress=False)
+    assert shards.table(["smiles", name]).to_pydict() == {
+        "smiles": ["CCO", "CCN", "CCC"],
+        name: [2.0, 8.0, 4.0],
+    }
+    (conflict,) = shards.conflicts().to_pylist()
+    assert (conflict["label"], conflict["kept"]) == (name, 2.0)
+    assert (conflict["values"], conflict["rows"], conflict["lines"]) == ([1.5, 2.5], [0, 2], [2, 4])
+    duplicates = shards.manifest["counts"]["duplicates"]
+    assert (duplicates["conflicting"], duplicates["known_only_in_a_copy"]) == (1, 1)
+
+
 def test_every_conflict_is_listed_with_its_values_and_lines(tmp_path: Path) -> None:
     shards = curate_repeats(tmp_path)
     conflicts = {(row["smiles"], row["label"]): row for row in shards.conflicts().to_pylist()}

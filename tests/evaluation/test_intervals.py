@@ -106,6 +106,22 @@ def test_relatives_that_err_alike_widen_the_interval():
     assert width[1] > 1.8 * width[0]
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1e-9, 1e-3, 1.0, 1e9, 1e39])
+def test_ranks_and_explained_variance_are_the_same_in_any_unit(unit):
+    random = np.random.default_rng(1)
+    truth = random.normal(size=40)
+    guess = truth + random.normal(size=40)
+    plain = scored("regression", truth, guess, np.arange(40), 50)
+    scaled = scored("regression", truth * unit, guess * unit, np.arange(40), 50)
+    assert plain["spearman"] == pytest.approx(spearmanr(truth, guess).statistic)
+    for name in ("spearman", "spearman_low", "spearman_high", "r2", "r2_low", "r2_high"):
+        assert scaled[name] == pytest.approx(plain[name])
+    for name in ("mae", "mae_low", "rmse", "rmse_high"):
+        assert scaled[name] == pytest.approx(plain[name] * unit)
+    constant = truth.mean() + np.arange(40) % 2 * 1e-9
+    assert scored("regression", truth * unit, constant * unit, np.arange(40), 9)["spearman"] == 0
+
+
 def test_what_cannot_be_scored_is_no_number():
     one_class = scored("binary", np.zeros(8), np.arange(8) / 8, np.arange(8))
     assert np.isnan([one_class["auroc"], one_class["ap"], one_class["auroc_low"]]).all()

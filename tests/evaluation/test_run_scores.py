@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 metrics = pytest.importorskip("sklearn.metrics")
 pytest.importorskip("lightgbm")
@@ -17,6 +18,7 @@ from molnb.errors import InputError
 from molnb.evaluation import run_answers
 from molnb.evaluation.classical import ClassBooster
 from molnb.evaluation.run_scores import evaluate, predictions
+from molnb.evaluation.score_table import readable_scores
 from molnb.inference.predictor import load_run
 from molnb.objectives.supervised import Supervised
 from molnb.training.loop import train
@@ -233,3 +235,79 @@ def test_a_large_training_part_is_sampled_for_lightgbm_and_that_is_said(run, mon
     monkeypatch.setattr(run_answers, "MAX_BOOSTED", 10)
     notes = evaluate(run, **QUIET).attrs["notes"]
     assert notes[0] == "LightGBM was fitted on a sample of 10 of 24 training molecules."
+
+
+UNITS = [(1.0, 0.0), (1e-9, 0.0), (1e9, 0.0), (1e39, 0.0), (0.01, 1e9)]
+
+
+@pytest.mark.parametrize(("scale", "shift"), UNITS)
+def test_numbers_of_any_size_are_scored_as_scikit_learn_scores_their_predictions(
+    scale, shift, tmp_path
+):
+    values = [(len(smiles) + n % 3) * scale + shift for n, smiles in enumerate(SMILES)]
+    task = [{"name": "size", "labels": ["size"]}]
+    shards = make_dataset(tmp_path, "size", SMILES, {"size": values}, task, {"size": "nM"})
+    run = trained(shards, tmp_path)
+    table = evaluate(run, **QUIET).set_index("method")
+    predicted = predictions(run, progress=False)
+    truth = predicted["truth"].to_numpy()
+    guess = predicted["prediction"].to_numpy()
+    assert list(table.index) == ["network", "LightGBM", "mean"]
+    assert truth.tolist() == [values[row] for row in predicted["row"]]
+    assert len(set(guess)) > 1
+    scores = table.loc["network"]
+    assert scores["mae"] == pytest.approx(metrics.mean_absolute_error(truth, guess))
+    assert scores["rmse"] == pytest.approx(np.sqrt(np.mean((guess - truth) ** 2)))
+    assert scores["r2"] == pytest.approx(metrics.r2_score(truth, guess), rel=1e-6)
+    assert scores["spearman"] == pytest.approx(stats.spearmanr(truth, guess).statistic)
+    assert table["mae"]["LightGBM"] < 5 * scale and table["mae"]["mean"] < 5 * scale
+    saved = run.saved_scores()
+    assert 0 < saved["size_mae_nM"] < 50 * scale
+    read = readable_scores(evaluate(run, **QUIET))
+    assert not read["MAE"].str.startswith("0.000").any()
+
+
+@pytest.mark.parametrize("name", ["train", "training", "type", "values", "keys", "forward"])
+def test_a_task_may_be_called_as_anything_that_a_module_has(name, tmp_path):
+    shards = make_binary(tmp_path, name, SMILES, {name: [n % 2 for n in range(48)]})
+    run = trained(shards, tmp_path)
+    table = evaluate(run, baselines=False, **QUIET)
+    assert table["label"].tolist() == [name] and np.isfinite(table["auroc"][0])
+    answers = load_run(run.path).predict(SMILES[:3])
+    assert answers[f"{name}_probability"].between(0, 1).all()
+
+
+def test_a_label_without_a_known_value_in_the_part_is_named(tmp_path):
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+    in_test = Corpus([make_binary(tmp_path / "a", "t", SMILES, {"x": [0, 1] * 24})]).ids("test")
+    labels = {
+        "x": [n % 2 for n in range(48)],
+        "y": [None if n in in_test else n % 2 for n in range(48)],
+    }
+    shards = make_binary(tmp_path / "b", "t", SMILES, labels)
+    assert set(Corpus([shards]).ids("test")) == set(in_test)
+    table = evaluate(trained(shards, tmp_path), baselines=False, **QUIET)
+    assert table["label"].tolist() == ["x"]
+    assert "Not scored, for want of a known value in the part test: y." in table.attrs["notes"]
+    assert not any(note.startswith("y:") for note in table.attrs["notes"])
+
+
+def test_a_table_of_several_kinds_leaves_scores_of_other_kinds_empty(tmp_path):
+    labels = {
+        "a": [n % 2 for n in range(48)],
+        "b": [n % 4 // 2 for n in range(48)],
+        "m": [float(n) for n in range(48)],
+    }
+    tasks = [
+        {"name": "t", "labels": ["a", "b"], "kind": "binary", "loss": "bce"},
+        {"name": "r", "labels": ["m"]},
+    ]
+    run = trained(make_dataset(tmp_path, "t", SMILES, labels, tasks), tmp_path)
+    table = evaluate(run, baselines=False, **QUIET)
+    read = readable_scores(table)
+    assert read["label"].tolist()[:3] == ["a", "b", "m"]
+    assert read["label"].tolist()[3:] == ["mean of 2 binary labels"]
+    assert (read["MAE"] == "").tolist() == [True, True, False, True]
+    assert (read["AUROC"] == "").tolist() == [False, False, True, False]
+    assert read["AUROC"][3] == f"{table['auroc'][:2].mean():.3f}"

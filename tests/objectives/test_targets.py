@@ -77,3 +77,21 @@ def test_a_binary_label_is_not_scaled_and_a_constant_one_is_refused(tmp_path):
         scale_tasks(corpus, ["level"], np.arange(12))
     with pytest.raises(InputError, match="'parity' has no label on any training row"):
         scale_tasks(corpus, ["parity"], np.zeros(0, int))
+
+
+@pytest.mark.parametrize(
+    ("values", "lowest", "highest"),
+    [
+        ([1e300 * (1 + n) for n in range(12)], "1e+300", "1.2e+301"),
+        ([1e-200 * (1 + n) for n in range(12)], "1e-200", "1.2e-199"),
+        ([-1e200, *[1e200] * 11], "-1e+200", "1e+200"),
+    ],
+)
+def test_a_spread_that_is_no_number_is_refused_and_not_called_none(
+    values, lowest, highest, tmp_path
+):
+    task = [{"name": "far", "labels": ["y"]}]
+    corpus = Corpus([make_dataset(tmp_path, "far", ALKANES, {"y": values}, task)])
+    with pytest.raises(InputError, match="in another unit") as refused:
+        scale_tasks(corpus, ["far"], np.arange(12))
+    assert f"between {lowest} and {highest}" in str(refused.value)

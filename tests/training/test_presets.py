@@ -32,6 +32,23 @@ def test_fields_change_by_name():
 
 
 @pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("tox", ("tox",)),
+        ("tox,sol", ("tox", "sol")),
+        ("tox, sol ", ("tox", "sol")),
+        ("('tox', 'sol')", ("tox", "sol")),
+        ("['tox']", ("tox",)),
+        ("a_set/tox", ("a_set/tox",)),
+        ("()", ()),
+    ],
+)
+def test_names_of_tasks_can_be_given_as_they_are(text, names):
+    config = make_preset("finetune_tiny", ["x"], **{"objective.task_names": text})
+    assert config.objective.task_names == names
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"stepz": 3}, r"unknown setting 'stepz' \(did you mean 'steps'\?\)"),
