@@ -112,3 +112,6 @@ def test_evaluate_refuses_what_it_cannot_score_or_write(
     assert "which is one of .parquet" in capsys.readouterr().err
     assert main(["evaluate", "x", "--out", str(table)]) == 2
     assert "--force" in capsys.readouterr().err
+    both = str(tmp_path / "both.csv")
+    assert main(["evaluate", "x", "--out", both, "--predictions", both]) == 2
+    assert "name two files" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from .options import Add, add_force, refuse_given
 
 _ANSWERS = """
@@ -43,6 +44,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
     for out in (args.out, args.predictions):
         if out is not None:
             files[out] = check_frame_output(out, [args.run], args.force)
+    if args.out and args.predictions and files[args.out] == files[args.predictions]:
+        raise InputError(f"--out and --predictions are both {args.out}: name two files")
     which = {"part": args.part, "data": args.data, "device": args.device or "auto"}
     table = evaluate(args.run, baselines=not args.alone, seed=args.seed or 0, **which)
     print(show_table(readable_scores(table)))
