@@ -69,10 +69,10 @@ def check_folder(folder: str | os.PathLike, is_ours: Callable[[Path], bool] | No
     _check_place(path / "x", folder)
     if status is None or is_ours is None or is_ours(path):
         return path
-    found = sorted(name for name in os.listdir(path) if not name.startswith("."))
-    if found:
+    others = sorted(name for name in os.listdir(path) if not name.startswith("."))
+    if others:
         raise InputError(
-            f"{folder} holds {len(found):,} other things ({', '.join(found[:3])}): {_ANOTHER}, "
+            f"{folder} holds {len(others):,} other things ({', '.join(others[:3])}): {_ANOTHER}, "
             "a new or empty folder"
         )
     return path

@@ -56,8 +56,8 @@ def conversion_factor(source: str, target: str) -> float:
     if (source, target) in CONVERSIONS:
         return CONVERSIONS[source, target]
     targets = [b for a, b in CONVERSIONS if a == source]
-    known = f"{source} converts to {', '.join(targets)}"
+    choices = f"{source} converts to {', '.join(targets)}"
     if not targets:
         units = dict.fromkeys(a for a, _ in CONVERSIONS)
-        known = f"units that convert are {', '.join(units)}"
-    raise ValueError(f"no conversion from {source} to {target} ({known})")
+        choices = f"units that convert are {', '.join(units)}"
+    raise ValueError(f"no conversion from {source} to {target} ({choices})")

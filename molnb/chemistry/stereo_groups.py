@@ -165,9 +165,9 @@ def canonical_isomer(mol: Chem.Mol, marks: StereoMarks) -> tuple[Chem.Mol, Stere
     for group in stereo_marks(marked).groups:
         fewer = stereo_marks(marked)
         fewer = fewer._replace(groups=tuple(g for g in fewer.groups if g != group))
-        one, one_text = _canonical(_marked(marked, fewer))
-        if one_text == _canonical(_turned(_marked(marked, fewer), group))[1]:
-            marked = one
+        isomer, isomer_text = _canonical(_marked(marked, fewer))
+        if isomer_text == _canonical(_turned(_marked(marked, fewer), group))[1]:
+            marked = isomer
     return marked, stereo_marks(marked)
 
 
@@ -263,12 +263,12 @@ def _turned(mol: Chem.RWMol, group: Group) -> Chem.RWMol:
 def stereo_text(mol: Chem.Mol, smiles: str, marks: StereoMarks) -> str:
     """The marks as the extension of a CXSMILES; the molecule is the SMILES as read."""
     marked = _marked(mol, marks)
-    own = {_index(atom): atom.GetIdx() for atom in atoms(marked)}
+    position = {_index(atom): atom.GetIdx() for atom in atoms(marked)}
     wedges = [_wedge(bond, smiles) for bond in _axes(marked)]
     words = ["wU:" + ",".join(wedges)] if wedges else []
     groups = stereo_marks(marked).groups
     for sign in ("o", "&"):
-        members = sorted(_members(group, own) for group in groups if group.sign == sign)
+        members = sorted(_members(group, position) for group in groups if group.sign == sign)
         for number, indices in enumerate(members, 1):
             words.append(f"{sign}{number}:" + ",".join(map(str, indices)))
     return ",".join(words)

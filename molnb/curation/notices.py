@@ -51,11 +51,11 @@ def _notices_of_encoding(foreign: dict[str, int] | None) -> Iterator[str]:
 def _notices_of_labels(recipe: Recipe, columns: dict[str, dict]) -> Iterator[str]:
     for name, column in columns.items():
         for reason, unread in column.get("unread", {}).items():
-            place = "" if unread["line"] is None else f" in line {unread['line']}"
+            line = "" if unread["line"] is None else f" in line {unread['line']}"
             first = " ".join((unread["first"] or "").split())  # a value may have several lines
             yield (
                 f"label '{name}': {unread['n']:,} cells are no value, {reason}; the first is "
-                f"'{first}'{place}"
+                f"'{first}'{line}"
             )
         if "example" in column:
             before, after = column["example"]

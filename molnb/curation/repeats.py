@@ -62,9 +62,9 @@ def write_conflicts(con: duckdb.DuckDBPyConnection, recipe: Recipe, path: Path) 
     tables = []
     for label in recipe.source_labels:
         column = quoted(label.name)
-        known = f"FILTER ({column} IS NOT NULL)"
+        only_known = f"FILTER ({column} IS NOT NULL)"
         gathered = ", ".join(
-            f"list({of} ORDER BY row) {known} AS {name}"
+            f"list({of} ORDER BY row) {only_known} AS {name}"
             for of, name in ((column, _VALUES), ("row", _ROWS), ("line", _LINES))
         )
         tables.append(

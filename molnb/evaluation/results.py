@@ -92,8 +92,8 @@ def load_results(path: Path | str) -> pd.DataFrame:
         raise InputError(f"{path} is not readable as Parquet ({error}): write it again") from None
     if "task_kind" not in results.columns and "label" in results.columns:
         # written when only numbers were compared
-        place = results.columns.get_loc("label") + 1
-        results.insert(place, "task_kind", pd.Series(REGRESSION, results.index, dtype="str"))
+        position = results.columns.get_loc("label") + 1
+        results.insert(position, "task_kind", pd.Series(REGRESSION, results.index, dtype="str"))
     check_results(results)
     return results
 

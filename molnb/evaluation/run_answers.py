@@ -157,14 +157,14 @@ def _check_same_task(task: ScaledTask, corpus: Corpus, run: Run) -> None:
             f"{names} has no task {task.key!r}, which {run.path.name} predicts; it has "
             f"{', '.join(corpus.tasks) or 'none'}: curate it with the same labels"
         )
-    asked = _meaning(task)
-    found = _meaning_declared(declared)
-    differing = [name for name in asked if asked[name] != found[name]]
+    of_run = _meaning(task)
+    of_data = _meaning_declared(declared)
+    differing = [name for name in of_run if of_run[name] != of_data[name]]
     if differing:
         name = differing[0]
         raise InputError(
-            f"task {task.key!r} of {names} has other {name} ({found[name]}) than {run.path.name} "
-            f"learnt ({asked[name]}): curate it as the run's own data"
+            f"task {task.key!r} of {names} has other {name} ({of_data[name]}) than {run.path.name} "
+            f"learnt ({of_run[name]}): curate it as the run's own data"
         )
 
 
@@ -194,8 +194,8 @@ def network_answers(
     progress: bool = True,
 ) -> list[TaskAnswers]:
     """What the run's saved weights answer, and tables of training labels, a portion at a time."""
-    place = choose_device(device)
-    model = judged.run.load_model().to(place)
+    chosen_device = choose_device(device)
+    model = judged.run.load_model().to(chosen_device)
     gathered = {task.key: _Gathered(task) for task in judged.tasks}
     table_of = {table.task.key: table for table in tables}
     with Progress("molecules scored", len(judged.ids), progress) as display:
@@ -203,7 +203,7 @@ def network_answers(
             portion = judged.ids[start : start + PORTION]
             for group in size_buckets(judged.corpus.n_atoms[portion], judged.config.pair_budget):
                 batch = _batch(judged, portion[group])
-                outputs = _outputs(model, judged.config, batch, place)
+                outputs = _outputs(model, judged.config, batch, chosen_device)
                 for key, output in outputs.items():
                     gathered[key].add(batch, output, table_of.get(key))
                 display.advance(len(group))
@@ -318,8 +318,8 @@ def _add_boosted(
     features = training[np.searchsorted(ids, labelled)]
     guesses = np.full((len(entry.mols), task.n_output), np.nan)
     for column, label in enumerate(task.labels):
-        known = np.isfinite(labels[:, column])
-        values = labels[known, column]
+        is_known = np.isfinite(labels[:, column])
+        values = labels[is_known, column]
         if task.of_classes and len(np.unique(values)) < 2:
             judged.notes.append(
                 f"LightGBM has no answer for {label}: its {len(values)} training values are of one "
@@ -329,7 +329,7 @@ def _add_boosted(
         model = Booster()
         if task.of_classes:
             model = ClassBooster(task.n_output if task.kind == "classes" else 2)
-        model.fit(features[known], values)
+        model.fit(features[is_known], values)
         for start in range(0, len(entry.mols), PORTION):
             part = slice(start, start + PORTION)
             table = ecfp_counts(smiles_of(judged.corpus, entry.mols[part]))

@@ -53,10 +53,10 @@ def evaluate(
     judged = judgement(_as_run(run), part, data)
     tables = []
     if baselines:
-        own, rows, tables = tables_of_training(judged)
+        training_corpus, rows, tables = tables_of_training(judged)
     answers = network_answers(judged, tables, device, progress)
     if baselines:
-        add_boosted(judged, answers, own, rows.train)
+        add_boosted(judged, answers, training_corpus, rows.train)
     groups = groups_of(judged.corpus, judged.ids)
     lines = []
     for entry in answers:
@@ -111,8 +111,8 @@ def _line(
     task = entry.task
     truth = entry.truth[:, column]
     guess = entry.of_label(method, column)
-    known = np.isfinite(truth)
-    if not known.any() or not np.isfinite(guess[known]).all():
+    is_known = np.isfinite(truth)
+    if not is_known.any() or not np.isfinite(guess[is_known]).all():
         return None
     described = {
         "label": task.labels[column],
@@ -121,10 +121,10 @@ def _line(
         "kind": task.kind,
         "unit": "" if task.of_classes else task.units[column],
         "part": judged.part,
-        "n": int(known.sum()),
-        "positives": int((truth[known] == 1).sum()) if task.kind == "binary" else None,
+        "n": int(is_known.sum()),
+        "positives": int((truth[is_known] == 1).sum()) if task.kind == "binary" else None,
     }
-    scores = scored(task.kind, truth[known], guess[known], group[known], n_draw, seed)
+    scores = scored(task.kind, truth[is_known], guess[is_known], group[is_known], n_draw, seed)
     return described | scores
 
 
@@ -151,14 +151,14 @@ def _rare_notes(judged: Judgement, answers: list[TaskAnswers]) -> list[str]:
         if not entry.task.of_classes:
             continue
         for name, classes, truth in zip(entry.task.labels, entry.task.classes, entry.truth.T):
-            known = truth[np.isfinite(truth)].astype(int)
-            if not len(known):
+            numbers = truth[np.isfinite(truth)].astype(int)
+            if not len(numbers):
                 continue
-            counts = np.bincount(known, minlength=len(classes))
+            counts = np.bincount(numbers, minlength=len(classes))
             few = [f"{n or 'none'} of class {c}" for n, c in zip(counts, classes) if n < RARE]
             if few:
                 notes.append(
-                    f"{name}: {' and '.join(few)} among {len(known)} known values of the part "
+                    f"{name}: {' and '.join(few)} among {len(numbers)} known values of the part "
                     f"{judged.part}: a ranking of so few says little, and of none is undefined."
                 )
     return notes
@@ -167,9 +167,9 @@ def _rare_notes(judged: Judgement, answers: list[TaskAnswers]) -> list[str]:
 def _predictions(judged: Judgement, entry: TaskAnswers, column: int) -> pd.DataFrame:
     """Truth and prediction of one label, a row a known value."""
     truth = entry.truth[:, column].astype(np.float64)  # scores of float32 differ by their sums
-    known = np.isfinite(truth)
-    guess = entry.of_label(NETWORK_METHOD, column)[known].astype(np.float64)
-    mols = entry.mols[known]
+    is_known = np.isfinite(truth)
+    guess = entry.of_label(NETWORK_METHOD, column)[is_known].astype(np.float64)
+    mols = entry.mols[is_known]
     starts = judged.corpus.starts
     dataset = np.searchsorted(starts, mols, side="right") - 1
     names = np.array([shards.path.name for shards in judged.corpus.datasets])
@@ -177,10 +177,10 @@ def _predictions(judged: Judgement, entry: TaskAnswers, column: int) -> pd.DataF
         {
             "dataset": names[dataset],
             "row": mols - starts[dataset],
-            "item": _numbered(entry.mols)[known],
+            "item": _numbered(entry.mols)[is_known],
             "smiles": smiles_of(judged.corpus, mols),
             "label": entry.task.labels[column],
-            "truth": truth[known],
+            "truth": truth[is_known],
             "prediction": guess.argmax(1) if entry.task.kind == "classes" else guess,
         }
     )

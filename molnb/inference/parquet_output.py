@@ -102,10 +102,10 @@ def write_embeddings(
     source = open_molecules(file, smiles, conformer, identifier, keep)
     model = load_run(run, device, max_heavy_atoms)
     schema = _schema(source, _KINDS[level])
-    place = _checked_place(out, source, model, schema, force)
+    target = _checked_place(out, source, model, schema, force)
     answers = source.answers(model, level, _n_worker(workers), conformer)
     stored = (_as_stored(row, level) for row in answers)
-    return _write(stored, schema, place, Path(out), _progress("embed", source, progress))
+    return _write(stored, schema, target, Path(out), _progress("embed", source, progress))
 
 
 def write_predictions(
@@ -136,9 +136,9 @@ def write_predictions(
         for name in model.columns[task.key]
     }
     schema = _schema(source, kinds)
-    place = _checked_place(out, source, model, schema, force)
+    target = _checked_place(out, source, model, schema, force)
     answers = source.answers(model, None, _n_worker(workers), conformer)
-    return _write(answers, schema, place, Path(out), _progress("predict", source, progress))
+    return _write(answers, schema, target, Path(out), _progress("predict", source, progress))
 
 
 def _n_worker(workers: int | None) -> int:
@@ -212,8 +212,8 @@ def _count_failure(failures: dict[str, Failure], row: PredictionRow) -> None:
     """Add a row that failed to those of its reason, such as `parse: impossible valence`."""
     if row.error is None:
         return
-    known = (reason for reason in _REASONS if row.error.startswith(reason))
-    reason = next(known, row.error)
+    reasons = (reason for reason in _REASONS if row.error.startswith(reason))
+    reason = next(reasons, row.error)
     first = failures.get(reason, Failure(0, row.row, row.error))
     failures[reason] = first._replace(count=first.count + 1)
 

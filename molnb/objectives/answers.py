@@ -73,8 +73,8 @@ def class_scores(
         scores[f"{label}_n"] = int(is_known.sum())
     if len(task.labels) > 1:
         areas = [scores[f"{label}_auroc"] for label in task.labels]
-        known = [area for area in areas if area is not None]
-        scores[f"{task.key}_mean_auroc"] = float(np.mean(known)) if known else None
+        defined = [area for area in areas if area is not None]
+        scores[f"{task.key}_mean_auroc"] = float(np.mean(defined)) if defined else None
     return scores
 
 

@@ -67,8 +67,8 @@ def count_classes(task: DatasetTask, pieces: Iterable[Values]) -> Int[np.ndarray
     counts = np.zeros((len(labels), max(len(label.classes) for label in labels)), np.int64)
     for values in pieces:
         for column, of_label in zip(counts, values.T, strict=True):
-            known = of_label[np.isfinite(of_label)].astype(np.int64)
-            column += np.bincount(known, minlength=len(column))
+            numbers = of_label[np.isfinite(of_label)].astype(np.int64)
+            column += np.bincount(numbers, minlength=len(column))
     return counts
 
 

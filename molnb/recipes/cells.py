@@ -220,5 +220,5 @@ class ColumnReader:
 def _first_of(unread: Unread) -> str:
     if not unread.first:
         return ""
-    place = "" if unread.line is None else f" in line {unread.line}"
-    return f" (first {unread.first!r}{place})"
+    line = "" if unread.line is None else f" in line {unread.line}"
+    return f" (first {unread.first!r}{line})"

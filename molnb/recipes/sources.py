@@ -118,8 +118,8 @@ def recipe_for_file(
         **describe_labels(declared, transforms, stem),
     }
     if split_column is not None:
-        own = {"kind": "column", "column": split_column}
-        content |= {"splits": {"own": own}, "default_split": "own"}
+        own_split = {"kind": "column", "column": split_column}
+        content |= {"splits": {"own": own_split}, "default_split": "own"}
     return make_recipe(content, str(path))
 
 

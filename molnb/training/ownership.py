@@ -57,11 +57,11 @@ def check_mine(folder: Path) -> None:
     """
     if not is_mine(folder):
         owner = read_owner(folder)
-        found = "it was deleted"
+        reason = "it was deleted"
         if owner:
-            found = f"process {owner.get('pid', '?')} on {owner.get('host', '?')} trains it now"
+            reason = f"process {owner.get('pid', '?')} on {owner.get('host', '?')} trains it now"
         raise InputError(
-            f"{folder} is no longer this training's: {found}. This training ends here and writes "
+            f"{folder} is no longer this training's: {reason}. This training ends here and writes "
             "nothing more; give one of the two another folder"
         )
 
