@@ -24,6 +24,8 @@ shape_checker.install()
 if TYPE_CHECKING:
     from molnb.curation.smiles_corpus import Molecules
     from molnb.data.dataset import Corpus
+    from molnb.evaluation.benchmark import BenchmarkTask
+    from molnb.evaluation.folds import Fold
     from molnb.shards import Shards
     from molnb.training.runs import Run
 
@@ -160,3 +162,19 @@ def _cuda() -> bool:
 def _skip(items: list[pytest.Item], reason: str) -> None:
     for item in items:
         item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="module")
+def benchmark(nci: Shards) -> BenchmarkTask:
+    """The dipoles of the curated sample of nci, for comparisons of methods."""
+    from molnb.evaluation.benchmark import load_benchmark
+
+    return load_benchmark(nci, "nci_dipole")
+
+
+@pytest.fixture(scope="module")
+def fold(benchmark: BenchmarkTask) -> Fold:
+    """The first of five folds by scaffold."""
+    from molnb.evaluation.folds import make_folds
+
+    return make_folds(benchmark.groups, 5)[0]

@@ -92,7 +92,8 @@ def _set_side(bond: Chem.Bond, coords: np.ndarray) -> None:
         if not all(others):
             return
         named = [indices[0] for indices in others]
-    begin, end = (coords[atom.GetIdx()] for atom in ends)
+    begin = coords[ends[0].GetIdx()]
+    end = coords[ends[1].GetIdx()]
     axis = (end - begin) / np.linalg.norm(end - begin)
     sides = [coords[named[0]] - begin, coords[named[1]] - end]
     sides = [side - (side @ axis) * axis for side in sides]

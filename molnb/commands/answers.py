@@ -32,7 +32,7 @@ _MOST_LINES = 10  # of reasons on the screen
 
 def run_evaluate(args: argparse.Namespace) -> int:
     """print a run's scores on test molecules, with intervals, beside what it has to beat"""
-    from ..evaluation.run_scores import evaluate, predictions
+    from ..evaluation.run_scores import answer_part, list_answers, score_answers
     from ..evaluation.score_table import readable_scores
     from ..figures.tables import show_table
     from ..inference.table_files import check_frame_output, write_frame
@@ -47,15 +47,15 @@ def run_evaluate(args: argparse.Namespace) -> int:
     if args.out and args.predictions and files[args.out] == files[args.predictions]:
         raise InputError(f"--out and --predictions are both {args.out}: name two files")
     which = {"part": args.part, "data": args.data, "device": args.device or "auto"}
-    table = evaluate(args.run, baselines=not args.alone, seed=args.seed or 0, **which)
+    answers = answer_part(args.run, baselines=not args.alone, **which)
+    table = score_answers(answers, seed=args.seed or 0)
     print(show_table(readable_scores(table)))
     for note in table.attrs["notes"]:
         print(note)
     if args.out is not None:
         write_frame(table, files[args.out], args.out.name)
     if args.predictions is not None:
-        scored = predictions(args.run, progress=False, **which)
-        write_frame(scored, files[args.predictions], args.predictions.name)
+        write_frame(list_answers(answers), files[args.predictions], args.predictions.name)
     for out in files:
         print(out)
     return 0

@@ -128,10 +128,12 @@ def _with_scores_in_one(runs: Any) -> Any:
     first = list(runs.columns).index("validated") + 1
     scores = []
     for line in runs.iloc[:, first:].to_dict("records"):
-        # A number that is missing is NaN, and unequal to itself.
-        own = {k: v for k, v in line.items() if v is not None and v == v}
-        own.pop("features", None)
-        scores.append(_scores_text(own))
+        terms = {
+            name: value
+            for name, value in line.items()
+            if name != "features" and value is not None and value == value  # NaN is unequal to NaN
+        }
+        scores.append(_scores_text(terms))
     listed = runs.iloc[:, :first].assign(scores=scores)
     # A run without a validation, or without a step, makes no fraction of others' counts.
     counts = [name for name in ("N", "steps", "validated") if name in listed]

@@ -81,8 +81,9 @@ def merge(job: Job) -> dict[str, Any]:
 
 def _count_labelled(con: duckdb.DuckDBPyConnection, recipe: Recipe, kept: Path) -> int:
     """How many molecules to keep have a label of the source."""
-    known = " OR ".join(f"{quoted(label.name)} IS NOT NULL" for label in recipe.source_labels)
-    query = f"SELECT count(*) FROM {parquet_table(con, [kept])} WHERE {known or 'false'}"
+    conditions = [f"{quoted(label.name)} IS NOT NULL" for label in recipe.source_labels]
+    has_label = " OR ".join(conditions) or "false"
+    query = f"SELECT count(*) FROM {parquet_table(con, [kept])} WHERE {has_label}"
     return con.execute(query).fetchall()[0][0]
 
 

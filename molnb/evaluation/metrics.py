@@ -1,76 +1,140 @@
 """Metrics by name: one number for measured and predicted values, and which way is better.
 
-Those of binary labels compare 0 and 1 with the predicted probability of 1.
+A score is a function of (truth, prediction, weights), where `weights` count each item that often:
+one row a draw of a bootstrap, or ones. Binary labels are 0 and 1, held against the predicted
+probability of 1; several classes are numbers, held against the probabilities of all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from ..errors import InputError, did_you_mean
-from ..objectives.ranking import auroc, average_precision
+from ..objectives.ranking import auroc, average_precision, macro
 from .benchmark import BINARY, REGRESSION
+
+CLASSES = "classes"  # a kind of task, beside those that can be compared
+Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 class Metric(NamedTuple):
     """A score of predictions, and how tables and sentences speak of it."""
 
-    score: Callable[[np.ndarray, np.ndarray], float]  # (truth, prediction)
+    of_kind: Mapping[str, Score]  # by the kinds of tasks that it is for
     heading: str
     words: str
     in_unit: bool = True  # of the label
     higher_is_better: bool = False
-    kind: str = REGRESSION  # of the tasks that it is for
+
+    def score(self, truth: np.ndarray, prediction: np.ndarray) -> float:
+        """The score of values that all count once; of a metric for several kinds, the first."""
+        score = next(iter(self.of_kind.values()))
+        truth = np.asarray(truth)
+        return float(score(truth, np.asarray(prediction), np.ones(len(truth))))
 
 
-def mean_absolute_error(truth: np.ndarray, prediction: np.ndarray) -> float:
+def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted mean of values, a number a draw."""
+    return (weights @ values) / weights.sum(-1)
+
+
+def mean_absolute_error(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean size of the errors, in the unit of the values."""
-    return float(np.abs(prediction - truth).mean())
+    return _mean(np.abs(guess - truth), weights)
 
 
-def root_mean_square_error(truth: np.ndarray, prediction: np.ndarray) -> float:
+def root_mean_square_error(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Root of the mean squared error, in the unit of the values."""
-    return float(np.sqrt(np.mean((prediction - truth) ** 2)))
+    return np.sqrt(_mean((guess - truth) ** 2, weights))
 
 
-def rank_correlation(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Spearman's correlation; 0 where all predictions, or all measured values, are the same.
+def explained_variance(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """R²: 1 less the squared error over that of the mean of these values; NaN where all are one."""
+    centred = truth - truth.mean()  # no digits are lost where the mean is large
+    spread = _mean(centred**2, weights) - _mean(centred, weights) ** 2
+    has_spread = spread > 1e-12 * np.ptp(truth) ** 2
+    ratio = _mean((guess - truth) ** 2, weights) / np.where(has_spread, spread, 1.0)
+    return np.where(has_spread, 1 - ratio, np.nan)
+
+
+def rank_correlation(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Spearman's correlation; 0 where all predictions, or all values, are the same.
 
     Predictions are the same where they vary by a millionth of what the values vary: that is
     rounding, in any unit.
     """
-    if np.ptp(prediction) <= 1e-6 * np.ptp(truth) or np.ptp(truth) == 0:
-        return 0.0
-    return float(stats.spearmanr(prediction, truth).statistic)
+    if np.ptp(guess) <= 1e-6 * np.ptp(truth) or np.ptp(truth) == 0:
+        return np.zeros(weights.shape[:-1])
+    ranks = [_midranks(values, weights) for values in (truth, guess)]
+    total = weights.sum(-1)
+    centred = [rank - ((weights * rank).sum(-1) / total)[..., None] for rank in ranks]
+    lengths = [np.sqrt((weights * rank**2).sum(-1)) for rank in centred]
+    product = lengths[0] * lengths[1]
+    shared = (weights * centred[0] * centred[1]).sum(-1)
+    varies = (lengths[0] > 1e-9 * total) & (lengths[1] > 1e-9 * total)
+    return np.where(varies, shared / np.where(varies, product, 1.0), 0.0)
 
 
-def roc_area(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Area under the ROC curve; NaN where one class is missing."""
-    return float(auroc(np.asarray(prediction), np.asarray(truth) > 0.5))
+def _midranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The rank of each value, that of ties in their middle, where items count as `weights` say."""
+    _, step = np.unique(values, return_inverse=True)
+    order = np.argsort(step, kind="stable")
+    starts = np.searchsorted(step[order], np.arange(step.max() + 1))
+    tied = np.add.reduceat(weights[..., order], starts, axis=-1)
+    middle = np.cumsum(tied, -1) - tied / 2
+    return middle[..., step]
 
 
-def mean_precision(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Average precision; NaN where one class is missing."""
-    return float(average_precision(np.asarray(prediction), np.asarray(truth) > 0.5))
-
-
-def brier_score(truth: np.ndarray, prediction: np.ndarray) -> float:
+def brier_score(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean squared error of the probability (Brier 1950)."""
-    return float(np.mean((prediction - truth) ** 2))
+    return _mean((guess - truth) ** 2, weights)
 
 
-_RANKS = {"in_unit": False, "higher_is_better": True}
+def accuracy(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Share of items whose likeliest class is the true one."""
+    return _mean((guess.argmax(-1) == truth).astype(float), weights)
+
+
+def roc_area(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve; NaN where one class is missing."""
+    return auroc(guess, truth > 0.5, weights)
+
+
+def mean_precision(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Average precision; NaN where one class is missing."""
+    return average_precision(guess, truth > 0.5, weights)
+
+
+def mean_roc_area(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The area under the ROC curve of each class against the rest, their mean."""
+    return macro(auroc, guess, truth, weights)
+
+
+def mean_class_precision(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The average precision of each class against the rest, their mean."""
+    return macro(average_precision, guess, truth, weights)
+
+
+_HIGHER = {"in_unit": False, "higher_is_better": True}
 METRICS = {
-    "mae": Metric(mean_absolute_error, "MAE", "mean absolute error"),
-    "rmse": Metric(root_mean_square_error, "RMSE", "root mean square error"),
-    "spearman": Metric(rank_correlation, "Spearman", "rank correlation", **_RANKS),
-    "auroc": Metric(roc_area, "AUROC", "area under the ROC curve", **_RANKS, kind=BINARY),
-    "ap": Metric(mean_precision, "average precision", "average precision", **_RANKS, kind=BINARY),
-    "brier": Metric(brier_score, "Brier", "Brier score", in_unit=False, kind=BINARY),
+    "mae": Metric({REGRESSION: mean_absolute_error}, "MAE", "mean absolute error"),
+    "rmse": Metric({REGRESSION: root_mean_square_error}, "RMSE", "root mean square error"),
+    "r2": Metric({REGRESSION: explained_variance}, "R²", "explained variance", **_HIGHER),
+    "spearman": Metric({REGRESSION: rank_correlation}, "Spearman", "rank correlation", **_HIGHER),
+    "auroc": Metric(
+        {BINARY: roc_area, CLASSES: mean_roc_area}, "AUROC", "area under the ROC curve", **_HIGHER
+    ),
+    "ap": Metric(
+        {BINARY: mean_precision, CLASSES: mean_class_precision},
+        "average precision",
+        "average precision",
+        **_HIGHER,
+    ),
+    "brier": Metric({BINARY: brier_score}, "Brier", "Brier score", in_unit=False),
+    "accuracy": Metric({CLASSES: accuracy}, "accuracy", "accuracy", **_HIGHER),
 }
 DEFAULT = {REGRESSION: "mae", BINARY: "auroc"}  # the metric that differences are of
 
@@ -82,10 +146,15 @@ def find_metric(name: str, kind: str | None = None) -> Metric:
             f"unknown metric {name!r}{did_you_mean(name, METRICS)}: "
             f"choose one of {', '.join(METRICS)}"
         )
-    if kind is not None and METRICS[name].kind != kind:
-        fitting = ", ".join(other for other, metric in METRICS.items() if metric.kind == kind)
+    metric = METRICS[name]
+    if kind is not None and kind not in metric.of_kind:
         raise InputError(
-            f"the metric {name!r} is for {METRICS[name].kind} and not for {kind}: choose one of "
-            f"{fitting}"
+            f"the metric {name!r} is for {' and '.join(metric.of_kind)} and not for {kind}: choose "
+            f"one of {', '.join(scores_of(kind))}"
         )
-    return METRICS[name]
+    return metric
+
+
+def scores_of(kind: str) -> dict[str, Score]:
+    """The scores of a kind of task, by the name of the metric."""
+    return {name: m.of_kind[kind] for name, m in METRICS.items() if kind in m.of_kind}

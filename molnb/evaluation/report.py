@@ -15,7 +15,7 @@ import pandas as pd
 from ..errors import InputError, did_you_mean
 from ..units import UNITLESS, readable
 from .benchmark import BINARY, REGRESSION
-from .metrics import DEFAULT, METRICS, find_metric, root_mean_square_error
+from .metrics import DEFAULT, METRICS, find_metric
 from .results import NETWORK, check_results, fold_scores, kind_of
 from .statistics import corrected_interval
 
@@ -100,7 +100,7 @@ def _mean_scores(judged: pd.DataFrame, task_kind: str) -> dict[str, pd.Series | 
     return {
         "mae": fold_scores(judged, "mae").mean(),
         "rmse": {
-            name: root_mean_square_error(rows["truth"], rows["prediction"]) for name, rows in tested
+            name: METRICS["rmse"].score(rows["truth"], rows["prediction"]) for name, rows in tested
         },
         "spearman": fold_scores(judged, "spearman").mean(),
     }
@@ -187,10 +187,11 @@ def readable_table(
     heading = find_metric(metric).heading
     is_reference = table["method"] == reference
     in_unit = find_metric(metric).in_unit
-    low, difference, high = (
-        table[name].map(lambda value: readable(value, sign="+", in_unit=in_unit))
+    texts = {
+        name: table[name].map(lambda value: readable(value, sign="+", in_unit=in_unit))
         for name in ("low", "difference", "high")
-    )
+    }
+    interval = texts["low"] + " to " + texts["high"]
     scores = {
         METRICS[name].heading: [
             readable(value, _DECIMALS.get(name, 3), in_unit=METRICS[name].in_unit)
@@ -206,8 +207,8 @@ def readable_table(
             f"training {heading}": [
                 readable(value, in_unit=in_unit) for value in table[f"train_{metric}"]
             ],
-            f"{heading} minus {reference}": difference.mask(is_reference, "reference"),
-            "95 % interval": (low + " to " + high).mask(is_reference, ""),
+            f"{heading} minus {reference}": texts["difference"].mask(is_reference, "reference"),
+            "95 % interval": interval.mask(is_reference, ""),
             "note": table["note"],
         }
     )
@@ -273,7 +274,7 @@ def conclusions(
         sentences.append(f"{NOT_CONCLUDED.capitalize()}, so without a verdict: {methods}.")
     if described.in_unit and unit not in UNITLESS:
         sentences.append(f"Numbers are differences of {described.words}s, in {unit}.")
-    if described.kind == BINARY:
+    if BINARY in described.of_kind:
         sentences.append(f"Numbers are differences of the {described.words}.")
     return sentences
 

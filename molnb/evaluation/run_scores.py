@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -50,25 +51,7 @@ def evaluate(
 
     What must be said beside the numbers is in ``table.attrs["notes"]``, a sentence each.
     """
-    judged = judgement(_as_run(run), part, data)
-    tables = []
-    if baselines:
-        training_corpus, rows, tables = tables_of_training(judged)
-    answers = network_answers(judged, tables, device, progress)
-    if baselines:
-        add_boosted(judged, answers, training_corpus, rows.train)
-    groups = groups_of(judged.corpus, judged.ids)
-    lines = []
-    for entry in answers:
-        group = groups[np.searchsorted(judged.ids, entry.mols)]
-        for column in range(len(entry.task.labels)):
-            for method in METHODS:
-                if method in entry.guesses:
-                    lines.append(_line(judged, entry, column, method, group, n_draw, seed))
-    table = pd.DataFrame([line for line in lines if line])
-    notes = [*judged.notes, *_unknown_notes(judged, answers), *_rare_notes(judged, answers)]
-    table.attrs["notes"] = notes
-    return table
+    return score_answers(answer_part(run, part, data, baselines, device, progress), n_draw, seed)
 
 
 def predictions(
@@ -85,10 +68,57 @@ def predictions(
     probability of class 1. Of several classes truth and prediction are class numbers, and
     `probabilities` those of all.
     """
+    return list_answers(answer_part(run, part, data, False, device, progress))
+
+
+class PartAnswers(NamedTuple):
+    """What a run, and what it must beat, answer about a part: to be scored, and to be listed."""
+
+    judged: Judgement
+    tasks: list[TaskAnswers]
+
+
+def answer_part(
+    run: Run | str | Path,
+    part: str | None = None,
+    data: Shards | str | Path | None = None,
+    baselines: bool = True,
+    device: str = "auto",
+    progress: bool = True,
+) -> PartAnswers:
+    """Answers about a part, by the arguments of `evaluate`."""
     judged = judgement(_as_run(run), part, data)
+    if not baselines:
+        return PartAnswers(judged, network_answers(judged, (), device, progress))
+    training_corpus, rows, tables = tables_of_training(judged)
+    answers = network_answers(judged, tables, device, progress)
+    add_boosted(judged, answers, training_corpus, rows.train)
+    return PartAnswers(judged, answers)
+
+
+def score_answers(answers: PartAnswers, n_draw: int = N_DRAW, seed: int = 0) -> pd.DataFrame:
+    """The table of `evaluate` from answers."""
+    judged = answers.judged
+    groups = groups_of(judged.corpus, judged.ids)
+    lines = []
+    for entry in answers.tasks:
+        group = groups[np.searchsorted(judged.ids, entry.mols)]
+        for column in range(len(entry.task.labels)):
+            for method in METHODS:
+                if method in entry.guesses:
+                    lines.append(_line(judged, entry, column, method, group, n_draw, seed))
+    table = pd.DataFrame([line for line in lines if line])
+    tasks = answers.tasks
+    notes = [*judged.notes, *_unknown_notes(judged, tasks), *_rare_notes(judged, tasks)]
+    table.attrs["notes"] = notes
+    return table
+
+
+def list_answers(answers: PartAnswers) -> pd.DataFrame:
+    """The table of `predictions` from answers."""
     tables = [
-        _predictions(judged, entry, column)
-        for entry in network_answers(judged, device=device, progress=progress)
+        _predictions(answers.judged, entry, column)
+        for entry in answers.tasks
         for column in range(len(entry.task.labels))
     ]
     return pd.concat(tables, ignore_index=True)
@@ -130,13 +160,13 @@ def _line(
 
 def _unknown_notes(judged: Judgement, answers: list[TaskAnswers]) -> list[str]:
     """Which labels are not in the table, since none is known in the part, in a sentence."""
-    known = {
+    scored_labels = {
         name
         for entry in answers
         for name, truth in zip(entry.task.labels, entry.truth.T)
         if np.isfinite(truth).any()
     }
-    missing = [name for task in judged.tasks for name in task.labels if name not in known]
+    missing = [name for task in judged.tasks for name in task.labels if name not in scored_labels]
     if not missing:
         return []
     return [

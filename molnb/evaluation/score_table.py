@@ -6,19 +6,8 @@ import numpy as np
 import pandas as pd
 
 from ..units import readable
-from .intervals import SCORES
+from .metrics import METRICS
 
-HEADINGS = {
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "r2": "R²",
-    "spearman": "Spearman",
-    "auroc": "AUROC",
-    "ap": "average precision",
-    "brier": "Brier",
-    "accuracy": "accuracy",
-}
-UNITLESS_SCORES = ("auroc", "ap", "brier", "accuracy", "r2", "spearman")
 _LABELS = {
     "regression": "labels that are numbers",
     "binary": "binary labels",
@@ -34,7 +23,7 @@ def readable_scores(table: pd.DataFrame) -> pd.DataFrame:
     """
     if not len(table):
         return table
-    scores = [name for name in HEADINGS if name in table and table[name].notna().any()]
+    scores = [name for name in METRICS if name in table and table[name].notna().any()]
     as_text = pd.DataFrame(
         {
             "label": _with_units(table),
@@ -45,21 +34,20 @@ def readable_scores(table: pd.DataFrame) -> pd.DataFrame:
     if table["positives"].notna().any():
         as_text["positives"] = table["positives"].map(_count)
     for name in scores:
-        as_text[HEADINGS[name]] = [_cell(row, name) for _, row in table.iterrows()]
-    means = _means(table, [name for name in scores if name in UNITLESS_SCORES])
+        as_text[METRICS[name].heading] = [_cell(row, name) for _, row in table.iterrows()]
+    means = _means(table, [name for name in scores if not METRICS[name].in_unit])
     return pd.concat([as_text, means], ignore_index=True).fillna("")
 
 
 def _cell(row: pd.Series, name: str) -> str:
     """A score of a row; empty where labels of its kind have no such score."""
-    if name not in SCORES[row["kind"]]:
+    if row["kind"] not in METRICS[name].of_kind:
         return ""
-    score, *ends = (row[column] for column in (name, f"{name}_low", f"{name}_high"))
-    if pd.isna(score):
+    values = [row[column] for column in (name, f"{name}_low", f"{name}_high")]
+    if pd.isna(values[0]):
         return "undefined"
-    in_unit = name not in UNITLESS_SCORES
-    shown = [readable(value, in_unit=in_unit) for value in (score, *ends)]
-    return shown[0] if pd.isna(ends).any() else f"{shown[0]} ({shown[1]} to {shown[2]})"
+    texts = [readable(value, in_unit=METRICS[name].in_unit) for value in values]
+    return texts[0] if pd.isna(values).any() else f"{texts[0]} ({texts[1]} to {texts[2]})"
 
 
 def _with_units(table: pd.DataFrame) -> list[str]:
@@ -81,15 +69,15 @@ def _means(table: pd.DataFrame, scores: list[str]) -> pd.DataFrame:
     n_kind = table["kind"].nunique()
     for kind, of_kind in table.groupby("kind", sort=False):
         n_label = of_kind["label"].nunique()
-        own = [name for name in scores if name in SCORES[kind]]
-        if n_label < 2 or not own:
+        of_this_kind = [name for name in scores if kind in METRICS[name].of_kind]
+        if n_label < 2 or not of_this_kind:
             continue
         labels = "labels" if n_kind == 1 else _LABELS[kind]
         for method, lines in of_kind.groupby("method", sort=False):
             row = {"label": f"mean of {len(lines)} {labels}", "method": method}
-            for name in own:
+            for name in of_this_kind:
                 if lines[name].notna().any():
                     mean = float(np.nanmean(lines[name].astype(float)))
-                    row[HEADINGS[name]] = readable(mean, in_unit=False)
+                    row[METRICS[name].heading] = readable(mean, in_unit=False)
             rows.append(row)
     return pd.DataFrame(rows)

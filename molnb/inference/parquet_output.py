@@ -147,11 +147,11 @@ def _n_worker(workers: int | None) -> int:
 
 def _schema(source: MoleculeFile | CuratedMolecules, kinds: dict[str, pa.DataType]) -> pa.Schema:
     """Columns of the output; those that are kept stand behind the structure, by position."""
-    identifier, *kept = source.columns
+    identifier, *chosen = source.columns
     first = _FIRST | {IDENTIFIER: identifier.kind}
     names = [*first, *kinds, *_LAST]
     carried = {}
-    for column in kept:
+    for column in chosen:
         name = column.name
         while name in names or name in carried:
             name = f"kept_{name}"

@@ -50,14 +50,17 @@ def write_snapshot(recipe: Recipe, located: LocatedSource, path: Path) -> dict[s
         label.name: ColumnReader(label, recipe.kind_of(label.name))
         for label in recipe.source_labels
     }
+    texts = recipe.text_columns
     split_columns = {split.column for split in recipe.splits.values() if split.column}
-    parts = {name: PartCounter(c) for name, c in recipe.text_columns.items() if c in split_columns}
+    parts = {name: PartCounter(c) for name, c in texts.items() if c in split_columns}
     schema = snapshot_schema(recipe)
     n_row = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         records = enumerate(read_records(source, file, columns))
         while batch := list(itertools.islice(records, ROWS_PER_GROUP)):
-            rows = [_snapshot_row(row, record, recipe, table, readers) for row, record in batch]
+            rows = [
+                _snapshot_row(row, record, recipe, table, readers, texts) for row, record in batch
+            ]
             writer.write_table(pa.Table.from_pylist(rows, schema))
             n_row += len(batch)
             for name, counter in parts.items():
@@ -156,8 +159,12 @@ def _snapshot_row(
     recipe: Recipe,
     table: JoinedTable | None,
     readers: dict[str, ColumnReader],
+    texts: dict[str, str],
 ) -> dict[str, Any]:
-    """One row as the snapshot has it; ``readers`` keep account of labels without a value."""
+    """One row as the snapshot has it.
+
+    ``readers`` keep account of labels without a value; ``texts`` are the recipe's `text_columns`.
+    """
     fields = record.fields
     structure, problem = record_structure(record, recipe.columns.smiles)
     identifier = fields.get(recipe.columns.id or "name")
@@ -168,7 +175,7 @@ def _snapshot_row(
         "structure": structure,
         "problem": problem,
     }
-    for name, column in recipe.text_columns.items():
+    for name, column in texts.items():
         text = fields.get(column)
         # Fields of a malformed row may have moved to other columns.
         columns[name] = None if text is None or problem is not None else str(text)

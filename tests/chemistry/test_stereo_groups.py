@@ -264,12 +264,13 @@ def renumbered(block: str, seed: int) -> str:
 
 
 def test_a_wedge_beside_an_axis_is_the_axis_in_any_order_of_atoms() -> None:
-    one = "Cc1cccc(Cl)c1-c1c(C)cccc1Br |wU:7.6|"
-    other = one.replace("7.6", "7.7")
-    drawn = [identity_of_block(block_of(text, "V2000")) for text in (one, other)]
-    assert drawn == [identity_of_block(block_of(text)) for text in (one, other)]
-    assert set(drawn) == {identity(one), identity(other)} and len(set(drawn)) == 2
-    for text, expected in zip((one, other), drawn, strict=True):
+    wedged_first = "Cc1cccc(Cl)c1-c1c(C)cccc1Br |wU:7.6|"
+    wedged_second = wedged_first.replace("7.6", "7.7")
+    texts = [wedged_first, wedged_second]
+    drawn = [identity_of_block(block_of(text, "V2000")) for text in texts]
+    assert drawn == [identity_of_block(block_of(text)) for text in texts]
+    assert set(drawn) == {identity(text) for text in texts} and len(set(drawn)) == 2
+    for text, expected in zip(texts, drawn, strict=True):
         for seed in range(10):
             assert identity_of_block(renumbered(block_of(text, "V2000"), seed)) == expected
 
@@ -285,8 +286,8 @@ def test_the_order_leads_back_to_the_atoms_of_the_input(text: str) -> None:
         ends = order[bond.GetBeginAtomIdx()], order[bond.GetEndAtomIdx()]
         assert mol.GetBondBetweenAtoms(*ends) is not None
     drawn = {i for group in mol.GetStereoGroups() for i in (a.GetIdx() for a in group.GetAtoms())}
-    kept = Chem.MolFromSmiles(f"{molecule.smiles} |{molecule.stereo_groups}|").GetStereoGroups()
-    relative = {order[atom.GetIdx()] for group in kept for atom in group.GetAtoms()}
+    stored = Chem.MolFromSmiles(f"{molecule.smiles} |{molecule.stereo_groups}|").GetStereoGroups()
+    relative = {order[atom.GetIdx()] for group in stored for atom in group.GetAtoms()}
     # Of two alike centres, or of two that only say cis or trans together, either may be marked.
     either = text.startswith(("C[C@@H](F)CC", "C[C@H]1CC[C@@H](O)CC1"))
     assert relative == drawn or (either and len(relative) == len(drawn) == 1)
@@ -330,6 +331,6 @@ def test_a_racemic_counter_ion_is_removed_as_the_same_one_in_any_spelling(
     spellings = [text, *(respelled(text, seed) for seed in range(8))]
     removed = {standardize(parse_smiles(spelling)).removed for spelling in spellings}
     assert len(removed) == 1
-    assert [Chem.CanonSmiles(one, useChiral=False) for one in removed.pop()] == [
+    assert [Chem.CanonSmiles(text, useChiral=False) for text in removed.pop()] == [
         Chem.CanonSmiles(acid, useChiral=False)
     ]

@@ -142,8 +142,8 @@ def test_lines_of_another_encoding_are_counted_with_the_first(
     shards = curate(
         recipe_for_file(tmp_path / "mine.csv"), workers=0, home=tmp_path, progress=False
     )
-    said = [text for text in shards.manifest["notices"] if "UTF-8" in text]
-    assert len(said) == bool(n)
+    notices = [text for text in shards.manifest["notices"] if "UTF-8" in text]
+    assert len(notices) == bool(n)
     if n:
-        assert said[0].startswith(f"{n} lines of the file are no UTF-8")
-        assert "the first is line 3" in said[0]
+        assert notices[0].startswith(f"{n} lines of the file are no UTF-8")
+        assert "the first is line 3" in notices[0]

@@ -13,7 +13,6 @@ pytest.importorskip("lightgbm")
 
 from molnb.chemistry.fingerprints import ecfp_counts, similarities
 from molnb.errors import InputError
-from molnb.evaluation.benchmark import load_benchmark
 from molnb.evaluation.classical import (
     classical_methods,
     core_coverage,
@@ -24,16 +23,6 @@ from molnb.evaluation.classical import (
 from molnb.evaluation.comparison import compare
 from molnb.evaluation.folds import Fold, make_folds
 from molnb.evaluation.report import comparison_table
-
-
-@pytest.fixture(scope="module")
-def benchmark(nci):
-    return load_benchmark(nci, "nci_dipole")
-
-
-@pytest.fixture(scope="module")
-def fold(benchmark):
-    return make_folds(benchmark.groups, 5)[0]
 
 
 def poisoned(benchmark, rows):

@@ -9,7 +9,10 @@ metrics = pytest.importorskip("sklearn.metrics")
 from scipy.stats import spearmanr
 
 from molnb.evaluation import intervals
-from molnb.evaluation.intervals import SCORES, draw_weights, scored
+from molnb.evaluation.intervals import draw_weights, scored
+from molnb.evaluation.metrics import scores_of
+
+KINDS = ("regression", "binary", "classes")
 
 N = 120
 
@@ -51,7 +54,7 @@ def by_scikit_learn(kind: str, truth: np.ndarray, guess: np.ndarray) -> dict[str
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("kind", list(SCORES))
+@pytest.mark.parametrize("kind", KINDS)
 def test_scores_are_those_of_scikit_learn(kind, seed):
     truth, guess = made(kind, seed)
     columns = scored(kind, truth, guess, np.arange(N), n_draw=2)
@@ -59,13 +62,13 @@ def test_scores_are_those_of_scikit_learn(kind, seed):
         assert columns[name] == pytest.approx(value, abs=1e-10)
 
 
-@pytest.mark.parametrize("kind", list(SCORES))
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_score_of_a_draw_is_that_of_the_molecules_drawn(kind):
     """Groups of four are drawn whole; the score is that of the rows written out."""
     truth, guess = made(kind)
     groups = np.arange(N) // 4
     (weights,) = draw_weights(groups, 5, seed=1)
-    values = {name: score(truth, guess, weights) for name, score in SCORES[kind].items()}
+    values = {name: score(truth, guess, weights) for name, score in scores_of(kind).items()}
     for draw, weight in enumerate(weights.astype(int)):
         assert (weight.reshape(-1, 4) == weight[::4, None]).all() and weight.sum() == N
         rows = np.repeat(np.arange(N), weight)
@@ -73,12 +76,12 @@ def test_the_score_of_a_draw_is_that_of_the_molecules_drawn(kind):
             assert values[name][draw] == pytest.approx(value, abs=1e-10)
 
 
-@pytest.mark.parametrize("kind", list(SCORES))
+@pytest.mark.parametrize("kind", KINDS)
 def test_ends_of_an_interval_are_percentiles_of_the_draws_whatever_is_in_memory(kind, monkeypatch):
     truth, guess = made(kind)
     whole = scored(kind, truth, guess, np.arange(N), n_draw=200, seed=3)
     (weights,) = draw_weights(np.arange(N), 200, seed=3)
-    for name, score in SCORES[kind].items():
+    for name, score in scores_of(kind).items():
         low, high = np.quantile(score(truth, guess, weights), [0.025, 0.975])
         assert (whole[f"{name}_low"], whole[f"{name}_high"]) == pytest.approx((low, high))
         assert low < whole[name] < high

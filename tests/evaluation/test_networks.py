@@ -15,7 +15,6 @@ pytest.importorskip("lightgbm")
 from molnb.curation.pipeline import curate
 from molnb.errors import InputError
 from molnb.evaluation.benchmark import load_benchmark
-from molnb.evaluation.folds import make_folds
 from molnb.evaluation.networks import (
     encoder_vectors,
     fold_config,
@@ -36,16 +35,6 @@ FAST = {
     "eval_every": 2,
     "checkpoint_every": 3,
 }
-
-
-@pytest.fixture(scope="module")
-def benchmark(nci):
-    return load_benchmark(nci, "nci_dipole")
-
-
-@pytest.fixture(scope="module")
-def fold(benchmark):
-    return make_folds(benchmark.groups, 5)[0]
 
 
 def finetuning(nci, **changes):

@@ -75,9 +75,9 @@ def test_the_lesson_on_curation_takes_a_label_of_any_name(
     rows = [f"{'C' * n}O,{cell.format(number=n, word='yes' if n % 2 else 'no')}" for n in (1, 2, 3)]
     file = tmp_path / "mine.csv"
     file.write_text("\n".join([f"SMILES,{column}", *rows, "", "OCC,"]) + "\n", encoding="utf-8")
-    own = {"file": str(file), "smiles_column": "SMILES", "label": label, "size": "test"}
+    parameters = {"file": str(file), "smiles_column": "SMILES", "label": label, "size": "test"}
     path = NOTEBOOKS / "01_curate.ipynb"
-    done = run_notebook(path, tmp_path / "01.ipynb", own, home=shared_home)
+    done = run_notebook(path, tmp_path / "01.ipynb", parameters, home=shared_home)
     assert done.code == 0, done.error
 
 
@@ -89,9 +89,9 @@ def test_the_lesson_on_fine_tuning_takes_a_binary_column(tmp_path: Path, shared_
         f"{ring}{c},{'hit' if 'n' in ring.lower() else 'miss'}" for ring in rings for c in chains
     ]
     file.write_text("SMILES,Outcome\n" + "\n".join(rows) + "\n")
-    own = {"file": str(file), "smiles_column": "SMILES", "size": "test"}
-    own["label"] = "Outcome=active:binary(hit=1,miss=0)"
+    parameters = {"file": str(file), "smiles_column": "SMILES", "size": "test"}
+    parameters["label"] = "Outcome=active:binary(hit=1,miss=0)"
     path = NOTEBOOKS / "08_finetune.ipynb"
-    done = run_notebook(path, tmp_path / "08.ipynb", own, home=shared_home)
+    done = run_notebook(path, tmp_path / "08.ipynb", parameters, home=shared_home)
     assert done.code == 0, done.error
     assert "LightGBM: AUROC" in done.text

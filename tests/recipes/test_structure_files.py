@@ -204,11 +204,11 @@ def test_given_coordinates_reach_the_model(tmp_path: Path, name: str) -> None:
     write = Chem.MolToXYZBlock if name.endswith("xyz") else Chem.MolToMolBlock
     (tmp_path / name).write_text(write(mol))
     (molecule,) = read_molecules(tmp_path / name)
-    given = featurize(molecule, conformer="given").coords
+    coords = featurize(molecule, conformer="given").coords
     positions = mol.GetConformer().GetPositions()
-    assert given.shape == (9, 3)
+    assert coords.shape == (9, 3)
     length = ((positions[0] - positions[1]) ** 2).sum() ** 0.5
-    assert ((given[0] - given[1]) ** 2).sum() ** 0.5 == pytest.approx(length, abs=1e-3)
+    assert ((coords[0] - coords[1]) ** 2).sum() ** 0.5 == pytest.approx(length, abs=1e-3)
 
 
 # ---------------------------------------------------------------------------------- workbooks

@@ -83,14 +83,14 @@ def test_validation_rows_hold_the_rankings_that_scikit_learn_finds(run):
         guess, truth = answers(run, ids, "water")
         areas = []
         for column, label in enumerate(("wet", "rare")):
-            known = np.isfinite(truth[:, column])
-            of_label = (truth[known, column], guess[known, column])
+            is_known = np.isfinite(truth[:, column])
+            of_label = (truth[is_known, column], guess[is_known, column])
             areas.append(metrics.roc_auc_score(*of_label))
             assert row[f"{label}_auroc"] == pytest.approx(areas[-1], abs=1e-9)
             precision = metrics.average_precision_score(*of_label)
             assert row[f"{label}_ap"] == pytest.approx(precision, abs=1e-9)
             loss = metrics.log_loss(*of_label)
-            assert row[f"{label}_n"] == known.sum()
+            assert row[f"{label}_n"] == is_known.sum()
             assert row[f"{label}_positives"] == of_label[0].sum()
             accuracy = ((of_label[1] > 0.5) == of_label[0]).mean()
             assert row[f"{label}_accuracy"] == pytest.approx(accuracy)
