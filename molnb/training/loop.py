@@ -367,6 +367,7 @@ def _owned_steps(session: Session) -> Iterator[Report]:
     try:
         if session.step == 0:
             run.log(validate(session, validation), seconds_before)
+            out_of_patience(session)  # weights that training never improves on are the best
         if session.step == 0 and not config.start_from:
             session.model.encoder.begin_training()
         finished = session.step >= config.steps

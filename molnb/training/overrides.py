@@ -30,7 +30,13 @@ def _replace_in(record: Any, path: list[str], value: Any, key: str) -> Any:
         )
     old = getattr(record, name)
     if len(path) == 1:
-        return replace(record, **{name: _as_type(value, old, key)})
+        new = _as_type(value, old, key)
+        declared = next(f.type for f in fields(record) if f.name == name)
+        if new is None and "None" not in str(declared):
+            raise InputError(
+                f"setting {key!r} cannot be None: give a {type(old).__name__}, like {old!r}"
+            )
+        return replace(record, **{name: new})
     if not is_dataclass(old):
         raise InputError(f"setting {key!r}: {name} has no parts")
     return replace(record, **{name: _replace_in(old, path[1:], value, key)})
@@ -43,6 +49,7 @@ def _as_type(value: Any, old: Any, key: str) -> Any:
     several names stand as names with commas between them.
     """
     if isinstance(value, str) and not isinstance(old, str):
+        value = "None" if value.lower() == "none" else value
         try:
             value = ast.literal_eval(value)
         except (ValueError, SyntaxError):

@@ -87,3 +87,12 @@ def test_the_table_of_presets_gives_n_beside_the_total():
     assert (rows["pretrain_84m"]["N"], rows["pretrain_84m"]["total"]) == (80_658_496, 84_116_080)
     assert rows["pretrain_1100m"]["about"].startswith("The paper's 1.1B model")
     assert rows["laptop_0m25"]["about"].startswith("A 0.25M encoder")
+
+
+@pytest.mark.parametrize("text", ["None", "none"])
+def test_a_setting_is_none_where_it_may_be_and_refused_elsewhere(text):
+    assert make_preset("finetune_tiny", ["data"], patience=text).patience is None
+    with pytest.raises(InputError, match="setting 'steps' cannot be None: give a int, like 600"):
+        make_preset("finetune_tiny", ["data"], steps=text)
+    with pytest.raises(InputError, match="'model.n_layer' cannot be None"):
+        make_preset("finetune_tiny", ["data"], **{"model.n_layer": text})

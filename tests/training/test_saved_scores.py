@@ -134,3 +134,24 @@ def test_the_row_of_the_weights_follows_from_what_was_noted(
         assert row["validated"] is None
     else:
         assert (row["validated"], row["loss"]) == (step, losses[step // 2])
+
+
+def test_weights_that_training_never_improves_on_are_the_best(nci, tmp_path) -> None:
+    """At a rate that ruins the model, the untrained weights are kept, and their scores shown."""
+    config = small_run(
+        nci,
+        model=STEADY,
+        objective=Supervised(("nci_dipole",)),
+        steps=12,
+        eval_every=2,
+        patience=3,
+        n_train=6,
+        learning_rate=10.0,
+        warmup_steps=1,
+    )
+    run = train(config, tmp_path / "ruined")
+    losses = [row["loss"] for row in run.metrics("val")]
+    assert losses[0] == min(losses) and losses[-1] > losses[0]
+    assert run.saved_scores()["step"] == 0 and run.state == "done"
+    (head,) = run.load_model().heads.values()
+    assert not head.out.weight.any(), "a head that has learnt nothing is zero"
