@@ -140,3 +140,31 @@ def test_imports_in_a_circle_are_shown(toy):
 def test_a_folder_without_the_package_is_refused(tmp_path):
     process = run("structure.py", tmp_path)
     assert process.returncode == 2 and "holds no package molnb" in process.stderr
+
+
+def test_conservation_counts_what_is_kept_and_dropped_and_finds_what_is_changed(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("rdkit")
+    rows = ["CCO", "[Na+].CC(=O)[O-]", "C1CC", "[Zn+2].CC([O-])=O.CC([O-])=O", "c1ccccc1.CCO"]
+    (tmp_path / "mine.smi").write_text("\n".join(rows) + "\n")
+    script = ROOT / "benchmarks" / "conservation.py"
+    arguments = [sys.executable, str(script), str(tmp_path / "mine.smi")]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("5 rows,") and "2  kept" in done.stdout
+    for reason in ("unreadable structure", "organometallic or metal complex", "two organic parents"):
+        assert f"1  {reason}" in done.stdout
+    sys.path.insert(0, str(script.parent))
+    try:
+        from conservation import is_conserved
+    finally:
+        sys.path.remove(str(script.parent))
+    from molnb.chemistry.parsing import parse_smiles
+    from molnb.chemistry.standardization import standardize
+
+    ethanol = standardize(parse_smiles("CCO"))
+    assert is_conserved("CCO", ethanol)
+    assert not is_conserved("CC=O", ethanol), "two hydrogens more"
+    assert not is_conserved("CCCO", ethanol), "a carbon less"
+    assert not is_conserved("CCO.O", ethanol), "a fragment that nobody counted"
