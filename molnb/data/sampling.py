@@ -44,17 +44,31 @@ def size_buckets(sizes: np.ndarray, pair_budget: int) -> list[np.ndarray]:
     return groups
 
 
+def deal(sizes: np.ndarray, n_hand: int) -> list[np.ndarray]:
+    """Positions of molecules dealt into hands of nearly equal work: by size, back and forth.
+
+    A hand is in ascending order; none is empty.
+    """
+    order = np.argsort(sizes, kind="stable")[::-1]
+    turn = np.arange(len(sizes)) % (2 * n_hand)
+    hand = np.minimum(turn, 2 * n_hand - 1 - turn)
+    hands = [np.sort(order[hand == number]) for number in range(n_hand)]
+    return [positions for positions in hands if len(positions)]
+
+
 def batches(
     corpus: Corpus | Shards,
     ids: np.ndarray | None = None,
     pair_budget: int = PAIR_BUDGET,
     tasks: Sequence[str] = (),
     max_atoms: int | None = None,
+    n_hand: int = 1,
 ) -> Iterator[MolBatch]:
     """The molecules `ids` (default: all) as batches of similar size, with the labels of `tasks`.
 
     No batch is above the budget of padded pairs. Molecules above `max_atoms`, which will be cropped
-    to it (`crops.crop`), count as that large.
+    to it (`crops.crop`), count as that large. With `n_hand` they are first dealt into that many
+    hands of equal work, of which each has batches of its own.
     """
     if isinstance(corpus, Shards):
         corpus = Corpus([corpus])
@@ -62,5 +76,6 @@ def batches(
     sizes = corpus.n_atoms[ids]
     if max_atoms is not None:
         sizes = np.minimum(sizes, max_atoms)
-    for group in size_buckets(sizes, pair_budget):
-        yield corpus.batch(ids[group], tasks)
+    for hand in deal(sizes, n_hand):
+        for group in size_buckets(sizes[hand], pair_budget):
+            yield corpus.batch(ids[hand[group]], tasks)

@@ -10,6 +10,7 @@ from ..data.batch import LEVELS, MolBatch, every_index
 from ..data.masked import MaskedBatch
 from ..errors import InputError
 from ..shapes import Float, Int
+from .dropout import Dropout
 from .interface import Encoder, Encoding
 
 N_TOKEN = 128  # elements, and the token that masks them
@@ -32,7 +33,7 @@ class LabelHead(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.inner = nn.ModuleList(nn.Linear(width, width) for _ in range(depth - 1))
         self.out = nn.Linear(width, n_label)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 

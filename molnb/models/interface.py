@@ -77,6 +77,9 @@ class Encoder(nn.Module):
 
     config: EncoderConfig
     n_block: int  # parameters have depths 0 (what embeds the input) to n_block
+    # Whether all its random numbers come from `models.dropout`, so that groups of molecules can be
+    # trained by several threads and a seed still decides everything.
+    own_dropout: ClassVar[bool] = False
 
     def forward(
         self,

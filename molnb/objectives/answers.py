@@ -33,6 +33,12 @@ class Answers:
         self._probabilities.setdefault(task.key, []).append(probabilities.cpu().numpy())
         self._truths.setdefault(task.key, []).append(truth.cpu().numpy())
 
+    def join(self, others: Answers) -> None:
+        """Keep the answers of another gathering after those that are there."""
+        for key, pieces in others._probabilities.items():
+            self._probabilities.setdefault(key, []).extend(pieces)
+            self._truths.setdefault(key, []).extend(others._truths[key])
+
     def scores(self, task: ScaledTask) -> Scores:
         """The scores of a task over all batches; none where no batch had a label of it."""
         if task.key not in self._truths:

@@ -17,36 +17,31 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from ..data.crops import crop
 from ..data.dataset import Corpus
 from ..data.masked import MaskedBatch
-from ..data.sampling import batches, sample_ids
+from ..data.sampling import sample_ids
 from ..errors import InputError
 from ..files import write_json
-from ..models.heads import LabelHead
-from ..models.model import Model
-from ..objectives.answers import Answers
 from ..objectives.class_counts import count_classes, rare_classes
-from ..objectives.interface import Objective, SumCount, weighted_loss
 from ..objectives.supervised import Supervised
 from ..objectives.targets import label_values, scale_tasks
 from ..objectives.trivial_baselines import label_baselines, pretrain_baselines
-from ..rng import hash_sample, integer_seed
-from .checkpoints import BEST, last_checkpoint, load_weights, write_checkpoint, write_weights
+from ..rng import hash_sample
+from .checkpoints import BEST, load_weights, write_weights
 from .config import RunConfig
-from .device import autocast, choose_device
-from .optimizer import gather_state, learning_rate, make_optimizer, restore_state
+from .groups import add_counts, add_gradients, count_hands, score
+from .optimizer import TRACES_EVERY, clear_traces, learning_rate
 from .ownership import check_mine, is_mine, owned
 from .rows import Rows, check_patience, open_corpus, row_notes, training_rows
-from .runs import NOTES, Run, check_start, find_run, make_model, start_run
+from .runs import NOTES, Run, check_start, start_run
+from .session import Session, resume, save
+from .threads import one_thread
 
 EVAL_SEED = 0  # one noise for all runs, so their validation losses are comparable
 EVAL_STEP = -1
 N_SAMPLE = 512  # training molecules on which classes are told apart at every validation
-DROPOUT_CHANNEL = 100  # of the random numbers that seed torch's own generator
 
 
 @dataclass(frozen=True)
@@ -60,125 +55,24 @@ class Report:
     rows: tuple[dict, ...]
 
 
-class Session:
-    """A run in memory: model, optimiser and data. Making one changes nothing on disk."""
-
-    def __init__(self, run: Run, device: str):
-        self.run = run
-        self.config = run.config
-        self.device = choose_device(device)
-        self.objective = self.config.objective
-        self.corpus = open_corpus(self.config)
-        self.rows = training_rows(self.corpus, self.config)
-        check_patience(self.config, self.rows)
-        self.model = make_model(self.config)
-        if self.config.start_from:
-            start_from(self.model, find_run(self.config.start_from), self.config.frozen_layers)
-        self.model.to(self.device)
-        if self.config.compile:
-            self.model.fuse()
-        self.optimizer = make_optimizer(self.config, self.model)
-        self.step = 0
-
-    @property
-    def train_ids(self) -> np.ndarray:
-        """Ids in the corpus of the molecules to learn from."""
-        return self.rows.train
-
-    @property
-    def val_ids(self) -> np.ndarray:
-        """Ids in the corpus of the molecules to validate on."""
-        return self.rows.val
-
-    @property
-    def checkpoints(self) -> Path:
-        """Where checkpoints lie."""
-        return self.run.path / "checkpoints"
-
-    def masked_batches(
-        self,
-        ids: np.ndarray,
-        seed: int,
-        step: int,
-        drop_features: float | None = None,
-        max_atoms: int | None = None,
-    ) -> list[MaskedBatch]:
-        """These molecules in groups of similar size, with what the objective withholds."""
-        budget = self.config.pair_budget
-        groups = batches(self.corpus, ids, budget, self.objective.tasks, max_atoms)
-        return [
-            self.objective.corrupt(crop(batch, max_atoms, seed, step), seed, step, drop_features)
-            for batch in groups
-        ]
-
-
-def resume(session: Session) -> None:
-    """Go on where the run stopped: its last checkpoint, and no row logged after it."""
-    checkpoint = last_checkpoint(session.checkpoints)
-    if checkpoint is not None:
-        origin = f"the checkpoint in {session.checkpoints}"
-        restore_state(session.model, session.optimizer, checkpoint.tensors, origin)
-        session.step = checkpoint.step
-    session.run.forget_after(session.step if checkpoint is not None else -1)
-
-
-def save(session: Session) -> None:
-    """Keep the run as it is, to be used and resumed."""
-    state = gather_state(session.model, session.optimizer)
-    write_checkpoint(session.checkpoints, session.step, state)
-    write_weights(session.model, session.run.path / "weights.safetensors")
-    session.run.write_status(weights_step=session.step)
-
-
-def start_from(model: Model, run: Run, frozen_layers: int) -> None:
-    """Take over a run's encoder, and its masking heads where both runs have them.
-
-    Freezes what embeds the input and the first `frozen_layers` blocks, unless that is 0.
-    """
-    trained = run.load_model()
-    model.encoder.load_state_dict(trained.encoder.state_dict())
-    for name, head in model.heads.items():
-        if name in trained.heads and not isinstance(head, LabelHead):
-            head.load_state_dict(trained.heads[name].state_dict())
-    if frozen_layers:
-        for name, parameter in model.encoder.named_parameters():
-            if model.encoder.depth_of(name) <= frozen_layers:
-                parameter.requires_grad_(False)
-
-
-def add_counts(groups: Sequence[MaskedBatch]) -> dict[str, float]:
-    """How many things each term is a sum over, in all groups of molecules together."""
-    sums: dict[str, float] = {}
-    for masked in groups:
-        for name, count in masked.counts.items():
-            sums[name] = sums.get(name, 0.0) + count
-    return sums
-
-
 def take_step(session: Session) -> tuple[float, dict[str, float]]:
     """One update of the weights: the loss, and each term of the global batch."""
     config = session.config
     step = session.step
     n_train = len(session.train_ids)
     ids = session.train_ids[sample_ids(config.seed, step, config.global_batch, n_train)]
-    groups = session.masked_batches(ids, config.seed, step, max_atoms=config.max_atoms)
+    n_hand = count_hands(session, ids)
+    groups = session.masked_batches(ids, config.seed, step, None, config.max_atoms, n_hand)
     counts = add_counts(groups)
     weights = session.objective.weights(counts)
     session.model.train()
     session.optimizer.zero_grad(set_to_none=True)
-    sums: dict[str, torch.Tensor] = {}
-    for part, masked in enumerate(groups):
-        seed = integer_seed(config.seed, step, part, DROPOUT_CHANNEL)
-        terms = _terms_of_training(session, masked, seed)
-        loss_part = weighted_loss(terms, weights, counts)
-        if loss_part.requires_grad:
-            loss_part.backward()
-        for name, term in terms.items():
-            sums[name] = sums.get(name, 0) + term.total.detach()
+    sums = add_gradients(session, groups, weights, counts)
     rate = learning_rate(config, step)
     for group in session.optimizer.param_groups:
         group["lr"] = group["share"] * rate
-    norm = torch.nn.utils.clip_grad_norm_(session.model.parameters(), config.clip_norm)
+    with one_thread():
+        norm = torch.nn.utils.clip_grad_norm_(session.model.parameters(), config.clip_norm)
     means = {name: float(value) / counts[name] for name, value in sums.items() if counts[name]}
     loss = sum(weights[name] * value for name, value in means.items() if name in weights)
     if not math.isfinite(loss):
@@ -186,42 +80,12 @@ def take_step(session: Session) -> tuple[float, dict[str, float]]:
             f"the loss is {loss} at step {step + 1} of {config.steps}: lower the learning rate "
             f"({config.learning_rate:g}) and start again; the last checkpoint is untouched"
         )
-    session.optimizer.step()
+    with one_thread():
+        session.optimizer.step()
     session.step += 1
+    if session.step % TRACES_EVERY == 0:
+        clear_traces(session.optimizer)
     return loss, means | {"gradient_norm": float(norm), "learning_rate": rate}
-
-
-def _terms_of_training(session: Session, masked: MaskedBatch, seed: int) -> dict[str, SumCount]:
-    """Each term of the objective over a group of molecules, with dropout drawn from a seed.
-
-    The caller's own random numbers stay as they are.
-    """
-    on_gpu = [session.device] if session.device.type == "cuda" else []
-    with torch.random.fork_rng(on_gpu), autocast(session.device, session.config.precision):
-        torch.manual_seed(seed)
-        return session.objective.loss_terms(session.model, masked.to(session.device))
-
-
-@torch.no_grad()
-def score(
-    model: Model,
-    objective: Objective,
-    groups: Sequence[MaskedBatch],
-    device: torch.device,
-    precision: str = "float32",
-) -> dict[str, float | int | None]:
-    """Each term of an objective over masked batches, in evaluation mode; None where undefined."""
-    model.eval()
-    sums: dict[str, float] = {}
-    answers = Answers()
-    for masked in groups:
-        with autocast(device, precision):
-            terms = objective.examine(model, masked.to(device), answers)
-        for name, term in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(term.total)
-    counts = add_counts(groups)
-    means = {name: value / counts[name] for name, value in sums.items() if counts[name]}
-    return means | objective.rankings(answers)
 
 
 @dataclass(frozen=True)
@@ -258,8 +122,14 @@ def validate(session: Session, examined: Sequence[Examined]) -> list[dict]:
     """One row for each part and way to show features, with the loss as training weighs it."""
     rows = []
     for entry in examined:
-        precision = session.config.precision
-        terms = score(session.model, session.objective, entry.groups, session.device, precision)
+        terms = score(
+            session.model,
+            session.objective,
+            entry.groups,
+            session.device,
+            session.config.precision,
+            session.team,
+        )
         weights = session.objective.weights(add_counts(entry.groups))
         loss = sum(weights[name] * value for name, value in terms.items() if name in weights)
         row = {"step": session.step, "part": entry.part, "features": entry.features, "loss": loss}
@@ -349,7 +219,8 @@ def training_steps(run: Run, device: str = "auto") -> Iterator[Report]:
             return
         session = Session(run, device)
         resume(session)
-        yield from _owned_steps(session)
+        with session.team:
+            yield from _owned_steps(session)
 
 
 def _owned_steps(session: Session) -> Iterator[Report]:

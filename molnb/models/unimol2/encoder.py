@@ -82,6 +82,8 @@ class TwoTrack(Encoder):
     (`vocabulary`), except under the conventions of the reference, which knows no such rule.
     """
 
+    own_dropout = True
+
     def __init__(self, config: TwoTrackConfig):
         super().__init__()
         c = config

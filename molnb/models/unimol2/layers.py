@@ -8,23 +8,26 @@ update go back to AlphaFold 2 (Jumper et al. 2021, supplement, algorithms 10 to 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...shapes import Float, Int
+from ..dropout import apply_dropout
 from .config import TwoTrackConfig
 from .packing import Layout
 from .pair_autograd import (
     PairDropout,
     PairWeights,
     joint_product,
-    keep_mask,
     pair_update,
     transition_update,
 )
 from .pair_ops import OuterFactors, OuterWeights, TransitionWeights, TriangleWeights
 
+LOG_NEGLIGIBLE = -20.0  # 2e-9: nothing in float32 beside the density at a mean
 NO_DROPOUT = PairDropout(elements=0.0, rows=0.0)
 
 
@@ -89,13 +92,6 @@ def attend(
     # slower dropout
     logits = torch.matmul(q * q.shape[-1] ** -0.5, k.mT) + bias  # mol head n_node n_node
     return torch.matmul(apply_dropout(torch.softmax(logits, -1), dropout), v)
-
-
-def apply_dropout(x: Tensor, dropout: float) -> Tensor:
-    """Entries dropped with this probability, the others scaled up; the masks of `keep_mask`."""
-    if not dropout:
-        return x
-    return torch.where(keep_mask(x.shape, dropout, x.device), x / (1 - dropout), 0)
 
 
 class Transition(nn.Module):
@@ -233,12 +229,18 @@ class Block(nn.Module):
 def gaussians(
     u: Float[Tensor, " pair"], mean: Float[Tensor, " kernel"], width: float
 ) -> Float[Tensor, "pair kernel"]:
-    """Normal densities of this width about each mean."""
+    """Normal densities of this width about each mean; zero where they are negligible.
+
+    That is 6.3 widths from a mean. What follows from smaller densities, squares of gradients
+    above all, is soon a subnormal number, for which some processors (Intel's) take a hundred
+    times as long as for others.
+    """
     # 3.14159 and not π: the reference's constant, visible at float32 precision
     height = 1.0 / ((2 * 3.14159) ** 0.5 * width)
     exponent = (u[:, None] - mean).div_(width).square_().mul_(-0.5)
-    # exp takes ten times as long where it underflows; below -87 the true value is less than 2e-38
-    return exponent.clamp_(min=-87.0).exp_().mul_(height)
+    # clamped first: exp takes ten times as long where it underflows
+    density = exponent.clamp_(min=LOG_NEGLIGIBLE).exp_()
+    return F.threshold_(density, 1.01 * math.exp(LOG_NEGLIGIBLE), 0.0).mul_(height)
 
 
 class _KernelNetwork(torch.autograd.Function):

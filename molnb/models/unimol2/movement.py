@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from ...data.masked import MaskedBatch
 from ...shapes import Bool, Float
+from ..dropout import apply_dropout
 from .encoding import TwoTrackEncoding
-from .layers import apply_dropout, attention_bias
+from .layers import attention_bias
 from .packing import MAX_GRAPHS, Layout, padded_layout
 from .pair_autograd import joint_product
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ...shapes import Bool, Float
+from ..dropout import keep_mask
 from .packing import Layout
 from .pair_ops import (
     OuterFactors,
@@ -50,22 +51,6 @@ Record = TypeVar("Record", bound=tuple)  # a NamedTuple of tensors
 def take(record: type[Record], tensors: Iterator[Tensor]) -> Record:
     """The next tensors of an iterator as a named tuple: as many as it has fields."""
     return record(*[next(tensors) for _ in record._fields])
-
-
-def keep_mask(
-    shape: tuple[int, ...], dropout: float, device: torch.device
-) -> Bool[Tensor, "*shape"]:
-    """True with probability 1 - dropout (met to 1/65536), from torch's global generator.
-
-    On the CPU four draws are taken from each 64-bit number, a quarter of the time of torch's own
-    dropout.
-    """
-    if device.type != "cpu" or torch.compiler.is_compiling():
-        return torch.rand(shape, device=device) >= dropout
-    count = torch.Size(shape).numel()
-    bits = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), 2**63 - 1)
-    draws = bits.view(torch.int16)[:count]  # even over -32768 to 32767
-    return (draws >= round(dropout * 65536) - 32768).view(shape)
 
 
 # ------------------------------------------------------------------------------------ joint product

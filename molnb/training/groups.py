@@ -1,0 +1,151 @@
+"""What the groups of molecules of a global batch add up to: gradients, and scores.
+
+Groups are computed side by side where a team of threads has cores for it. What they give is added
+in the order of the groups, so that neither cores nor threads decide a bit of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.masked import MaskedBatch
+from ..models.dropout import drawing_from
+from ..models.model import Model
+from ..objectives.answers import Answers
+from ..objectives.interface import Objective, SumCount, weighted_loss
+from ..rng import integer_seed
+from .device import autocast
+from .session import Session
+from .threads import N_SIDE, ThreadTeam
+
+DROPOUT_CHANNEL = 100  # of the random numbers that dropout draws from
+WORTH_SHARING = 4096  # pairs of nodes in a global batch
+
+
+def count_hands(session: Session, ids: np.ndarray) -> int:
+    """How many hands the molecules of a step are dealt into: threads can take one each.
+
+    It depends on the molecules and not on the cores, so that these decide nothing but the time.
+    """
+    if not session.side_by_side:
+        return 1
+    n_node = session.corpus.n_atoms[ids].astype(np.int64) + 1
+    return N_SIDE if np.square(n_node).sum() >= WORTH_SHARING else 1
+
+
+def add_counts(groups: Sequence[MaskedBatch]) -> dict[str, float]:
+    """How many things each term is a sum over, in all groups of molecules together."""
+    sums: dict[str, float] = {}
+    for masked in groups:
+        for name, count in masked.counts.items():
+            sums[name] = sums.get(name, 0.0) + count
+    return sums
+
+
+class _Part(NamedTuple):
+    """What a group contributes: the sum of each term, and gradients that are not added yet."""
+
+    sums: dict[str, Tensor]
+    gradients: Sequence[Tensor | None]
+
+
+def add_gradients(
+    session: Session,
+    groups: Sequence[MaskedBatch],
+    weights: Mapping[str, float],
+    counts: Mapping[str, float],
+) -> dict[str, Tensor]:
+    """Leave the gradient of the loss in the parameters; returns the sum of each term."""
+    parameters = [p for p in session.model.parameters() if p.requires_grad]
+    shared = session.team.shares(groups)
+
+    def compute(number: int) -> _Part:
+        seed = integer_seed(session.config.seed, session.step, number, DROPOUT_CHANNEL)
+        terms = _terms_of_training(session, groups[number], seed)
+        loss = weighted_loss(terms, weights, counts)
+        gradients: Sequence[Tensor | None] = ()
+        if loss.requires_grad and shared:
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        elif loss.requires_grad:
+            loss.backward()  # adds in place: a second copy of all gradients is never there
+        return _Part({name: term.total.detach() for name, term in terms.items()}, gradients)
+
+    sums: dict[str, Tensor] = {}
+    for part in session.team.map(compute, range(len(groups))):
+        for parameter, gradient in zip(parameters, part.gradients, strict=False):
+            _accumulate(parameter, gradient)
+        for name, total in part.sums.items():
+            sums[name] = sums.get(name, 0) + total
+    return sums
+
+
+def _accumulate(parameter: torch.nn.Parameter, gradient: Tensor | None) -> None:
+    """Add to a parameter's gradient, as `backward` does."""
+    if gradient is not None:
+        grad = parameter.grad
+        parameter.grad = gradient if grad is None else grad.add_(gradient)
+
+
+def _terms_of_training(session: Session, masked: MaskedBatch, seed: int) -> dict[str, SumCount]:
+    """Each term of the objective over a group of molecules, with dropout drawn from a seed."""
+    with dropout_from(session, seed), autocast(session.device, session.config.precision):
+        return session.objective.loss_terms(session.model, masked.to(session.device))
+
+
+@contextmanager
+def dropout_from(session: Session, seed: int) -> Iterator[None]:
+    """Dropout inside is decided by a seed; the caller's own random numbers stay as they are."""
+    if session.side_by_side:
+        with drawing_from(seed):
+            yield
+        return
+    on_gpu = [session.device] if session.device.type == "cuda" else []
+    with torch.random.fork_rng(on_gpu):
+        torch.manual_seed(seed)
+        yield
+
+
+def score(
+    model: Model,
+    objective: Objective,
+    groups: Sequence[MaskedBatch],
+    device: torch.device,
+    precision: str = "float32",
+    team: ThreadTeam | None = None,
+) -> dict[str, float | int | None]:
+    """Each term of an objective over masked batches, in evaluation mode; None where undefined.
+
+    `team` computes them; without one threads are made for this call.
+    """
+    model.eval()
+    if team is None:
+        with ThreadTeam(device) as team:
+            return score(model, objective, groups, device, precision, team)
+    examine = partial(_examine, model, objective, device, precision)
+    sums: dict[str, float] = {}
+    answers = Answers()
+    for terms, answers_of_group in team.map(examine, groups):
+        answers.join(answers_of_group)
+        for name, total in terms.items():
+            sums[name] = sums.get(name, 0.0) + total
+    counts = add_counts(groups)
+    means = {name: value / counts[name] for name, value in sums.items() if counts[name]}
+    return means | objective.rankings(answers)
+
+
+@torch.no_grad()
+def _examine(
+    model: Model, objective: Objective, device: torch.device, precision: str, masked: MaskedBatch
+) -> tuple[dict[str, float], Answers]:
+    """The sum of each term over a group that is only scored, and answers that are no sums."""
+    answers = Answers()
+    with autocast(device, precision):
+        terms = objective.examine(model, masked.to(device), answers)
+    return {name: float(term.total) for name, term in terms.items()}, answers

@@ -1,0 +1,116 @@
+"""A run in memory, its checkpoints, and the weights that it starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..data.crops import crop
+from ..data.masked import MaskedBatch
+from ..data.sampling import batches
+from ..models.heads import LabelHead
+from ..models.model import Model
+from .checkpoints import last_checkpoint, write_checkpoint, write_weights
+from .device import choose_device
+from .optimizer import gather_state, make_optimizer, restore_state
+from .rows import check_patience, open_corpus, training_rows
+from .runs import Run, find_run, make_model
+from .threads import N_SIDE, ThreadTeam
+
+
+class Session:
+    """A run in memory: model, optimiser and data. Making one changes nothing on disk."""
+
+    def __init__(self, run: Run, device: str):
+        self.run = run
+        self.config = run.config
+        self.device = choose_device(device)
+        self.objective = self.config.objective
+        self.corpus = open_corpus(self.config)
+        self.rows = training_rows(self.corpus, self.config)
+        check_patience(self.config, self.rows)
+        self.model = make_model(self.config)
+        if self.config.start_from:
+            start_from(self.model, find_run(self.config.start_from), self.config.frozen_layers)
+        self.model.to(self.device)
+        if self.config.compile:
+            self.model.fuse()
+        self.optimizer = make_optimizer(self.config, self.model)
+        self.team = ThreadTeam(self.device, N_SIDE if self.side_by_side else 1)
+        self.step = 0
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether several threads may train on a step's molecules, and a seed decides everything.
+
+        Compiled code draws dropout from torch's generator, which all threads share.
+        """
+        own_dropout = self.model.encoder.own_dropout and not self.config.compile
+        return self.device.type == "cpu" and own_dropout
+
+    @property
+    def train_ids(self) -> np.ndarray:
+        """Ids in the corpus of the molecules to learn from."""
+        return self.rows.train
+
+    @property
+    def val_ids(self) -> np.ndarray:
+        """Ids in the corpus of the molecules to validate on."""
+        return self.rows.val
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints lie."""
+        return self.run.path / "checkpoints"
+
+    def masked_batches(
+        self,
+        ids: np.ndarray,
+        seed: int,
+        step: int,
+        drop_features: float | None = None,
+        max_atoms: int | None = None,
+        n_hand: int = 1,
+    ) -> list[MaskedBatch]:
+        """These molecules in groups of similar size, with what the objective withholds."""
+        budget = self.config.pair_budget
+        groups = batches(self.corpus, ids, budget, self.objective.tasks, max_atoms, n_hand)
+        return [
+            self.objective.corrupt(crop(batch, max_atoms, seed, step), seed, step, drop_features)
+            for batch in groups
+        ]
+
+
+def resume(session: Session) -> None:
+    """Go on where the run stopped: its last checkpoint, and no row logged after it."""
+    checkpoint = last_checkpoint(session.checkpoints)
+    if checkpoint is not None:
+        origin = f"the checkpoint in {session.checkpoints}"
+        restore_state(session.model, session.optimizer, checkpoint.tensors, origin)
+        session.step = checkpoint.step
+    session.run.forget_after(session.step if checkpoint is not None else -1)
+
+
+def save(session: Session) -> None:
+    """Keep the run as it is, to be used and resumed."""
+    state = gather_state(session.model, session.optimizer)
+    write_checkpoint(session.checkpoints, session.step, state)
+    write_weights(session.model, session.run.path / "weights.safetensors")
+    session.run.write_status(weights_step=session.step)
+
+
+def start_from(model: Model, run: Run, frozen_layers: int) -> None:
+    """Take over a run's encoder, and its masking heads where both runs have them.
+
+    Freezes what embeds the input and the first `frozen_layers` blocks, unless that is 0.
+    """
+    trained = run.load_model()
+    model.encoder.load_state_dict(trained.encoder.state_dict())
+    for name, head in model.heads.items():
+        if name in trained.heads and not isinstance(head, LabelHead):
+            head.load_state_dict(trained.heads[name].state_dict())
+    if frozen_layers:
+        for name, parameter in model.encoder.named_parameters():
+            if model.encoder.depth_of(name) <= frozen_layers:
+                parameter.requires_grad_(False)
