@@ -27,6 +27,7 @@ from ..training.config import RunConfig
 from ..training.device import autocast, choose_device
 from ..training.rows import Rows, open_corpus, training_rows
 from ..training.runs import Run
+from ..training.threads import ThreadTeam
 from .classical import Booster, ClassBooster
 
 ALL = "all"  # the part that is every molecule
@@ -198,15 +199,22 @@ def network_answers(
     model = judged.run.load_model().to(chosen_device)
     gathered = {task.key: _Gathered(task) for task in judged.tasks}
     table_of = {table.task.key: table for table in tables}
-    with Progress("molecules scored", len(judged.ids), progress) as display:
+
+    def compute(ids: np.ndarray) -> tuple[MolBatch, dict[str, np.ndarray]]:
+        batch = _batch(judged, ids)
+        return batch, _outputs(model, judged.config, batch, chosen_device)
+
+    with (
+        Progress("molecules scored", len(judged.ids), progress) as display,
+        ThreadTeam(chosen_device) as team,
+    ):
         for start in range(0, len(judged.ids), PORTION):
             portion = judged.ids[start : start + PORTION]
-            for group in size_buckets(judged.corpus.n_atoms[portion], judged.config.pair_budget):
-                batch = _batch(judged, portion[group])
-                outputs = _outputs(model, judged.config, batch, chosen_device)
+            buckets = size_buckets(judged.corpus.n_atoms[portion], judged.config.pair_budget)
+            for batch, outputs in team.map(compute, [portion[group] for group in buckets]):
                 for key, output in outputs.items():
                     gathered[key].add(batch, output, table_of.get(key))
-                display.advance(len(group))
+                display.advance(batch.n_mol)
     return [entry.answers() for entry in gathered.values() if entry.truths]
 
 

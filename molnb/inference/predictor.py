@@ -7,11 +7,11 @@ and the others go on. What training never saw contributes nothing, and is named 
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -35,6 +35,7 @@ from ..shards import Shards
 from ..training.config import RunConfig
 from ..training.device import autocast, choose_device
 from ..training.runs import Run, find_run
+from ..training.threads import ThreadTeam
 from ..units import with_suffix
 from .featurizer import FeaturizedMolecule, MoleculeInput, featurize_chunks, flat_batch
 
@@ -89,7 +90,7 @@ class TrainedModel:
         objective = self.config.objective
         return objective.tasks_scaled if isinstance(objective, Supervised) else ()
 
-    @functools.cached_property
+    @cached_property
     def columns(self) -> dict[str, list[str]]:
         """Names of a task's columns in tables, by its key; no two are alike.
 
@@ -255,8 +256,8 @@ class TrainedModel:
         level: str | None,
     ) -> list[_Result]:
         """Values of molecules of a corpus, in the order of `ids`; batches are by size."""
-        results: list[_Result | None] = [None] * len(ids)
-        for group in size_buckets(corpus.n_atoms[ids], self.config.pair_budget):
+
+        def compute(group: Int[np.ndarray, " k"]) -> list[_Result]:
             batch = corpus.batch(ids[group])
             if level is None:
                 values = self._predicted(batch, n_heavy[ids[group]])
@@ -264,10 +265,22 @@ class TrainedModel:
                 # Copies: the arrays are views of the output of the whole batch.
                 arrays = self._embedded(batch, n_heavy[ids[group]], level)
                 values = [{"embedding": array.copy()} for array in arrays]
-            unseen = self.model.encoder.unseen_in(batch)
-            for position, columns, names in zip(group, values, unseen, strict=True):
-                results[position] = _Result(columns, names)
-        return results
+            return list(map(_Result, values, self.model.encoder.unseen_in(batch)))
+
+        return self._by_groups(corpus.n_atoms[ids], compute)
+
+    def _by_groups(
+        self,
+        sizes: Int[np.ndarray, " mol"],
+        compute: Callable[[Int[np.ndarray, " k"]], list[_Result]],
+    ) -> list[_Result]:
+        """Results in the order of the molecules; `compute` gives those of a group of like size."""
+        groups = size_buckets(sizes, self.config.pair_budget)
+        results: dict[int, _Result] = {}
+        with ThreadTeam(self.device) as team:
+            for group, of_group in zip(groups, team.map(compute, groups), strict=True):
+                results |= zip(group.tolist(), of_group, strict=True)
+        return [results[position] for position in range(len(sizes))]
 
     def _with_hydrogens(self, molecule: FeaturizedMolecule | str) -> FeaturizedMolecule | str:
         """The molecule, or an error where the model sees hydrogens that have no coordinates."""
@@ -300,23 +313,29 @@ class TrainedModel:
             sizes = np.array([molecule.n_heavy for molecule in molecules], int)
         n_output = np.array([molecule.n_input for molecule in molecules], int)
         for portion in np.split(np.arange(len(molecules)), self._portions(n_output, level)):
-            results: list[_Result | None] = [None] * len(portion)
-            for group in size_buckets(sizes[portion], self.config.pair_budget):
-                members = [molecules[i] for i in portion[group]]
-                batch = flat_batch(members, hydrogens)
-                n_heavy = [molecule.n_heavy for molecule in members]
-                if level is None:
-                    values = self._predicted(batch, n_heavy, members)
-                else:
-                    arrays = self._embedded(batch, n_heavy, level)
-                    values = [
-                        {"embedding": _in_input_order(array, molecule, level)}
-                        for array, molecule in zip(arrays, members, strict=True)
-                    ]
-                unseen = self.model.encoder.unseen_in(batch)
-                for position, columns, names in zip(group, values, unseen, strict=True):
-                    results[position] = _Result(columns, names)
-            yield from results
+            compute = partial(self._results_of_group, molecules, portion, level)
+            yield from self._by_groups(sizes[portion], compute)
+
+    def _results_of_group(
+        self,
+        molecules: list[FeaturizedMolecule],
+        portion: Int[np.ndarray, " mol"],
+        level: str | None,
+        group: Int[np.ndarray, " k"],
+    ) -> list[_Result]:
+        """Values of a group: positions in a portion, which are positions among the molecules."""
+        members = [molecules[i] for i in portion[group]]
+        batch = flat_batch(members, self.config.model.hydrogens)
+        n_heavy = [molecule.n_heavy for molecule in members]
+        if level is None:
+            values = self._predicted(batch, n_heavy, members)
+        else:
+            arrays = self._embedded(batch, n_heavy, level)
+            values = [
+                {"embedding": _in_input_order(array, molecule, level)}
+                for array, molecule in zip(arrays, members, strict=True)
+            ]
+        return list(map(_Result, values, self.model.encoder.unseen_in(batch)))
 
     @torch.no_grad()
     def _embedded(
@@ -393,7 +412,6 @@ def predict(run: str | Path | TrainedModel, molecules: MoleculeInputs | Shards) 
     return model.predict(molecules)
 
 
-@torch.no_grad()
 def predict_stored(
     model: Model,
     config: RunConfig,
@@ -411,8 +429,9 @@ def predict_stored(
     scaled = None
     if task is not None:
         scaled = next(entry for entry in config.objective.tasks_scaled if entry.key == task)
-    table: np.ndarray | None = None
-    for group in size_buckets(corpus.n_atoms[ids], config.pair_budget):
+
+    @torch.no_grad()
+    def compute(group: Int[np.ndarray, " k"]) -> Float[np.ndarray, "k column"]:
         batch = corpus.batch(ids[group]).to(device)
         with autocast(device, config.precision):
             if scaled is None:
@@ -421,9 +440,13 @@ def predict_stored(
             else:
                 output = model(batch, everywhere=True).outputs[task]
                 rows = in_units(scaled, output.float())
-        if table is None:
-            table = np.empty((len(ids), rows.shape[1]), rows.cpu().numpy().dtype)
-        table[group] = rows.cpu().numpy()
+        return rows.cpu().numpy()
+
+    groups = size_buckets(corpus.n_atoms[ids], config.pair_budget)
+    with ThreadTeam(device) as team:
+        rows = np.concatenate(list(team.map(compute, groups)))
+    table = np.empty_like(rows)
+    table[np.concatenate(groups)] = rows
     return table
 
 
