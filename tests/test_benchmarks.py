@@ -169,3 +169,12 @@ def test_conservation_counts_what_is_kept_and_dropped_and_finds_what_is_changed(
     assert not is_conserved("CC=O", ethanol), "two hydrogens more"
     assert not is_conserved("CCCO", ethanol), "a carbon less"
     assert not is_conserved("CCO.O", ethanol), "a fragment that nobody counted"
+
+
+@pytest.mark.slow
+def test_a_lesson_is_timed_alone_and_beside_others() -> None:
+    process = run("beside.py", "--size", "test", "--rounds", 1, "--jobs", 1)
+    assert process.returncode == 0, process.stderr
+    lines = re.findall(r"(alone|beside 1 busy jobs|two at once, each) +([\d.]+) s", process.stdout)
+    assert len(lines) == 3 and all(float(seconds) > 1 for _, seconds in lines)
+    assert "1.00 times as long as alone" in process.stdout
