@@ -14,6 +14,8 @@ own, in turn, and the medians of the ratios are printed. Tasks:
     mixture   forward and backward pass of 1,024 molecules of `wehi` in batches of 128, gradients
               accumulated within a batch: molnb's in groups of similar size, the reference's in
               micro-batches of --micro (128: the whole batch)
+    subnormal float32 numbers below the smallest normal one in a step, for which some processors
+              take a hundred times as long as for others
     loader    molnb alone: from shards on disk to batches with noise and masks, one core, and its
               share of a step
 
@@ -46,6 +48,7 @@ from molnb.data.masked import MaskedBatch
 from molnb.data.sampling import batches, sample_ids
 from molnb.errors import InputError
 from molnb.models.model import Model
+from molnb.models.subnormals import SubnormalCounter
 from molnb.models.unimol2.config import TwoTrackConfig
 from molnb.models.unimol2.encoder import make_two_track
 from molnb.models.unimol2.official import load_reference
@@ -53,14 +56,14 @@ from molnb.models.unimol2.sizes import LAPTOP, PAPER
 from molnb.objectives.interface import weighted_loss
 from molnb.objectives.pretraining import Pretrain
 from molnb.paths import find_data
-from molnb.training.device import keep_freed_memory
+from molnb.training.device import keep_freed_memory, processor_name
 
 SIZES = PAPER | LAPTOP | {"small": TwoTrackConfig(6, 256, 16, 256, 128, 32)}
 HEAVY_ATOMS = (20, 28)
 N_MOL = 8  # molecules of a step
 GLOBAL_BATCH = 128  # molecules of a batch of the mixture
 N_BATCH = 8  # batches of the mixture
-TASKS = ("step", "forward", "mixture", "loader")
+TASKS = ("step", "forward", "mixture", "subnormal", "loader")
 # threads that wait must not count as work
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
@@ -173,6 +176,21 @@ def their_pass(
                     loss.backward()
 
     return torch.no_grad()(run) if task == "forward" else run
+
+
+def count_side(args: argparse.Namespace) -> None:
+    """Count the subnormal numbers of one side's step in this process; prints JSON."""
+    torch.set_num_threads(1)  # results of other threads would not be seen
+    groups = load_groups(args.file)
+    config = SIZES[args.size[0]]
+    if args.side == "ours":
+        run = our_pass(config, "step", groups)
+    else:
+        run = their_pass(args, config, "step", groups)
+    with SubnormalCounter() as counter:
+        run()
+    counts = {"subnormal": counter.of_operation.total(), "results": counter.n_result}
+    print(json.dumps(counts))
 
 
 def widths(config: TwoTrackConfig) -> dict[str, int]:
@@ -313,6 +331,19 @@ def compare(args: argparse.Namespace, size: str, task: str, corpus: Corpus, fold
         print(f"  {task:<8} reference / ours: {', '.join(ranges)}", flush=True)
 
 
+def compare_subnormals(args: argparse.Namespace, size: str, corpus: Corpus, folder: Path) -> None:
+    """Print how many subnormal numbers a step of each side computes."""
+    file = folder / "ours.pt"
+    write_groups(make_groups(corpus, "step"), file)
+    for side in ("reference", "ours") if args.reference else ("ours",):
+        counts = run_side(args, side, size, "subnormal", file)
+        print(
+            f"  subnormal {side:<10} {counts['subnormal']:,} numbers in the "
+            f"{counts['results']:,} float32 results of a step",
+            flush=True,
+        )
+
+
 def time_loader(args: argparse.Namespace, size: str, corpus: Corpus, folder: Path) -> None:
     """Print molecules a second from shards to batches on one core, without and with masks."""
     torch.set_num_threads(1)
@@ -385,10 +416,10 @@ def read_arguments() -> argparse.Namespace:
 def main() -> int:
     args = read_arguments()
     if args.side:
-        time_side(args)
+        count_side(args) if args.tasks == ["subnormal"] else time_side(args)
         return 0
     corpus = load_corpus(args.data)
-    print(f"torch {torch.__version__}, {args.threads} threads, {time.strftime('%Y-%m-%d')}")
+    print(f"{processor_name()}, torch {torch.__version__}, {args.threads} threads")
     with tempfile.TemporaryDirectory() as folder:
         for size in args.size:
             if args.reference:
@@ -398,6 +429,8 @@ def main() -> int:
             for task in args.tasks:
                 if task == "loader":
                     time_loader(args, size, corpus, Path(folder))
+                elif task == "subnormal":
+                    compare_subnormals(args, size, corpus, Path(folder))
                 elif task != "mixture" or size == "small":  # the reference takes hours at 84M
                     compare(args, size, task, corpus, Path(folder))
     return 0

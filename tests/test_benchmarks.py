@@ -49,10 +49,11 @@ def run(script: str, *args: object) -> subprocess.CompletedProcess:
 
 
 def test_steps_and_loader_are_timed_without_the_reference(nci):
-    options = "--size 0m1 --tasks step forward loader --rounds 1 --repeats 1 --threads 1"
+    options = "--size 0m1 --tasks step forward subnormal loader --rounds 1 --repeats 1 --threads 1"
     process = run("two_track.py", "--data", nci.path, *options.split())
     assert process.returncode == 0, process.stderr
-    assert process.stdout.count("ours") == 2
+    assert process.stdout.count("ours") == 3
+    assert re.search(r"subnormal ours +0 numbers in the [\d,]{4,} float32", process.stdout)
     assert "molecules/s on one core" in process.stdout
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import platform
+import re
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import torch
 
@@ -32,6 +35,13 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device(name)
     except RuntimeError:
         raise InputError(f"unknown device {name!r}: choose auto, cpu, cuda or cuda:0") from None
+
+
+def processor_name() -> str:
+    """The name of this machine's processor, as far as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:

@@ -36,6 +36,7 @@ from ..paths import find_data, find_run_folder, home
 from ..shards import load_shards
 from .checkpoints import load_weights
 from .config import RunConfig
+from .device import processor_name
 from .ownership import is_owned
 
 if TYPE_CHECKING:
@@ -362,6 +363,7 @@ def describe_machine() -> dict:
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
+        "processor": processor_name(),
         "torch": torch.__version__,
         "torch_threads": torch.get_num_threads(),
         "cpu_count": os.cpu_count(),

@@ -30,6 +30,11 @@ def test_runs_are_listed(nci, home):
     assert RunConfig.from_dict(stored) == run.config
 
 
+def test_a_run_names_the_machine_that_it_began_on(finished):
+    machine = json.loads((finished.path / "machine.json").read_text())
+    assert machine["processor"] and machine["torch_threads"] >= 1
+
+
 def test_a_run_is_found_by_its_folder_or_its_name(finished, nci, home):
     run = start_run(small_run(nci))
     assert find_run(run.path.name).path == run.path

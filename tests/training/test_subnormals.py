@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from subnormals import SMALLEST_NORMAL, SubnormalCounter, count_subnormals
 from tiny import SMALL, small_run
 
+from molnb.models.subnormals import SMALLEST_NORMAL, SubnormalCounter, count_subnormals
 from molnb.objectives.supervised import Supervised
 from molnb.training.loop import prepare_run, take_step, validate, validation_batches
 from molnb.training.optimizer import TRACES_EVERY, clear_traces
