@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from molnb.inference.featurizer import FeaturizedMolecule, featurize
+from molnb.models.subnormals import SubnormalCounter
 
 MOLECULES = ("CC(=O)Oc1ccccc1C(=O)O", "CN1CCC[C@H]1c1cccnc1", "CCO", "C", "F/C=C/Cl")
 
@@ -83,6 +84,13 @@ class Laws:
         self.close(vector, other)
         self.close(atoms, beside)
         self.close(coords @ torch.from_numpy(turn) + torch.from_numpy(shift), moved)
+
+    def test_no_number_on_the_way_is_subnormal(self):
+        """Some processors take a hundred times as long for those."""
+        molecules = [featurize(s) for s in MOLECULES]
+        with SubnormalCounter() as counter:
+            self.outputs(molecules)
+        assert counter.n_result and not counter.of_operation
 
     def test_the_laws_are_not_kept_by_a_constant(self):
         first, second = self.outputs([featurize(MOLECULES[0]), featurize(MOLECULES[1])])
