@@ -7,7 +7,7 @@ in the order of the groups, so that neither cores nor threads decide a bit of it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple
 
@@ -23,10 +23,10 @@ from ..objectives.interface import Objective, SumCount, weighted_loss
 from ..rng import integer_seed
 from .device import autocast
 from .session import Session
-from .threads import N_SIDE, ThreadTeam
+from .threads import N_SIDE, ThreadTeam, one_thread
 
 DROPOUT_CHANNEL = 100  # of the random numbers that dropout draws from
-WORTH_SHARING = 4096  # pairs of nodes in a global batch
+WORTH_SHARING = 300e6  # floating-point operations of a forward pass over a global batch
 
 
 def count_hands(session: Session, ids: np.ndarray) -> int:
@@ -34,10 +34,8 @@ def count_hands(session: Session, ids: np.ndarray) -> int:
 
     It depends on the molecules and not on the cores, so that these decide nothing but the time.
     """
-    if not session.side_by_side:
-        return 1
-    n_node = session.corpus.n_atoms[ids].astype(np.int64) + 1
-    return N_SIDE if np.square(n_node).sum() >= WORTH_SHARING else 1
+    worth_sharing = session.count_flops(ids) >= WORTH_SHARING
+    return N_SIDE if session.side_by_side and worth_sharing else 1
 
 
 def add_counts(groups: Sequence[MaskedBatch]) -> dict[str, float]:
@@ -61,8 +59,13 @@ def add_gradients(
     groups: Sequence[MaskedBatch],
     weights: Mapping[str, float],
     counts: Mapping[str, float],
+    n_hand: int,
 ) -> dict[str, Tensor]:
-    """Leave the gradient of the loss in the parameters; returns the sum of each term."""
+    """Leave the gradient of the loss in the parameters; returns the sum of each term.
+
+    A step that is not worth sharing is not spread over cores by torch either: that gains nothing,
+    and the sums of a layer norm's gradient would depend on the cores.
+    """
     parameters = [p for p in session.model.parameters() if p.requires_grad]
     shared = session.team.shares(groups)
 
@@ -78,11 +81,12 @@ def add_gradients(
         return _Part({name: term.total.detach() for name, term in terms.items()}, gradients)
 
     sums: dict[str, Tensor] = {}
-    for part in session.team.map(compute, range(len(groups))):
-        for parameter, gradient in zip(parameters, part.gradients, strict=False):
-            _accumulate(parameter, gradient)
-        for name, total in part.sums.items():
-            sums[name] = sums.get(name, 0) + total
+    with one_thread() if session.side_by_side and n_hand == 1 else nullcontext():
+        for part in session.team.map(compute, range(len(groups))):
+            for parameter, gradient in zip(parameters, part.gradients, strict=False):
+                _accumulate(parameter, gradient)
+            for name, total in part.sums.items():
+                sums[name] = sums.get(name, 0) + total
     return sums
 
 

@@ -67,7 +67,7 @@ def take_step(session: Session) -> tuple[float, dict[str, float]]:
     weights = session.objective.weights(counts)
     session.model.train()
     session.optimizer.zero_grad(set_to_none=True)
-    sums = add_gradients(session, groups, weights, counts)
+    sums = add_gradients(session, groups, weights, counts, n_hand)
     rate = learning_rate(config, step)
     for group in session.optimizer.param_groups:
         group["lr"] = group["share"] * rate

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,15 @@ class Session:
         self.optimizer = make_optimizer(self.config, self.model)
         self.team = ThreadTeam(self.device, N_SIDE if self.side_by_side else 1)
         self.step = 0
+        self._flops_of_size = cache(lambda n: self.model.encoder.count_flops(n, n))
+
+    def count_flops(self, ids: np.ndarray) -> int:
+        """Floating-point operations of the encoder's forward pass over some molecules.
+
+        As if each had as many bonds as atoms.
+        """
+        sizes = Counter(self.corpus.n_atoms[ids].tolist())
+        return sum(n_mol * self._flops_of_size(n) for n, n_mol in sizes.items())
 
     @property
     def side_by_side(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ def two_cores() -> Iterator[None]:
 @pytest.fixture
 def shared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps are dealt to threads however small they are."""
-    monkeypatch.setattr(groups, "WORTH_SHARING", 1)
+    monkeypatch.setattr(groups, "WORTH_SHARING", 0)
 
 
 # ------------------------------------------------------------------------------------------ a team
@@ -129,11 +130,16 @@ def test_dropout_drops_in_training_and_nothing_in_evaluation():
 # ----------------------------------------------------------------------------------------- training
 
 
+@pytest.mark.parametrize("worth_sharing", [0, math.inf])
 @pytest.mark.parametrize("learns", ["masked atoms", "labels"])
-def test_threads_do_not_change_a_bit(learns, nci, tmp_path, two_cores, shared_at_once):
+def test_cores_do_not_change_a_bit(learns, worth_sharing, nci, tmp_path, two_cores, monkeypatch):
+    monkeypatch.setattr(groups, "WORTH_SHARING", worth_sharing)
     tasks = ("nci_dipole", "nci_charges", "nci_bond_orders", "nci_pair_orders")
     changes = {"objective": Supervised(tasks, head_dropout=0.2)} if learns == "labels" else {}
     config = small_run(nci, model=SMALL, **changes)
+    assert count_hands(Session(prepare_run(config, tmp_path / "x"), "cpu"), np.arange(8)) == (
+        1 if worth_sharing else N_SIDE
+    )
     assert SMALL.dropout and SMALL.attention_dropout and SMALL.pair_dropout
     together = train(config, tmp_path / "two")
     torch.set_num_threads(1)
@@ -159,24 +165,35 @@ def test_a_step_is_computed_by_two_threads(nci, tmp_path, two_cores, shared_at_o
     assert len(names) == 2 and threading.current_thread().name not in names
 
 
-def test_dealing_changes_the_loss_only_by_rounding(nci, tmp_path, monkeypatch):
-    config = small_run(nci, model=STEADY, global_batch=16)
-    session = Session(prepare_run(config, tmp_path / "run"), "cpu")
-    whole, _ = take_step(session)
-    monkeypatch.setattr(groups, "WORTH_SHARING", 1)
-    again = Session(session.run, "cpu")
-    dealt, _ = take_step(again)
-    assert dealt == pytest.approx(whole, rel=1e-6)
-    for one, other in zip(session.model.parameters(), again.model.parameters(), strict=True):
-        assert (one.grad is None) == (other.grad is None)
-        if one.grad is not None:
-            assert torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-6)
+def test_dealing_changes_loss_and_gradient_only_by_rounding(nci, tmp_path, monkeypatch):
+    objective = Supervised(("nci_dipole", "nci_charges"))
+    config = small_run(nci, model=STEADY, global_batch=16, objective=objective)
+    run = prepare_run(config, tmp_path / "run")
+    losses = []
+    gradients = []
+    for worth_sharing in (math.inf, 0):
+        monkeypatch.setattr(groups, "WORTH_SHARING", worth_sharing)
+        session = Session(run, "cpu")
+        for head in session.model.heads.values():
+            torch.nn.init.ones_(head.out.weight)  # else nothing reaches the encoder
+        losses.append(take_step(session)[0])
+        gradients.append({n: p.grad for n, p in session.model.named_parameters()})
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+    whole, dealt = gradients
+    assert sum(gradient is not None for gradient in whole.values()) > 20
+    for name, gradient in whole.items():
+        if gradient is not None:
+            assert torch.allclose(dealt[name], gradient, rtol=1e-3, atol=1e-6), name
 
 
-def test_hands_depend_on_the_molecules_alone(nci, tmp_path, two_cores):
+def test_hands_depend_on_the_molecules_alone(nci, tmp_path, two_cores, monkeypatch):
     session = Session(prepare_run(small_run(nci), tmp_path / "run"), "cpu")
     many = np.arange(session.corpus.n)
-    assert count_hands(session, many) == N_SIDE and count_hands(session, many[:2]) == 1
+    encoder = session.model.encoder
+    sizes = session.corpus.n_atoms.tolist()
+    assert session.count_flops(many) == sum(encoder.count_flops(n, n) for n in sizes)
+    monkeypatch.setattr(groups, "WORTH_SHARING", session.count_flops(many))
+    assert count_hands(session, many) == N_SIDE and count_hands(session, many[:-1]) == 1
     torch.set_num_threads(1)
     assert count_hands(Session(session.run, "cpu"), many) == N_SIDE
 
@@ -187,6 +204,7 @@ def test_an_encoder_with_torchs_own_dropout_is_left_to_one_thread(
     monkeypatch.setattr(TwoTrack, "own_dropout", False)
     session = Session(prepare_run(small_run(nci), tmp_path / "run"), "cpu")
     assert not session.side_by_side and session.team.n_thread == 1
+    monkeypatch.setattr(groups, "WORTH_SHARING", 0)
     assert count_hands(session, np.arange(session.corpus.n)) == 1
 
 
