@@ -205,7 +205,7 @@ def test_a_lesson_opens_in_the_jupyterlab_that_the_wheel_starts(
         run_all(tab)
         output = tab.locator(".jp-OutputArea-output", has_text="times the scaffolds of nci")
         output.last.wait_for(timeout=240 * SECONDS, state="attached")
-        figure = tab.locator(".jp-OutputArea-output .js-plotly-plot .main-svg")
+        figure = tab.locator(".js-plotly-plot .main-svg")
         figure.first.wait_for(timeout=60 * SECONDS, state="attached")
     assert (tmp_path / "data").is_dir(), "home is where JupyterLab was started"
     assert not (tmp_path / "notebooks" / "data").exists()
