@@ -15,7 +15,7 @@ _STATE = "optimizer."
 
 
 def make_optimizer(config: RunConfig, model: Model) -> torch.optim.AdamW:
-    """AdamW; matrices decay, vectors (biases, gains) do not.
+    """AdamW; matrices decay, vectors (biases, gains) do not. On a GPU it is one kernel (fused).
 
     A group's `share` is its part of the learning rate.
     """
@@ -30,7 +30,15 @@ def make_optimizer(config: RunConfig, model: Model) -> torch.optim.AdamW:
         {"params": parameters, "share": share, "weight_decay": decay}
         for (share, decay), parameters in groups.items()
     ]
-    return torch.optim.AdamW(rows, lr=config.learning_rate, betas=config.betas, eps=config.epsilon)
+    on_gpu = any(parameter.is_cuda for parameter in model.parameters())
+    return torch.optim.AdamW(
+        rows,
+        lr=config.learning_rate,
+        betas=config.betas,
+        eps=config.epsilon,
+        # not even False elsewhere: None leaves torch its own choice, and a CPU its bits
+        fused=True if on_gpu else None,
+    )
 
 
 def rate_share(config: RunConfig, name: str, depth_of: Callable[[str], int], n_block: int) -> float:
@@ -67,13 +75,15 @@ def restore_state(
     weights = _below(_MODEL, tensors)
     check_fit(model, weights, origin)
     model.load_state_dict(weights)
+    fused = optimizer.defaults["fused"]
     for name, parameter in model.named_parameters():
         state = _below(f"{_STATE}{name}.", tensors)
         if state:
             device = parameter.device
-            # AdamW wants its count of steps on the CPU
+            # a fused AdamW wants its count of steps beside the weights, any other on the CPU
             optimizer.state[parameter] = {
-                key: value if key == "step" else value.to(device) for key, value in state.items()
+                key: value if key == "step" and not fused else value.to(device)
+                for key, value in state.items()
             }
 
 
