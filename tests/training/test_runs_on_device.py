@@ -69,7 +69,7 @@ def test_four_molecules_are_learnt_by_heart_in_bfloat16(device, trees, tmp_path)
     rows = train(config, tmp_path / "run", device=device).metrics("train")
     early = sum(row["loss"] for row in rows[:10])
     late = sum(row["loss"] for row in rows[-10:])
-    assert late < 0.3 * early
+    assert late < 0.4 * early
 
 
 @pytest.mark.parametrize("device", DEVICES)
