@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 TORCH_INDEX ?=
-EXTRAS := notebook,labels,evaluate,gnn,cluster,dev
+EXTRAS := all,dev
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --constraint constraints.txt
@@ -16,7 +16,7 @@ PLACE := $(firstword $(shell { pwd -P; $(PYTHON) -c 'import sys; print(sys.execu
 WANTED := $(firstword $(shell { cat pyproject.toml constraints.txt; echo '$(TORCH_INDEX)'; } | cksum))
 STAMP := $(VENV)/.installed-$(PLACE)-$(WANTED)
 
-.PHONY: help tour test lab gpu lint clean
+.PHONY: help tour test lab wheel gpu lint clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,12 +28,12 @@ tour: $(STAMP) ## run the notebooks in order, leave pages in runs/tour/index.htm
 test: $(STAMP) ## run the tests
 	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-# Kernels inherit what `molnb/kernel.py` gives to the kernels that it starts itself.
-LAB_ENVIRONMENT := MOLNB_HOME="$${MOLNB_HOME:-$(CURDIR)}" GOMP_SPINCOUNT="$${GOMP_SPINCOUNT:-3000}" \
-  MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_MMAP_THRESHOLD_=33554432
-
 lab: $(STAMP) ## open JupyterLab on the notebooks; data/ and runs/ stay in this folder
-	$(LAB_ENVIRONMENT) $(PY) -m jupyterlab notebooks
+	$(PY) -m molnb lab notebooks
+
+wheel: $(STAMP) ## build a wheel with lessons and recipes, beside the versions it was tested with: dist/
+	$(PY) -m hatchling build --target wheel
+	cp constraints.txt dist
 
 # Nothing is installed: only $(PYTHON) with torch, numpy, pyarrow and safetensors is needed.
 GPU_OPTIONS = $(if $(DATA),--data '$(DATA)') $(if $(OUT),--out '$(OUT)') $(if $(ROWS),--rows $(ROWS)) \
@@ -50,7 +50,7 @@ lint: $(STAMP) ## check style, and that notebooks are stored without outputs
 	ls notebooks/*.ipynb notebooks/solutions/*.ipynb 2>/dev/null | xargs -r $(PY) -m nbstripout --verify
 
 clean: ## remove the environment and caches; data/ and runs/ are kept
-	rm -rf $(VENV) .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP):

@@ -93,7 +93,16 @@ __all__ = list(_MODULE_OF)
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    try:
+        module = import_module(f".{_MODULE_OF[name]}", __name__)
+    except ModuleNotFoundError as error:
+        from .extras import explain_missing
+
+        explanation = explain_missing(error)
+        if not explanation:
+            raise
+        raise ModuleNotFoundError(f"molnb.{name} {explanation}", name=error.name) from error
+    value = getattr(module, name)
     globals()[name] = value
     return value
 

@@ -22,6 +22,7 @@ from .commands.lessons import add_lessons
 from .commands.options import add_shared
 from .commands.training import add_training
 from .errors import InputError
+from .extras import explain_missing
 from .kernel import set_thread_wait
 
 READER_GONE = 141  # as a program that is ended by SIGPIPE
@@ -75,12 +76,10 @@ def _run_command(arguments: Sequence[str] | None) -> int:
         print(f"molnb {args.command}: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        if not error.name or error.name.startswith("molnb"):
+        explanation = explain_missing(error)
+        if not explanation:
             raise
-        print(
-            f"molnb {args.command}: needs the package {error.name}: see Set-up in README.md",
-            file=sys.stderr,
-        )
+        print(f"molnb {args.command}: {explanation}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"molnb {args.command}: interrupted", file=sys.stderr)

@@ -23,6 +23,12 @@ def set_thread_wait() -> None:
         os.environ.setdefault(name, value)
 
 
+def torch_settings() -> dict[str, str]:
+    """Variables for a process in which torch will load, without those that the user has chosen."""
+    settings = THREAD_WAIT | KEPT_MEMORY
+    return {name: value for name, value in settings.items() if name not in os.environ}
+
+
 def headless() -> bool:
     """True where a notebook is run by a machine: nobody can move a slider or press Stop."""
     return os.environ.get("MOLNB_HEADLESS") == "1"

@@ -1,4 +1,4 @@
-"""Where things lie: everything molnb writes is below one folder."""
+"""Where things lie: what molnb writes is below one folder, what comes with it beside its code."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ MANIFEST = "manifest.json"  # written last: a dataset's folder that holds it is 
 def home() -> Path:
     """The folder that holds `data/` and `runs/`: ``MOLNB_HOME``, or else the working directory."""
     return Path(os.environ.get("MOLNB_HOME") or ".")
+
+
+def shipped_folder(name: str) -> Path:
+    """The folder of what comes with molnb: `notebooks` or `data_recipes`.
+
+    A wheel has them inside the package, a checkout beside it.
+    """
+    package = Path(__file__).resolve().parent
+    inside = package / "shipped" / name
+    return inside if inside.is_dir() else package.parent / name
 
 
 def find_data(name: str | os.PathLike) -> Path:

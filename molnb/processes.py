@@ -15,6 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from typing import Any, NamedTuple
 
 from .errors import InputError
+from .extras import how_to_install
 
 SECONDS_IDLE = 600
 SECONDS_ORPHAN = 2  # how often a worker looks whether its parent is still there
@@ -125,7 +126,8 @@ def _dask_client(address: str) -> Any:
         from distributed import Client
     except ImportError:
         raise InputError(
-            f"cluster='{address}' needs Dask: install dask[distributed], or leave cluster out."
+            f"cluster='{address}' needs Dask ({how_to_install('distributed')}): install it, or "
+            "leave cluster out."
         ) from None
     try:
         return Client(address, timeout=20)

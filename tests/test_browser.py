@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,8 +59,16 @@ class Lab(NamedTuple):
 
 
 @contextmanager
-def jupyterlab(folder: Path, home: Path, base: str = "/") -> Iterator[Lab]:
-    """A JupyterLab whose settings and files lie in a folder; `home` is that of its kernels."""
+def jupyterlab(
+    folder: Path,
+    variables: Mapping[str, str],
+    base: str = "/",
+    start: Sequence[str | Path] = (sys.executable, "-m", "jupyterlab", "."),
+) -> Iterator[Lab]:
+    """A JupyterLab whose settings lie in a folder, where it is started, by default on the folder.
+
+    `variables` are its environment, and that of its kernels.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -75,16 +83,12 @@ def jupyterlab(folder: Path, home: Path, base: str = "/") -> Iterator[Lab]:
         "JUPYTERLAB_WORKSPACES_DIR": str(jupyter / "ws"),
         "JUPYTERLAB_SETTINGS_DIR": str(jupyter / "settings"),
     }
-    environment |= {"IPYTHONDIR": str(jupyter / "ipython"), "MOLNB_HOME": str(home)}
-    package = str(Path(__file__).resolve().parent.parent)
-    folders = [package, os.environ.get("PYTHONPATH")]
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+    environment |= {"IPYTHONDIR": str(jupyter / "ipython")}
     options = [
         "--no-browser",
         "--allow-root",
         "--ip=127.0.0.1",
         f"--port={port}",
-        f"--ServerApp.root_dir={folder}",
         f"--ServerApp.base_url={base}",
         "--ServerApp.port_retries=0",
         f"--IdentityProvider.token={lab.token}",
@@ -93,10 +97,11 @@ def jupyterlab(folder: Path, home: Path, base: str = "/") -> Iterator[Lab]:
     ]
     with open(folder / "lab.log", "w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *options],
+            [*start, *options],
+            cwd=folder,
             stdout=log,
             stderr=log,
-            env=os.environ | environment,
+            env={**variables, **environment},
             start_new_session=True,
         )
     try:
@@ -108,6 +113,14 @@ def jupyterlab(folder: Path, home: Path, base: str = "/") -> Iterator[Lab]:
             server.wait(15)
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
+
+
+def of_this_checkout(home: Path) -> dict[str, str]:
+    """Variables of kernels that use this checkout, with a home."""
+    package = str(Path(__file__).resolve().parent.parent)
+    folders = [package, os.environ.get("PYTHONPATH")]
+    path = os.pathsep.join(filter(None, folders))
+    return {**os.environ, "MOLNB_HOME": str(home), "PYTHONPATH": path}
 
 
 def _wait_for(url: str, server: subprocess.Popen) -> None:
@@ -125,7 +138,7 @@ def _wait_for(url: str, server: subprocess.Popen) -> None:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, shared_home: Path) -> Iterator[Lab]:
     pytest.importorskip("jupyterlab")
-    with jupyterlab(tmp_path_factory.mktemp("lab"), shared_home) as started:
+    with jupyterlab(tmp_path_factory.mktemp("lab"), of_this_checkout(shared_home)) as started:
         yield started
 
 
@@ -307,7 +320,10 @@ view.show()
 def test_plain_py3dmol_needs_no_network_also_below_a_base_url(tmp_path: Path, home: Path) -> None:
     pytest.importorskip("jupyterlab")
     write_cells(tmp_path / "plain.ipynb", PLAIN)
-    with jupyterlab(tmp_path, home, base="/user/someone/") as started, page() as tab:
+    with (
+        jupyterlab(tmp_path, of_this_checkout(home), base="/user/someone/") as started,
+        page() as tab,
+    ):
         open_notebook(tab, started, "plain.ipynb")
         run_all(tab)
         canvas = tab.locator("[id^='3dmolviewer'] canvas").first

@@ -39,9 +39,10 @@ def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert time.monotonic() - start < 5, "mere start of Python, on a busy machine"
     assert done.stdout.startswith("[] usage: molnb")
-    for (
-        command
-    ) in "tour run curate train evaluate embed predict convert recipes presets runs".split():
+    commands = (
+        "lessons lab tour run curate train evaluate embed predict convert recipes presets runs"
+    )
+    for command in commands.split():
         assert f"\n    {command} " in done.stdout
     assert "3 a notebook" in done.stdout
 
@@ -164,6 +165,7 @@ def test_every_option_in_the_help_of_a_command_is_taken(
     monkeypatch.setattr(execution, "export", lambda *_, **__: table)
     notebook = str(write_notebook(tmp_path / "a.ipynb", "1"))
     needed = {
+        "lessons": [str(tmp_path / "lessons")],
         "tour": [],
         "export": [notebook],
         "run": [notebook],
@@ -208,14 +210,11 @@ def test_presets_are_listed_with_their_parameters(capsys: pytest.CaptureFixture)
     assert line.split()[2:4] == ["80,658,496", "84,116,080"]
 
 
-@pytest.mark.parametrize("as_frame", [False, True])
 def test_tables_are_printed_as_text_with_three_digits_and_blanks(
-    as_frame: bool, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pandas = pytest.importorskip("pandas")
     rows = [{"preset": "first", "N": 0.123456, "about": None}, {"preset": "second", "N": None}]
-    table = pandas.DataFrame(rows) if as_frame else rows
-    monkeypatch.setattr("molnb.training.presets.presets_table", lambda: table)
+    monkeypatch.setattr("molnb.training.presets.preset_rows", lambda: rows)
     assert main(["presets"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["preset  N      about", "first   0.123", "second"]
@@ -224,7 +223,6 @@ def test_tables_are_printed_as_text_with_three_digits_and_blanks(
 def test_runs_are_listed_with_the_scores_of_each_in_one_column(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pandas = pytest.importorskip("pandas")
     many = {f"y{k}_auroc": 0.5 for k in range(13)}
     first = {
         "run": "a",
@@ -240,7 +238,7 @@ def test_runs_are_listed_with_the_scores_of_each_in_one_column(
         {"run": "c", "steps": 7, "validated": 7, "loss": 0.75, "u_loss": 0.75,
          **many, "u_mean_auroc": 0.5},
     ]  # fmt: skip
-    monkeypatch.setattr("molnb.training.runs.runs_table", lambda: pandas.DataFrame(rows))
+    monkeypatch.setattr("molnb.training.runs.run_rows", lambda: rows)
     assert main(["runs"]) == 0
     lines = [re.sub(" {2,}", "|", line) for line in capsys.readouterr().out.splitlines()]
     assert lines[:2] == ["run|steps|validated|scores", "a|20|20|loss 0.25, y_mae_eV 1.5"]

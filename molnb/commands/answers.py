@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..extras import require
 from .options import Add, add_force, refuse_given
 
 _ANSWERS = """
@@ -32,6 +33,7 @@ _MOST_LINES = 10  # of reasons on the screen
 
 def run_evaluate(args: argparse.Namespace) -> int:
     """print a run's scores on test molecules, with intervals, beside what it has to beat"""
+    require("scipy", "sklearn")  # else an extra that is not enough would be named
     from ..evaluation.run_scores import answer_part, list_answers, score_answers
     from ..evaluation.score_table import readable_scores
     from ..figures.tables import show_table

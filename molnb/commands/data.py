@@ -35,9 +35,12 @@ def show_recipes(args: argparse.Namespace) -> int:
     """list what can be curated"""
     from ..recipes.registry import list_recipes, load_recipe
 
-    for name, path in list_recipes().items():
+    files = list_recipes()
+    for name, path in files.items():
         recipe = load_recipe(path)
         print(f"{name:<16}{recipe.title}")
+    for folder in sorted({path.parent for path in files.values()}):
+        print(f"files to copy, for a recipe of your own: {folder}")
     return 0
 
 
@@ -77,10 +80,12 @@ def curated_folder(name: str) -> Path:
 
     try:
         return find_data(name)
-    except InputError:
-        from ..curation.pipeline import curate
-        from ..recipes.registry import list_recipes
-
+    except InputError as refusal:
+        try:
+            from ..curation.pipeline import curate
+            from ..recipes.registry import list_recipes
+        except ModuleNotFoundError:  # a machine that only trains
+            raise refusal from None
         if name not in list_recipes():
             raise
         return curate(name).path

@@ -1,26 +1,70 @@
-"""Commands on lessons: run one or all, and write pages."""
+"""Commands on lessons: copy them, open them in JupyterLab, run one or all, write pages."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+from ..extras import require
 from .options import PAIR, Add, add_force, given_shared, refuse_given
 
 NOT_OF_LESSONS = {
     "workers": "no lesson has this parameter; for a notebook that has it write -p workers N",
     "device": "no lesson has this parameter; for a notebook that has it write -p device NAME",
 }
+# Of the extra that running lessons needs; else an import that fails may name a smaller extra.
+NOTEBOOK_PACKAGES = ("papermill", "ipykernel", "plotly")
+FOLDER = "notebooks"  # for lessons to work in, unless another is named
 
 # Modules with the work itself are imported inside the commands: `molnb --help` answers at once, and
 # a machine that only trains needs no RDKit to do so.
 
 
+def run_lessons(args: argparse.Namespace) -> int:
+    """copy the lessons, to work in; files of yours are kept"""
+    copies = _copy_lessons(args.folder, args.force)
+    if copies.different:
+        print("--force replaces files that differ", file=sys.stderr)
+    print(f"next: molnb lab {shlex.quote(str(copies.folder))}")
+    return 0
+
+
+def _copy_lessons(folder: Path, force: bool = False) -> Any:
+    """Copy the lessons and say what became of each."""
+    from ..notebooks.lessons import copy_lessons
+
+    copies = copy_lessons(folder, force)
+    for name in copies.copied:
+        print(f"copied  {copies.folder / name}")
+    if copies.equal:
+        print(f"{len(copies.equal)} are there already, as they come with molnb")
+    for name in copies.different:
+        print(f"kept    {copies.folder / name}: it differs from the lesson that comes with molnb")
+    return copies
+
+
+def run_lab(args: argparse.Namespace) -> int:
+    """open JupyterLab on the lessons; copies them first where there are none"""
+    require("jupyterlab", *NOTEBOOK_PACKAGES)
+    from ..notebooks.jupyter import open_lab
+    from ..notebooks.lessons import list_notebooks
+
+    further = [argument for argument in args.arguments if argument != "--"]
+    has_folder = bool(further) and not further[0].startswith("-")
+    folder = Path(further.pop(0) if has_folder else FOLDER)
+    if not list_notebooks(folder):
+        _copy_lessons(folder)
+    return open_lab(folder, further)
+
+
 def run_tour(args: argparse.Namespace) -> int:
     """run all lessons in order; leaves pages in runs/tour/index.html"""
+    require(*NOTEBOOK_PACKAGES)
     from ..notebooks.execution import tour
 
     refuse_given(args, **NOT_OF_LESSONS)
@@ -30,6 +74,7 @@ def run_tour(args: argparse.Namespace) -> int:
 
 def run_one(args: argparse.Namespace) -> int:
     """run one notebook with other parameters and keep the executed copy"""
+    require(*NOTEBOOK_PACKAGES)
     from ..notebooks.execution import find_notebook, run_notebook
     from ..paths import home
 
@@ -49,6 +94,7 @@ def run_one(args: argparse.Namespace) -> int:
 
 def run_export(args: argparse.Namespace) -> int:
     """write a notebook as a web page that needs no network; runs it first if it has no outputs"""
+    require(*NOTEBOOK_PACKAGES)
     from ..notebooks.execution import export
 
     page = export(args.notebook, args.out, args.single, args.force)
@@ -65,7 +111,31 @@ def run_setup_viewer(args: argparse.Namespace) -> int:
 
 
 def add_lessons(add: Add) -> None:
-    """The commands tour, run, export and setup-viewer."""
+    """The commands lessons, lab, tour, run, export and setup-viewer."""
+    command = add("lessons", run_lessons)
+    command.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=Path(FOLDER),
+        metavar="FOLDER",
+        help="where they go (default: notebooks, here)",
+    )
+    command.add_argument("--force", action="store_true", help="replace files that differ")
+    command = add("lab", run_lab)
+    command.usage = "molnb lab [FOLDER] [-- OPTION ...]"
+    command.epilog = (
+        "Without MOLNB_HOME, data/ and runs/ lie in the folder that this is started in."
+    )
+    command.add_argument(
+        "arguments",
+        nargs="*",
+        metavar="FOLDER",
+        help=(
+            "of the lessons (default: notebooks, here); options for jupyter go behind --, "
+            "as in: molnb lab -- --no-browser --port 9000"
+        ),
+    )
     command = add(
         "tour", run_tour, "seed", out="folder that gets data/ and runs/ (default: MOLNB_HOME, here)"
     )

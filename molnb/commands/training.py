@@ -27,9 +27,9 @@ _MOST_SCORES = 12  # in the line that a training ends with
 def show_presets(args: argparse.Namespace) -> int:
     """list what can be trained; N counts parameters without tables, kernel and heads, total all"""
     from ..figures.tables import show_table
-    from ..training.presets import presets_table
+    from ..training.presets import preset_rows
 
-    print(show_table(presets_table()))
+    print(show_table(preset_rows()))
     return 0
 
 
@@ -113,31 +113,28 @@ def show_runs(args: argparse.Namespace) -> int:
     """list what was trained, oldest first"""
     from ..figures.tables import show_table
     from ..paths import home
-    from ..training.runs import runs_table
+    from ..training.runs import run_rows
 
-    runs = runs_table()
-    if not len(runs):
+    rows = run_rows()
+    if not rows:
         print(f"no runs in {home() / 'runs'}: start one with `molnb train PRESET`", file=sys.stderr)
         return 0
-    print(show_table(_with_scores_in_one(runs)))
+    print(show_table([_with_scores_in_one(row) for row in rows]))
     return 0
 
 
-def _with_scores_in_one(runs: Any) -> Any:
-    """The table of runs with the scores of each in one column: runs have different ones."""
-    first = list(runs.columns).index("validated") + 1
-    scores = []
-    for line in runs.iloc[:, first:].to_dict("records"):
-        terms = {
-            name: value
-            for name, value in line.items()
-            if name != "features" and value is not None and value == value  # NaN is unequal to NaN
-        }
-        scores.append(_scores_text(terms))
-    listed = runs.iloc[:, :first].assign(scores=scores)
-    # A run without a validation, or without a step, makes no fraction of others' counts.
-    counts = [name for name in ("N", "steps", "validated") if name in listed]
-    return listed.astype(dict.fromkeys(counts, "Int64"))
+def _with_scores_in_one(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the table of runs with its scores in one column: runs have different ones."""
+    names = list(row)
+    described = names[: names.index("validated") + 1]
+    terms = {
+        name: value
+        for name, value in row.items()
+        if name not in (*described, "features")
+        and value is not None
+        and value == value  # NaN is unequal to NaN
+    }
+    return {name: row[name] for name in described} | {"scores": _scores_text(terms)}
 
 
 def run_convert(args: argparse.Namespace) -> int:

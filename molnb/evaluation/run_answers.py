@@ -15,6 +15,7 @@ from ..data.dataset import Corpus
 from ..data.sampling import size_buckets
 from ..data.tasks import DatasetTask
 from ..errors import InputError
+from ..extras import how_to_install
 from ..models.model import Model
 from ..objectives.supervised import Supervised, in_units
 from ..objectives.targets import ScaledTask, label_values
@@ -303,7 +304,8 @@ def add_boosted(
     try:
         import lightgbm  # noqa: F401
     except ModuleNotFoundError:
-        judged.notes.append("LightGBM is left out: it is not installed (pip install lightgbm).")
+        advice = how_to_install("lightgbm")
+        judged.notes.append(f"LightGBM is left out: it is not installed ({advice}).")
         return
     ids = hash_sample(train_ids, MAX_BOOSTED)
     if len(ids) < len(train_ids):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LONG_WORD = 24  # characters; longer ones may be broken between any two
 
@@ -19,24 +21,29 @@ def show_table(rows: pd.DataFrame | Sequence[Mapping[str, Any]], digits: int = 3
     stand in the order in which rows first name them. A named index is shown, numbers of rows are
     not.
     """
-    if not isinstance(rows, pd.DataFrame):
-        # As objects: beside a gap or a float a whole number would become a float.
-        rows = pd.DataFrame([dict(row) for row in rows], dtype=object)
     return Table(rows, digits)
 
 
 class Table:
-    """How a DataFrame is displayed; `frame` is the DataFrame itself."""
+    """How a DataFrame, or rows as dicts, are displayed; the latter without pandas."""
 
-    def __init__(self, frame: pd.DataFrame, digits: int = 3):
-        self.frame = frame
-        if any(name is not None for name in frame.index.names):
-            frame = frame.reset_index()
-        columns = [list(values) for _, values in frame.items()]
+    def __init__(self, rows: pd.DataFrame | Sequence[Mapping[str, Any]], digits: int = 3):
+        self.rows = rows if hasattr(rows, "columns") else list(rows)
+        names, columns = _columns(self.rows)
         texts = [[as_text(value, digits) for value in column] for column in columns]
-        self.names = [str(name) for name in frame.columns] or ["no rows"]
+        self.names = [str(name) for name in names] or ["no rows"]
         self.cells = list(zip(*texts))
         self.styles = [_column_style(column) for column in columns] or [""]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The DataFrame itself, or one of the rows."""
+        import pandas as pd
+
+        if hasattr(self.rows, "columns"):
+            return self.rows
+        # As objects: beside a gap or a float a whole number would become a float.
+        return pd.DataFrame([dict(row) for row in self.rows], dtype=object)
 
     def __repr__(self) -> str:
         lines = [self.names, *self.cells]
@@ -50,6 +57,18 @@ class Table:
         head = _html_line(self.names, self.styles, "th")
         body = "".join(_html_line(cells, self.styles, "td") for cells in self.cells)
         return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def _columns(
+    rows: pd.DataFrame | Sequence[Mapping[str, Any]],
+) -> tuple[list[Any], list[list[Any]]]:
+    """Names and values of columns; None where a row has no value."""
+    if hasattr(rows, "columns"):  # a DataFrame
+        if any(name is not None for name in rows.index.names):
+            rows = rows.reset_index()
+        return list(rows.columns), [list(values) for _, values in rows.items()]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return names, [[row.get(name) for row in rows] for name in names]
 
 
 def _column_style(values: Sequence[Any]) -> str:
@@ -75,7 +94,8 @@ def as_text(value: Any, digits: int = 3) -> str:
 
     Missing values (None, NaN, NA) are empty.
     """
-    if value is None or value is pd.NA or value is pd.NaT:
+    # The latter two are pandas' own, which need not be there to be known.
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return ""
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"

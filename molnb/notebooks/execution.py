@@ -19,10 +19,10 @@ from ..errors import InputError, did_you_mean
 from ..files import check_folder, check_output
 from ..paths import home as molnb_home
 from .headlines import HEADLINE
+from .lessons import NOTEBOOKS, list_notebooks
 from .pages import NotebookResult, is_page, write_page, write_site
 from .parameters import check_parameters, read_parameters
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 # Exit codes.
 DONE = 0
 CELL_FAILED = 3
@@ -167,11 +167,6 @@ def _is_banner(cell: Any) -> bool:
     return "papermill-error-cell-tag" in cell.metadata.get("tags", [])
 
 
-def list_notebooks(folder: Path = NOTEBOOKS) -> list[Path]:
-    """The numbered lessons, in order."""
-    return sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-
-
 def find_notebook(name: str | Path) -> Path:
     """A notebook by its path, or a lesson by its name with or without `.ipynb`."""
     lessons = {path.stem: path for path in list_notebooks()}
@@ -238,7 +233,7 @@ def tour(
     lessons = list_notebooks() if notebooks is None else [Path(path) for path in notebooks]
     if not lessons:
         raise InputError(
-            f"there are no lessons in {NOTEBOOKS}: use a clone, installed with pip install -e ."
+            f"there are no lessons in {NOTEBOOKS}: install molnb again, from a wheel or a checkout"
         )
     folder = home / "runs" / "tour"
     for path in lessons:

@@ -15,7 +15,7 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import Dict
 from traitlets.config import Config
 
-from ..kernel import KEPT_MEMORY, THREAD_WAIT
+from ..kernel import torch_settings
 
 
 class ThisPython(AsyncKernelManager):
@@ -54,11 +54,12 @@ def kernel_config(folder: Path, home: Path) -> Config:
 
 def kernel_environment(folder: Path, home: Path) -> dict[str, str]:
     """Variables of a kernel that a machine runs: the same molnb, nobody's IPython profile."""
-    package = str(Path(__file__).resolve().parents[2])
+    folder_of_package = Path(__file__).resolve().parents[2]
+    # What is installed needs no help, and in this variable it would come before Python's own.
+    is_installed = folder_of_package.name in ("site-packages", "dist-packages")
+    package = "" if is_installed else str(folder_of_package)
     python_path = filter(None, [package, os.environ.get("PYTHONPATH")])
-    settings = THREAD_WAIT | KEPT_MEMORY
-    unset = {name: value for name, value in settings.items() if name not in os.environ}
-    return unset | {
+    return torch_settings() | {
         "MOLNB_HEADLESS": "1",
         "MOLNB_HOME": str(home.resolve()),
         "JUPYTER_RUNTIME_DIR": str(folder),

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ..errors import InputError, did_you_mean
+from ..paths import shipped_folder
 from .schema import Recipe
 
 # Of what becomes of a row, whatever the recipe says: standardisation, conformers, duplicates.
@@ -48,7 +49,7 @@ def load_recipe(name_or_path: str | os.PathLike) -> Recipe:
     if not isinstance(content, dict):
         raise InputError(
             f"{path} holds {type(content).__name__}, a recipe is a mapping of keys: "
-            "see data_recipes/README.md"
+            f"see {shipped_folder('data_recipes') / 'README.md'}"
         )
     recipe = make_recipe(content, str(path))
     recipe._folder = path.parent
@@ -97,15 +98,14 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 def recipe_folders() -> list[Path]:
     """Where recipes are looked for, in this order.
 
-    The folders of MOLNB_RECIPES, data_recipes of the working directory, data_recipes of the
-    checkout.
+    The folders of MOLNB_RECIPES, data_recipes of the working directory, the recipes that come with
+    molnb.
     """
     names = os.environ.get("MOLNB_RECIPES", "").split(os.pathsep)
-    checkout = Path(__file__).resolve().parents[2]
     return [
         *(Path(name) for name in names if name),
         Path("data_recipes"),
-        checkout / "data_recipes",
+        shipped_folder("data_recipes"),
     ]
 
 

@@ -176,6 +176,11 @@ def presets_table() -> pd.DataFrame:
     """One row a preset: N and total of its encoder's parameters, its widths, and what it is."""
     import pandas as pd
 
+    return pd.DataFrame(preset_rows())
+
+
+def preset_rows() -> list[dict]:
+    """The rows of `presets_table`, where there is no pandas."""
     rows = []
     for name, preset in PRESETS.items():
         model = preset(["data"]).model
@@ -185,7 +190,7 @@ def presets_table() -> pd.DataFrame:
         summary = preset.text.partition("\n")[0]
         row = {"preset": name, "family": model.family, "N": counts.n, "total": counts.total}
         rows.append(row | widths | {"about": summary})
-    return pd.DataFrame(rows)
+    return rows
 
 
 def make_preset(name: str, data: Sequence, **changes: Any) -> RunConfig:

@@ -389,7 +389,12 @@ def runs_table(folder: str | Path | None = None) -> pd.DataFrame:
     """
     import pandas as pd
 
-    return pd.DataFrame([_table_row(run) for run in load_runs(folder)])
+    return pd.DataFrame(run_rows(folder))
+
+
+def run_rows(folder: str | Path | None = None) -> list[dict]:
+    """The rows of `runs_table`, where there is no pandas."""
+    return [_table_row(run) for run in load_runs(folder)]
 
 
 def _table_row(run: Run) -> dict:

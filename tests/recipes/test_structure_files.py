@@ -250,7 +250,7 @@ def test_without_openpyxl_a_workbook_is_refused_with_two_ways_out(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     (tmp_path / "mine.xlsx").touch()
-    with pytest.raises(InputError, match=r"pip install openpyxl.*or save the sheet as CSV"):
+    with pytest.raises(InputError, match=r"pip install 'molnb\[files\]'.*or save the sheet as CSV"):
         recipe_for_file(tmp_path / "mine.xlsx")
 
 

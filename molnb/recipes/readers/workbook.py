@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ...extras import how_to_install
 from .names import checked_names
 from .record import Record
 
@@ -42,8 +43,8 @@ def _cells(path: Path) -> list[list[Any]]:
     """The cells of the first sheet, None where one is empty."""
     if importlib.util.find_spec("openpyxl") is None:
         raise InputError(
-            f"{path}: to read a workbook, openpyxl must be there (pip install openpyxl); or save "
-            "the sheet as CSV and name that file."
+            f"{path}: a workbook needs openpyxl ({how_to_install('openpyxl')}); or save the sheet "
+            "as CSV and name that file."
         )
     import pandas as pd
 
