@@ -16,7 +16,7 @@ PLACE := $(firstword $(shell { pwd -P; $(PYTHON) -c 'import sys; print(sys.execu
 WANTED := $(firstword $(shell { cat pyproject.toml constraints.txt; echo '$(TORCH_INDEX)'; } | cksum))
 STAMP := $(VENV)/.installed-$(PLACE)-$(WANTED)
 
-.PHONY: help tour test lab wheel lint clean
+.PHONY: help tour test lab wheel gpu lint clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -34,6 +34,15 @@ lab: $(STAMP) ## open JupyterLab on the notebooks; data/ and runs/ stay in this 
 wheel: $(STAMP) ## build a wheel with lessons and recipes, beside the versions it was tested with: dist/
 	$(PY) -m hatchling build --target wheel
 	cp constraints.txt dist
+
+# Nothing is installed: only $(PYTHON) with torch, numpy, pyarrow and safetensors is needed.
+GPU_OPTIONS = $(if $(DATA),--data '$(DATA)') $(if $(OUT),--out '$(OUT)') $(if $(ROWS),--rows $(ROWS)) \
+  $(if $(SIZE),--size $(SIZE)) $(if $(DEVICE),--device $(DEVICE)) \
+  $(if $(ATOMS),--atoms $(ATOMS)) $(if $(BATCH),--batch $(BATCH)) $(if $(STEPS),--steps $(STEPS)) \
+  $(if $(REFERENCE),--reference '$(REFERENCE)') $(if $(CORE),--core '$(CORE)')
+
+gpu: ## measure on one GPU in eight minutes what only a GPU tells (DATA=shards OUT=folder ROWS="agree sizes")
+	@PYTHONPATH='$(CURDIR)'$${PYTHONPATH:+:$$PYTHONPATH} $(PYTHON) benchmarks/gpu.py $(GPU_OPTIONS)
 
 lint: $(STAMP) ## check style, and that notebooks are stored without outputs
 	$(PY) -m ruff check .

@@ -1,241 +1,281 @@
-r"""How well a training step uses a GPU: molecules a second, share of its rate, memory a molecule.
+r"""Everything that only a GPU can tell, in one command of at most eight minutes: `make gpu`.
 
-    python benchmarks/gpu.py --data wehi-c33f9634               every scale, bf16, compiled
-    python benchmarks/gpu.py --data ... --size 84m --batch 128  does that batch fit?
-    python benchmarks/gpu.py --data ... --size 84m --reference Uni-Mol --core Uni-Core
-                                                                beside the authors' model
+    make gpu DATA=data/wehi-0d61f68a-n2000               all rows
+    make gpu ROWS="agree sizes" OUT=/tmp/gpu             some of them
+    make gpu REFERENCE=Uni-Mol CORE=Uni-Core             beside the authors' model
+    make gpu DEVICE=cpu SIZE=0m1 BATCH=8 STEPS=8         the same rows on a CPU, for tests
 
-A step is forward, backward and AdamW on molecules of 23 heavy atoms (24 nodes, to which both sides
-pad), repeated where the data have too few. Batches double until one does not fit; the best rate is
-printed. molnb's model runs in bf16 (geometry and weights in fp32) through torch.compile; the
-reference in bf16 as its own `bfloat16()` makes it, plain PyTorch, at the largest batch that fits
-it. FLOPs are those of `count_training`, two a multiplication; the card's rate is measured by a
-product of matrices of 8,192 rows. Without a GPU, `--device cpu` runs the same code, slowly: for
-tests.
+It needs a Python with torch, numpy, pyarrow and safetensors, no installation and no network. Each
+row (`gpu_rows.py`) runs in a process of its own: a crash, a batch that does not fit, or an end
+of its time costs that row and no other. `gpu.json` is written anew after every row, whole or not at
+all, and beside it `gpu.md`, a table for `benchmarks/README.md`; what a row printed is in its log.
+Rows have seconds that sum up to less than --seconds; a row may also use what earlier ones left, and
+is skipped, by name, where its own do not fit into what is left.
+
+Exit codes: 0 all rows that ran are as they must be, 1 one is not, 2 refused.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import contextlib
+import datetime
+import json
+import os
+import shutil
+import signal
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
-from functools import partial
+import traceback
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-import numpy as np
+import gpu_rows
+import gpu_table
 import torch
-from two_track import SIZES, widths
+from gpu_rows import Row
+from gpu_setting import Setting, Skipped
+from two_track import SIZES
 
-from molnb.data.dataset import Corpus
-from molnb.data.masked import MaskedBatch
+import molnb
 from molnb.errors import InputError
-from molnb.models.model import Model
-from molnb.models.unimol2.config import TwoTrackConfig
-from molnb.models.unimol2.encoder import make_two_track
-from molnb.models.unimol2.flops import count_training
+from molnb.files import check_folder, write_json
 from molnb.models.unimol2.sizes import PAPER
-from molnb.objectives.interface import weighted_loss
-from molnb.objectives.pretraining import Pretrain
-from molnb.paths import find_data
+from molnb.paths import MANIFEST, find_data, home
 from molnb.training.device import choose_device
 
-
-class Measured(NamedTuple):
-    """A training step: seconds, and peak memory in GiB (0 where there is no GPU)."""
-
-    batch: int
-    seconds: float
-    gib: float
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS = 480
+RESULTS = "gpu.json"
+HOW_TO_CURATE = (
+    "where RDKit is, `molnb curate wehi --n 2000` makes one (5 MB, half a minute on two cores)"
+)
 
 
 def main() -> int:
     args = read_arguments()
-    device = choose_device(args.device)
-    rate = matrix_rate(device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    print(
-        f"{name}, torch {torch.__version__}: {rate / 1e12:.1f} TFLOP/s in a bf16 product of "
-        "matrices"
-    )
-    corpus = Corpus([find_data(args.data)])
-    for size in args.size:
-        config = SIZES[size]
-        work = flops(config, args.atoms)
-        make_step = partial(our_step, config, device, not args.no_compile)
-        best = show(size, "ours", sweep(args, device, make_step, corpus), work, rate)
-        if args.reference:
-            make_step = partial(their_step, args, config, device)
-            slower = show(size, "reference", sweep(args, device, make_step, corpus), work, rate)
-            print(f"  ours / reference: {best / slower:.2f} molecules/s, each at its best batch")
-    return 0
+    if args.row:
+        return measure_row(args)
+    began = time.monotonic()
+    rows = gpu_rows.make_rows(args.size)
+    chosen = gpu_rows.choose_rows(rows, args.rows, args.size)
+    gpu_rows.check_reference(args.reference, args.core)
+    choose_device(args.device)
+    args.data = str(find_data(args.data) if args.data else newest_data())
+    args.out = check_folder(args.out)
+    args.out.mkdir(parents=True, exist_ok=True)
+    keep_earlier(args.out)
+    return measure_all(args, chosen, began)
 
 
 def read_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", required=True, help="curated dataset, a folder or its name")
+    parser.add_argument(
+        "--data", help="curated dataset, a folder or its name (default: the newest wehi)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(os.environ.get("OUT") or home() / "runs" / "gpu"),
+        help="folder of gpu.json, gpu.md and logs (default: $OUT, or runs/gpu)",
+    )
+    parser.add_argument("--rows", nargs="+", default=[], help="rows to measure (default: all)")
     parser.add_argument("--size", nargs="+", default=list(PAPER), choices=list(SIZES))
-    parser.add_argument("--atoms", type=int, default=23, help="heavy atoms of the molecules")
-    parser.add_argument("--batch", type=int, help="this number of molecules only")
-    parser.add_argument("--largest", type=int, default=4096, help="largest batch to try")
-    parser.add_argument("--steps", type=int, default=10, help="timed steps of each batch")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--no-compile", action="store_true", help="plain PyTorch for ours too")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for all rows together")
+    parser.add_argument("--device", default="cuda", help="cuda (default), cuda:0, ..., or cpu")
+    parser.add_argument("--atoms", type=int, default=25, help="heavy atoms of timed molecules")
+    parser.add_argument("--batch", type=int, default=128, help="molecules of a timed step")
+    parser.add_argument("--steps", type=int, default=150, help="of each run that is resumed")
     parser.add_argument("--reference", type=Path, metavar="UNI_MOL", help="checkout of Uni-Mol")
     parser.add_argument("--core", type=Path, metavar="UNI_CORE", help="checkout of Uni-Core")
-    return parser.parse_args()
+    parser.add_argument("--row", help=argparse.SUPPRESS)  # in the process of a row
+    parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    for name in ("atoms", "batch", "steps"):
+        if getattr(args, name) < 2:
+            raise InputError(f"--{name} is {getattr(args, name)}: give 2 or more")
+    return args
 
 
-def make_batch(corpus: Corpus, n_mol: int, n_atom: int) -> MaskedBatch:
-    """Molecules of one size, with noise and masks; raises InputError where the data have none."""
-    ids = np.flatnonzero(corpus.n_atoms == n_atom)
-    if not len(ids):
-        sizes = ", ".join(map(str, np.unique(corpus.n_atoms)))
-        raise InputError(
-            f"the data have no molecule of {n_atom} heavy atoms: choose --atoms from {sizes}"
+def newest_data() -> Path:
+    """The folder of `wehi` curated last; raises InputError with how to make one."""
+    folder = home() / "data"
+    manifests = sorted(folder.glob(f"wehi-*/{MANIFEST}"), key=lambda file: file.stat().st_mtime)
+    if not manifests:
+        raise InputError(f"no wehi-* in {folder}: name a dataset (DATA=folder); {HOW_TO_CURATE}")
+    return manifests[-1].parent
+
+
+def keep_earlier(out: Path) -> None:
+    """Give earlier results in the folder a name of their own, after the time they began."""
+    file = out / RESULTS
+    if not file.exists():
+        return
+    began = datetime.datetime.fromtimestamp(file.stat().st_mtime)
+    for ending in (".json", ".md"):
+        with contextlib.suppress(FileNotFoundError):
+            before = file.with_suffix(ending)
+            before.rename(out / f"gpu-{began:%Y%m%d-%H%M%S}{ending}")
+
+
+# ------------------------------------------------------------------------------------- all rows
+
+
+def measure_all(args: argparse.Namespace, rows: list[Row], began: float) -> int:
+    """Measure the rows one after another, writing all that is known after each."""
+    results = {
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "molnb": {"version": molnb.__version__, "commit": commit()},
+        "torch": torch.__version__,
+        "data": args.data,
+        "budget_seconds": args.seconds,
+        "seconds": 0.0,
+        "rows": {},
+    }
+    with tempfile.TemporaryDirectory(prefix="molnb-") as cache:
+        for number, row in enumerate(rows):
+            left = args.seconds - (time.monotonic() - began)
+            later = sum(other.seconds for other in rows[number + 1 :])
+            results["rows"][row.name] = measure_in_process(args, row, left, later, cache)
+            results["seconds"] = round(time.monotonic() - began, 1)
+            write_json(results, args.out / RESULTS)
+            gpu_table.write_page(results, args.out / "gpu.md")
+            print(gpu_table.line(row.name, results["rows"][row.name]), flush=True)
+    states = [result["state"] for result in results["rows"].values()]
+    if "failed" not in states:  # else there may be something to look at
+        shutil.rmtree(args.out / "tmp", ignore_errors=True)
+    print(f"{results['seconds']:.0f} s; {args.out / RESULTS}, {args.out / 'gpu.md'}")
+    return int("failed" in states)
+
+
+def measure_in_process(
+    args: argparse.Namespace, row: Row, left: float, later: float, cache: str
+) -> dict[str, Any]:
+    """A row measured by a process of its own, within its time and what earlier rows have left."""
+    if row.seconds > left:
+        reason = f"it may take {row.seconds:g} s, and {max(left, 0):.0f} s are left"
+        return {"state": "skipped", "reason": reason, "seconds": 0.0}
+    limit = max(row.seconds, left - later)
+    result_file = Path(cache) / f"{row.name}.json"
+    log = args.out / f"{row.name}.log"
+    began = time.monotonic()
+    with log.open("w", encoding="utf-8") as output:
+        code = run_process(command_of(args, row, result_file), output, limit, cache)
+    seconds = round(time.monotonic() - began, 1)
+    if result_file.exists():
+        result = json.loads(result_file.read_text(encoding="utf-8"))
+    elif code is None:
+        result = {"state": "failed", "reason": f"out of time after {limit:.0f} s; see {log.name}"}
+    else:
+        reason = f"its process ended with {code}: {last_line(log)}"
+        result = {"state": "failed", "reason": reason}
+    return result | {"seconds": seconds, "budget_seconds": row.seconds}
+
+
+def command_of(args: argparse.Namespace, row: Row, result_file: Path) -> list[str]:
+    """The command that measures a row: this script with the same options."""
+    options: dict[str, Any] = {
+        name: getattr(args, name) for name in ("data", "out", "device", "atoms", "batch", "steps")
+    }
+    options |= {"row": row.name, "result": result_file}
+    if args.reference:
+        options |= {"reference": args.reference, "core": args.core}
+    command = [sys.executable, __file__, "--size", *args.size]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    return command
+
+
+def run_process(command: list[str], output: Any, limit: float, cache: str) -> int | None:
+    """The exit code of a command; None where it was ended, with all its children, at the limit."""
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).strip(":;"),
+        "TORCHINDUCTOR_CACHE_DIR": f"{cache}/inductor",
+        "TRITON_CACHE_DIR": f"{cache}/triton",
+    }
+    process = subprocess.Popen(
+        command,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        return process.wait(limit)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        # children too, also where this process is interrupted
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that holds anything."""
+    lines = [
+        line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line
+    ]
+    return lines[-1].strip()[:300] if lines else "it said nothing"
+
+
+def commit() -> str | None:
+    """The commit of this checkout, with a plus where files differ; None where git cannot tell."""
+    try:
+        top, head, changes = (
+            subprocess.run(
+                ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=20
+            ).stdout.strip()
+            for words in (
+                ["rev-parse", "--show-toplevel"],
+                ["rev-parse", "--short=12", "HEAD"],
+                ["status", "--porcelain"],
+            )
         )
-    return Pretrain().corrupt(corpus.batch(np.resize(ids, n_mol)), 0, 0)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if Path(top).resolve() != ROOT:
+        return None
+    return head + ("+" if changes else "")
 
 
-def our_step(
-    config: TwoTrackConfig, device: torch.device, compiled: bool, masked: MaskedBatch
-) -> Callable[[], None]:
-    """A function that does one training step of molnb's model in bf16."""
-    torch.manual_seed(0)
-    objective = Pretrain()
-    model = Model(*make_two_track(config)).to(device).train()
-    if compiled:
-        model.fuse()
-    optimizer = make_optimizer(model, device)
-    weights = objective.weights(masked.counts)
-    masked = masked.to(device)
-
-    def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16):
-            terms = objective.loss_terms(model, masked)
-        weighted_loss(terms, weights, masked.counts).backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    return step
+# ------------------------------------------------------------------------- in the process of a row
 
 
-def their_step(
-    args: argparse.Namespace, config: TwoTrackConfig, device: torch.device, masked: MaskedBatch
-) -> Callable[[], None]:
-    """A function that does one training step of the reference in bf16."""
-    import reference
-
-    classes = reference.load(args.reference, args.core)
-    model = reference.make_model(classes, widths(config)).to(device).bfloat16().train()
-    optimizer = make_optimizer(model, device)
-    arrays = {name: array.to(device) for name, array in reference.make_batch(masked).items()}
-
-    def step() -> None:
-        reference.reference_losses(classes, model, arrays)["loss"].backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    return step
+def measure_row(args: argparse.Namespace) -> int:
+    """Measure one row and leave its result in a file."""
+    setting = Setting(
+        data=Path(args.data),
+        scratch=args.out / "tmp",
+        device=choose_device(args.device),
+        atoms=args.atoms,
+        batch=args.batch,
+        steps=args.steps,
+        reference=args.reference,
+        core=args.core,
+    )
+    (row,) = gpu_rows.choose_rows(gpu_rows.make_rows(args.size), [args.row], args.size)
+    write_json(outcome(row, setting), args.result)
+    return 0
 
 
-def make_optimizer(model: torch.nn.Module, device: torch.device) -> torch.optim.AdamW:
-    return torch.optim.AdamW(model.parameters(), lr=1e-4, fused=device.type == "cuda")
-
-
-def sweep(
-    args: argparse.Namespace,
-    device: torch.device,
-    make_step: Callable[[MaskedBatch], Callable[[], None]],
-    corpus: Corpus,
-) -> list[Measured]:
-    """Time batches of 8, 16, 32, ... molecules until one does not fit, or of `--batch` alone."""
-    n_mol = args.batch or 8
-    largest = args.batch or args.largest
-    measured = []
-    while n_mol <= largest:
-        try:
-            step = make_step(make_batch(corpus, n_mol, args.atoms))
-            measured.append(measure(step, n_mol, args.steps, device))
-        except torch.OutOfMemoryError:
-            break
-        finally:
-            free(device)
-        n_mol *= 2
-    if not measured:
-        raise InputError(
-            f"not even {n_mol} molecules fit {device}: choose a smaller --size or --batch"
-        )
-    return measured
-
-
-def measure(step: Callable[[], None], n_mol: int, repeats: int, device: torch.device) -> Measured:
-    """Median seconds of a step after three that are not counted, and the card's peak memory."""
-    for _ in range(3):
-        step()
-    seconds = []
-    for _ in range(repeats):
-        wait(device)
-        start = time.perf_counter()
-        step()
-        wait(device)
-        seconds.append(time.perf_counter() - start)
-    gib = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else 0.0
-    return Measured(n_mol, statistics.median(seconds), gib)
-
-
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def free(device: torch.device) -> None:
-    torch.compiler.reset()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def flops(config: TwoTrackConfig, n_atom: int) -> int:
-    """FLOPs of a training step on one molecule as molnb computes it.
-
-    The reference is counted by the same number: what is compared is work done, not spent.
-    """
-    return 2 * sum(count_training(config, n_atom).values())
-
-
-def show(size: str, side: str, measured: list[Measured], work: int, rate: float) -> float:
-    """Print a line a batch; returns the best molecules a second."""
-    for batch, seconds, gib in measured:
-        achieved = work * batch / seconds
-        print(
-            f"  {size:>6} {side:<10} batch {batch:>5} {batch / seconds:10.1f} molecules/s "
-            f"{achieved / 1e12:8.1f} TFLOP/s {achieved / rate:6.1%} of the card {gib:7.1f} GiB",
-            flush=True,
-        )
-    smallest = measured[0]
-    largest = measured[-1]
-    if len(measured) > 1 and largest.gib:
-        slope = (largest.gib - smallest.gib) / (largest.batch - smallest.batch)
-        print(f"  {size:>6} {side:<10} {slope * 1024:.1f} MiB a molecule")
-    return max(batch / seconds for batch, seconds, _ in measured)
-
-
-def matrix_rate(device: torch.device) -> float:
-    """FLOP/s of a square product in bf16, the best of five."""
-    n = 8192 if device.type == "cuda" else 512
-    matrix = torch.randn(n, n, device=device, dtype=torch.bfloat16)
-    fastest = float("inf")
-    for _ in range(5):
-        wait(device)
-        start = time.perf_counter()
-        matrix @ matrix
-        wait(device)
-        fastest = min(fastest, time.perf_counter() - start)
-    return 2 * n**3 / fastest
+def outcome(row: Row, setting: Setting) -> dict[str, Any]:
+    """What a row gives, with its state: passed, failed or skipped."""
+    try:
+        values = row.measure(setting)
+    except Skipped as reason:
+        return {"state": "skipped", "reason": str(reason)}
+    except Exception as error:
+        traceback.print_exc()
+        text = str(error).strip() or "no message"
+        return {
+            "state": "failed",
+            "reason": f"{type(error).__name__}: {text.splitlines()[0][:300]}",
+        }
+    return {"state": "passed" if values.pop("ok") else "failed", **values}
 
 
 if __name__ == "__main__":

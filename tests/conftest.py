@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
@@ -139,6 +140,16 @@ def label_run(nci: Shards, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def checkout() -> Path:
     """The root of the clone these tests stand in."""
     return Path(__file__).resolve().parent.parent
+
+
+CURATES = importlib.util.find_spec("rdkit") is not None
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """On a machine that only trains, only files with tests for a GPU: the others need RDKit."""
+    if CURATES or collection_path.is_dir() or not collection_path.name.startswith("test_"):
+        return None
+    return "on_devices" not in collection_path.read_text(encoding="utf-8")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

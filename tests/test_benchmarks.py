@@ -57,26 +57,14 @@ def test_steps_and_loader_are_timed_without_the_reference(nci):
     assert "molecules/s on one core" in process.stdout
 
 
-def test_the_gpu_benchmark_runs_on_a_cpu(nci):
-    from molnb.data.dataset import Corpus
-
-    size = int(Corpus([nci]).n_atoms[0])
-    options = "--size 0m1 --device cpu --batch 2 --steps 1 --no-compile"
-    process = run("gpu.py", "--data", nci.path, *options.split(), "--atoms", size)
-    assert process.returncode == 0, process.stderr
-    assert "batch     2" in process.stdout and "of the card" in process.stdout
-
-
 @pytest.mark.parametrize(
     ("script", "args", "message"),
     [
         ("two_track.py", ["--reference", "here"], "give both --reference and --core"),
         ("two_track.py", ["--reference", "here", "--core", "there"], "is no checkout of Uni-Mol"),
-        (
-            "gpu.py",
-            ["--atoms", "1000", "--device", "cpu"],
-            "no molecule of 1000 heavy atoms: choose --atoms from",
-        ),
+        ("gpu.py", ["--rows", "agre", "--device", "cpu"], "(did you mean 'agree'?)"),
+        ("gpu.py", ["--core", "there", "--device", "cpu"], "give both --reference and --core"),
+        ("gpu.py", ["--batch", "1", "--device", "cpu"], "--batch is 1: give 2 or more"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(nci, script, args, message):

@@ -32,9 +32,15 @@ def choose_device(name: str = "auto") -> torch.device:
             "cpu"
         )
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError:
         raise InputError(f"unknown device {name!r}: choose auto, cpu, cuda or cuda:0") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device {name!r} asked for, but torch {torch.__version__} sees "
+            f"{torch.cuda.device_count()} GPU(s), numbered from 0: choose one of them"
+        )
+    return device
 
 
 def processor_name() -> str:

@@ -224,7 +224,8 @@ class Run:
 def make_model(config: RunConfig) -> Model:
     """The untrained model of a configuration; its initial weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        # the CPU's generator alone: `torch.manual_seed` would seed those of GPUs for good
+        torch.default_generator.manual_seed(config.seed)
         encoder, masking_heads = build_encoder(config.model)
         return Model(encoder, config.objective.make_heads(encoder, masking_heads))
 

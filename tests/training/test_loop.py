@@ -149,41 +149,6 @@ def test_killed_runs_end_in_the_same_bits(nci, tmp_path, kills):
     assert result_digests(killed) == result_digests(undisturbed)
 
 
-@pytest.mark.gpu
-def test_a_compiled_bfloat16_run_resumed_on_a_gpu_stays_within_what_seeds_differ_by(nci, tmp_path):
-    settings = {"precision": "bfloat16", "compile": True}
-    check_resumed_within_seeds(nci, tmp_path, steps=150, device="cuda", **settings)
-
-
-@pytest.mark.slow
-def test_a_resumed_run_stays_within_what_seeds_differ_by(nci, tmp_path):
-    check_resumed_within_seeds(nci, tmp_path, steps=100, device="cpu")
-
-
-def check_resumed_within_seeds(nci, folder: Path, steps: int, device: str, **settings) -> None:
-    """Stopped 50 steps before the end and resumed: the losses of those lie within three seeds'."""
-    late = steps - 50
-
-    def last_losses(run: Run) -> float:
-        losses = [row["loss"] for row in run.metrics("train") if row["step"] > late]
-        assert len(losses) == 50
-        return sum(losses) / 50
-
-    def config(seed: int):
-        schedule = {"steps": steps, "checkpoint_every": late, "eval_every": steps}
-        return small_run(nci, seed=seed, **schedule, **settings)
-
-    undisturbed = [
-        last_losses(train(config(seed), folder / str(seed), device=device)) for seed in range(3)
-    ]
-    run = train(
-        config(0), folder / "resumed", watch=lambda report: report.step < late, device=device
-    )
-    assert run.status()["step"] == late
-    resumed = last_losses(train(run, device=device))
-    assert min(undisturbed) <= resumed <= max(undisturbed)
-
-
 # ------------------------------------------------------------------------------------ side effects
 
 

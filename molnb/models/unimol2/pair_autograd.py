@@ -235,7 +235,10 @@ def pair_update(
       directions in one sum. The gate g has no sigmoid, as in the reference and unlike AlphaFold 2.
     - x_ij += drop(W₂ gelu(W₁ norm(x_ij) + β₁) + β₂).
     """
-    return _PairUpdate.apply(pairs, *factors, layout, dropout, *weights.pack())
+    # Every step is as narrow as the track. On a GPU autocast would widen norms to float32, their
+    # inputs and results too, and narrow the results again.
+    with torch.autocast(pairs.device.type, enabled=False):
+        return _PairUpdate.apply(pairs, *factors, layout, dropout, *weights.pack())
 
 
 def _draw_masks(pairs: Tensor, dropout: PairDropout, layout: Layout) -> PairMasks:

@@ -1,0 +1,92 @@
+"""What a row of `gpu.py` is, and which there are: add one here, with the seconds it may take.
+
+A row is a function of a `Setting` that returns plain values for JSON, `ok` and `line` among them:
+whether the outcome is as it must be, and one sentence of results for the table. It raises `Skipped`
+where it cannot be measured here. It runs in a process of its own, which is ended when its time is
+over; what it prints goes to a log of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gpu_agreement import agree
+from gpu_card import describe_card
+from gpu_runs import resume_within_seeds, run_marked_tests
+from gpu_speed import beside_reference, time_size
+
+from molnb.errors import InputError, did_you_mean
+
+
+class Row(NamedTuple):
+    """A measurement: its name, the seconds it may take (start of a process included), and how."""
+
+    name: str
+    seconds: float
+    measure: Callable[..., dict[str, Any]]
+
+
+SIZES = "sizes"  # stands for the rows of all sizes
+FIRST = "84m"  # the size that is measured first, compiled too
+SECONDS_OF_SIZE = {"42m": 20, "84m": 30, "164m": 25, "310m": 25, "570m": 25, "1100m": 40}
+SECONDS = {
+    "card": 15,
+    "agree": 40,
+    "compiled": 95,
+    "tests": 75,
+    "resume": 45,
+    "reference": 30,
+}
+
+
+def make_rows(sizes: Iterable[str]) -> list[Row]:
+    """All rows in the order of their worth: what is wrong first, then what is slow."""
+    sizes = list(sizes)
+    first = FIRST if FIRST in sizes else sizes[0]
+    others = [size for size in sizes if size != first]
+    return [
+        Row("card", SECONDS["card"], describe_card),
+        Row("agree", SECONDS["agree"], agree),
+        _size_row(first),
+        Row("tests", SECONDS["tests"], run_marked_tests),
+        Row("resume", SECONDS["resume"], resume_within_seeds),
+        Row(
+            f"{first}-compiled",
+            SECONDS["compiled"],
+            partial(time_size, size=first, compiled=True),
+        ),
+        *(_size_row(size) for size in others),
+        Row("reference", SECONDS["reference"], partial(beside_reference, size=first)),
+    ]
+
+
+def _size_row(size: str) -> Row:
+    seconds = SECONDS_OF_SIZE.get(size, max(SECONDS_OF_SIZE.values()))
+    return Row(size, seconds, partial(time_size, size=size, compiled=False))
+
+
+def choose_rows(rows: list[Row], names: Iterable[str], sizes: Iterable[str]) -> list[Row]:
+    """The rows of these names in their usual order; raises InputError for a name of none.
+
+    The name "sizes" stands for the rows of all sizes.
+    """
+    of_sizes = {row.name for row in rows if row.name.partition("-")[0] in set(sizes)}
+    known = [row.name for row in rows]
+    chosen: set[str] = set()
+    for name in names:
+        if name != SIZES and name not in known:
+            raise InputError(
+                f"unknown row {name!r}{did_you_mean(name, [*known, SIZES])}: choose of "
+                f"{', '.join(known)}, or {SIZES} for all of them"
+            )
+        chosen |= of_sizes if name == SIZES else {name}
+    return [row for row in rows if row.name in chosen] if chosen else rows
+
+
+def check_reference(reference: Path | None, core: Path | None) -> None:
+    """Raise InputError where only one of the two checkouts is named."""
+    if bool(reference) != bool(core):
+        raise InputError("give both --reference and --core, or neither (then its row is skipped)")

@@ -1,0 +1,311 @@
+"""`make gpu`: every row on a CPU, without RDKit; what fails or has no time costs itself alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from made_shards import make_shards
+from test_house_style import ABSENT
+
+from molnb.errors import InputError
+from molnb.shards import Shards
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALLEST = "DEVICE=cpu SIZE=0m1 ATOMS=9 BATCH=4 STEPS=4".split()
+# with this file on the path, the packages of a list are not to be found, as if not installed
+BLOCKED = """
+import sys
+
+class WithoutSome:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {absent!r}:
+            return None
+        return self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [WithoutSome(finder) for finder in sys.meta_path]
+"""
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> Shards:
+    return make_shards(tmp_path_factory.mktemp("gpu") / "trees")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """An environment in which only torch, numpy, pyarrow and safetensors can be imported."""
+    folder = tmp_path / "blocked"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(BLOCKED.format(absent=ABSENT))
+    return os.environ | {"PYTHONPATH": str(folder)}
+
+
+def make_gpu(environment: dict[str, str], *variables: object) -> subprocess.CompletedProcess:
+    """`make gpu` with these variables."""
+    command = ["make", "gpu", f"PYTHON={sys.executable}", *map(str, variables)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+
+
+def benchmark(*options: object) -> subprocess.CompletedProcess:
+    """The script behind it, on a CPU."""
+    command = [sys.executable, ROOT / "benchmarks" / "gpu.py", "--device", "cpu", "--size", "0m1"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command += options
+    return subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, env=environment, cwd=ROOT
+    )
+
+
+def read(out: Path) -> dict:
+    return json.loads((out / "gpu.json").read_text())
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+def test_every_row_runs_on_a_cpu_where_only_torch_and_its_few_companions_are(
+    trees, tmp_path, environment
+):
+    out = tmp_path / "out"
+    process = make_gpu(environment, f"DATA={trees.path}", f"OUT={out}", *SMALLEST)
+    assert process.returncode == 0, process.stderr + process.stdout
+    results = read(out)
+    rows = results["rows"]
+    states = {name: row["state"] for name, row in rows.items()}
+    assert list(states) == ["card", "agree", "0m1", "tests", "resume", "0m1-compiled", "reference"]
+    skipped = [name for name, state in states.items() if state == "skipped"]
+    assert skipped == ["tests", "reference"], "those alone, for want of a GPU and of checkouts"
+    assert {state for name, state in states.items() if name not in skipped} == {"passed"}
+    assert "this is a CPU" in rows["tests"]["reason"] or "pytest" in rows["tests"]["reason"]
+    assert "no checkouts" in rows["reference"]["reason"]
+    assert rows["card"]["flops"].keys() == {"float32", "tf32", "bfloat16"}
+    for model in rows["agree"]["models"].values():
+        assert 0 < model["device"]["gradients"] < rows["agree"]["limits"]["gradients"]
+        assert model["bfloat16"]["gradients"] > 10 * model["device"]["gradients"]
+    assert rows["resume"]["same_bits"] and rows["resume"]["stopped_at"] == 2
+    assert len(set(rows["resume"]["losses_of_seeds"])) == 3
+    for name in ("0m1", "0m1-compiled"):
+        speed = rows[name]["batch"] / rows[name]["step_seconds"]
+        assert rows[name]["molecules_a_second"] == pytest.approx(speed)
+        assert 0 < rows[name]["share_of_card"] < 1
+    assert rows["0m1"]["losses"][-1] < rows["0m1"]["losses"][0]
+    page = (out / "gpu.md").read_text()
+    assert all(f"| {name} |" in page for name in rows)
+    table = [line for line in page.splitlines() if line.startswith("|")]
+    headings = [i for i, line in enumerate(table) if set(line) == set("|-")]
+    for start, end in zip(headings, [*(i - 1 for i in headings[1:]), len(table)]):
+        assert {line.count("|") for line in table[start:end]} == {table[start].count("|")}
+    assert not (out / "tmp").exists(), "runs are deleted where nothing failed"
+
+
+def test_a_row_that_fails_is_named_and_the_next_ones_run(trees, tmp_path):
+    process = benchmark(
+        *("--data", trees.path, "--out", tmp_path, "--atoms", 1000, "--rows", "0m1", "card")
+    )
+    assert process.returncode == 1, process.stderr
+    rows = read(tmp_path)["rows"]
+    assert list(rows) == ["card", "0m1"]
+    assert rows["0m1"]["state"] == "failed"
+    assert "no molecule of 1000 heavy atoms: choose --atoms from 3" in rows["0m1"]["reason"]
+    assert rows["card"]["state"] == "passed"
+    assert re.search(r"^0m1 +failed .* no molecule of 1000", process.stdout, re.MULTILINE)
+    assert "Traceback" in (tmp_path / "0m1.log").read_text()
+    again = benchmark("--data", trees.path, "--out", tmp_path, "--rows", "card", "--seconds", "1")
+    assert again.returncode == 0
+    assert read(tmp_path)["rows"]["card"]["state"] == "skipped"
+    earlier = [file for file in tmp_path.glob("gpu-*.json") if "0m1" in file.read_text()]
+    assert len(earlier) == 1, "earlier results are kept under another name"
+
+
+def test_a_row_without_time_is_skipped_by_name(trees, tmp_path):
+    options = ("--data", trees.path, "--out", tmp_path, "--seconds", 30)
+    assert benchmark(*options, "--rows", "card", "sizes").returncode == 0
+    rows = read(tmp_path)["rows"]
+    assert rows["card"]["state"] == "passed"
+    for name in ("0m1", "0m1-compiled"):
+        assert rows[name]["state"] == "skipped"
+        assert re.fullmatch(r"it may take \d+ s, and \d+ s are left", rows[name]["reason"])
+
+
+def test_without_data_it_is_said_how_to_make_some(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOLNB_HOME", str(tmp_path))
+    process = benchmark()
+    assert process.returncode == 2 and process.stderr.count("\n") == 1
+    assert "`molnb curate wehi --n 2000` makes one (5 MB" in process.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_it_is_refused_in_one_line(trees):
+    command = [sys.executable, ROOT / "benchmarks" / "gpu.py", "--data", trees.path]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert process.returncode == 2 and process.stderr.count("\n") == 1
+    assert "sees no GPU" in process.stderr
+
+
+# ---------------------------------------------------------------------------------------- its parts
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]]:
+    """The modules of the benchmark."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import gpu
+    import gpu_agreement
+    import gpu_rows
+    import gpu_runs
+    import gpu_speed
+
+    return {
+        "gpu": gpu,
+        "agreement": gpu_agreement,
+        "rows": gpu_rows,
+        "runs": gpu_runs,
+        "speed": gpu_speed,
+    }
+
+
+def test_all_rows_fit_into_eight_minutes_in_the_order_of_their_worth(parts):
+    sizes = ["42m", "84m", "164m", "310m", "570m", "1100m"]
+    rows = parts["rows"].make_rows(sizes)
+    assert sum(row.seconds for row in rows) < 480
+    names = [row.name for row in rows]
+    assert names[:3] == ["card", "agree", "84m"] and names[-2:] == ["1100m", "reference"]
+    assert len(set(names)) == len(names)
+    chosen = parts["rows"].choose_rows(rows, ["sizes", "card"], sizes)
+    assert {row.name for row in chosen} == {"card", *sizes, "84m-compiled"}
+    with pytest.raises(InputError, match="unknown row 'resum' .did you mean 'resume'"):
+        parts["rows"].choose_rows(rows, ["resum"], sizes)
+
+
+def test_a_process_that_takes_too_long_is_ended_with_its_children(parts, tmp_path):
+    """The child would write its file two seconds later."""
+    late = tmp_path / "late"
+    child = f"import time; time.sleep(2); open({str(late)!r}, 'w')"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with (tmp_path / "log").open("w") as log:
+        ended = parts["gpu"].run_process([sys.executable, "-c", code], log, 0.5, str(tmp_path))
+        assert ended is None
+        killed = "import os, signal; print('so far'); os.kill(os.getpid(), signal.SIGKILL)"
+        code = parts["gpu"].run_process([sys.executable, "-uc", killed], log, 60, str(tmp_path))
+    assert code == -9 and parts["gpu"].last_line(tmp_path / "log") == "so far"
+    time.sleep(2.5)
+    assert not late.exists()
+
+
+def test_failed_tests_are_named_with_their_message(parts, tmp_path):
+    (tmp_path / "test_two.py").write_text(
+        "def test_right():\n    pass\n\ndef test_wrong():\n    assert 1 == 2, 'not equal'\n"
+    )
+    result = parts["runs"].run_tests(tmp_path, tmp_path / "scratch", [])
+    assert not result["ok"] and result["failed"] == ["test_wrong"]
+    assert result["passed"] == ["test_right"] and "not equal" in result["reasons"]["test_wrong"]
+    assert result["line"] == "1 passed, 1 failed, 0 skipped: test_wrong"
+    nothing = parts["runs"].run_tests(tmp_path, tmp_path / "scratch", ["-k", "absent"])
+    assert not nothing["ok"], "no test at all is no success"
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_one_does(parts, trees, capsys):
+    from molnb.data.dataset import Corpus
+
+    speed = parts["speed"]
+    tried = []
+
+    def make_step(masked):
+        tried.append(masked.batch.n_mol)
+        if masked.batch.n_mol > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nmore")
+        return lambda: torch.zeros(())
+
+    setting = make_setting(trees, atoms=9)
+    measured = speed.time_batches(setting, Corpus([trees]), make_step, 12, few=True)
+    assert tried == [12, 6, 3] and measured.batch == 3 and len(measured.losses) == 4
+    assert "12 molecules do not fit: CUDA out of memory" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="another"):
+        speed.time_batches(setting, Corpus([trees]), failing_step, 4, few=True)
+
+
+def failing_step(masked):
+    raise RuntimeError("another error")
+
+
+def make_setting(trees: Shards, atoms: int, device: str = "cpu", batch: int = 4):
+    from gpu_setting import Setting
+
+    scratch = trees.path / "tmp"
+    return Setting(trees.path, scratch, torch.device(device), atoms, batch, 4, None, None)
+
+
+def test_speed_on_a_gpu_is_told_with_memory_padding_and_the_batch_that_fits(parts, trees):
+    """A step of 64 in half a second, 1 GiB for the weights and 32 MiB a molecule."""
+    speed = parts["speed"]
+    from gpu_table import page
+
+    measured = speed.Measured(64, 9.0, 0.5, 3.0, [3.0, 2.5])
+    half = speed.Measured(32, 1.0, 0.3, 2.0, [3.0, 2.5])
+    setting = make_setting(trees, atoms=25, device="cuda", batch=128)
+    config = speed.SIZES["84m"]
+    result = speed.describe_speed(setting, config, measured, half, rate=8e14)
+    assert result["molecules_a_second"] == 128
+    assert result["gib_a_molecule"] == 1 / 32 and result["padded_nodes"] == 6 / 32
+    assert result["share_of_card"] == pytest.approx(128 * 63.05e9 / 8e14, rel=1e-3)
+    assert result["line"] == (
+        "batch 64 (128 do not fit): 128.0 molecules/s, 1.0% of the card, peak 3.0 GiB, 32 MiB a "
+        "molecule; losses 3.000 to 2.500"
+    )
+    rows = {"84m": result | {"state": "passed", "seconds": 20.0}}
+    about = {"date": "2026-11-27", "torch": "2", "molnb": {"commit": None, "version": "0"}}
+    about |= {"data": "data/wehi", "seconds": 20.0, "budget_seconds": 480, "rows": rows}
+    assert page(about)[-1] == "| 84m | 64 | 128.0 | 8.1 | 1.0% | 3.0 | 32 | 19% | 9.0 |"
+
+
+@pytest.mark.parametrize("defect", ["divisor", "tf32"])
+def test_a_wrong_divisor_and_rounded_products_would_fail_the_agreement(
+    parts, trees, monkeypatch, defect
+):
+    """Products are rounded to the ten bits of TF32's factors, as a GPU would with TF32 on."""
+    agreement = parts["agreement"]
+    monkeypatch.setattr(agreement, "MODELS", {"tiny": agreement.MODELS["tiny"]})
+    as_it_is = agreement.as_on_a_gpu
+
+    def spoilt(model):
+        model = as_it_is(model)
+        if defect == "divisor":
+            layout_of = model.encoder.make_layout
+
+            def make_layout(inputs):
+                layout = layout_of(inputs)
+                padded = torch.full_like(layout.length, layout.groups[0].n_node)
+                return layout._replace(length=padded)
+
+            model.encoder.make_layout = make_layout
+        else:
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.copy_(rounded(parameter))
+        return model
+
+    monkeypatch.setattr(agreement, "as_on_a_gpu", spoilt)
+    result = agreement.agree(make_setting(trees, atoms=9))
+    assert not result["ok"]
+    tiny = result["models"]["tiny"]
+    assert tiny["device"]["gradients"] > result["limits"]["gradients"] > tiny["cpu"]["gradients"]
+
+
+def rounded(values: torch.Tensor) -> torch.Tensor:
+    """Float32 with ten bits of mantissa."""
+    bits = values.detach().numpy().view(np.int32)
+    return torch.from_numpy(((bits + (1 << 12)) & ~((1 << 13) - 1)).view(np.float32))
