@@ -59,7 +59,7 @@ $(STAMP):
 	@ls $(VENV)/.installed-$(PLACE)-* >/dev/null 2>&1 || { rm -rf $(VENV); \
 	  $(PYTHON) -m venv $(VENV) 2>/dev/null || { \
 	    rm -rf $(VENV); $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(PY) install pip; }; }
-	@rm -f $(VENV)/.installed-*
+	@rm -f $(VENV)/.installed-*; rm -rf molnb.egg-info # of older installations: Python would read its list of extras
 	$(PIP) torch $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX))
 	$(PIP) --editable '.[$(EXTRAS)]'
 	@$(PY) -m molnb setup-viewer || true
