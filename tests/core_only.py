@@ -1,54 +1,71 @@
-"""An interpreter like that of a machine that only trains: nothing but the core can be imported."""
+"""An interpreter like that of a machine that only trains: what is not of the core is not found."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from requirements import ROOT, core, normal, required_name
 
-BLOCKER = """
+_BLOCKER = """
 import sys
-class OnlyPresent:
+
+class WithoutSome:
     def __init__(self, finder):
         self.finder = finder
+
     def __getattr__(self, name):
         return getattr(self.finder, name)
+
     def find_spec(self, name, path=None, target=None):
-        top = name.split(".")[0]
-        is_pythons_own = top in sys.stdlib_module_names or top.startswith("_sysconfigdata")
-        if is_pythons_own or top in PRESENT:
-            return self.finder.find_spec(name, path, target)
-sys.meta_path[:] = map(OnlyPresent, sys.meta_path)
+        if name.partition(".")[0] in {absent!r}:
+            return None
+        return self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [WithoutSome(finder) for finder in sys.meta_path]
 """
 
 
-def run_core_only(code: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess:
+def run_core_only(code: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
     """Run Python code where only molnb, its own needs and what these need can be imported."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
-    command = [sys.executable, "-c", f"PRESENT = {sorted(core_modules())!r}\n{BLOCKER}\n{code}"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", f"{blocker()}\n{code}"]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment)
 
 
-def core_modules() -> set[str]:
-    """The top-level modules of molnb, of the packages that it depends on, and of theirs."""
-    packages: set[str] = set()
-    waiting = [*core()]
+def blocker(*present: str) -> str:
+    """Code after which modules are not found unless they are of the core or these packages."""
+    return _BLOCKER.format(absent=sorted(absent_modules(present)))
+
+
+@cache
+def absent_modules(present: tuple[str, ...] = ()) -> set[str]:
+    """The top-level modules here that neither the core nor these packages need."""
+    needed = _with_their_needs({"molnb", *core(), *present})
+    return {
+        module
+        for module, packages in metadata.packages_distributions().items()
+        if not needed & {normal(package) for package in packages}
+    }
+
+
+def _with_their_needs(packages: Iterable[str]) -> set[str]:
+    """Packages, those that they require, and so on; of extras nothing."""
+    needed: set[str] = set()
+    waiting = list(packages)
     while waiting:
         package = waiting.pop()
-        if package in packages:
+        if package in needed:
             continue
-        packages.add(package)
+        needed.add(package)
         try:
             requirements = metadata.requires(package) or []
-        except metadata.PackageNotFoundError:  # for other systems
+        except metadata.PackageNotFoundError:  # of another system
             continue
         waiting += [required_name(line) for line in requirements if "extra ==" not in line]
-    modules = {"molnb"}
-    for module, distributions in metadata.packages_distributions().items():
-        if packages & {normal(name) for name in distributions}:
-            modules.add(module)
-    return modules
+    return needed

@@ -16,29 +16,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from core_only import blocker
 from made_shards import make_shards
-from test_house_style import ABSENT
 
 from molnb.errors import InputError
 from molnb.shards import Shards
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALLEST = "DEVICE=cpu SIZE=0m1 ATOMS=9 BATCH=4 STEPS=4".split()
-# with this file on the path, the packages of a list are not to be found, as if not installed
-BLOCKED = """
-import sys
-
-class WithoutSome:
-    def __init__(self, finder):
-        self.finder = finder
-
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {absent!r}:
-            return None
-        return self.finder.find_spec(name, path, target)
-
-sys.meta_path[:] = [WithoutSome(finder) for finder in sys.meta_path]
-"""
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +33,10 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Shards:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """An environment in which only torch, numpy, pyarrow and safetensors can be imported."""
+    """An environment in which only the core and pytest can be imported."""
     folder = tmp_path / "blocked"
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text(BLOCKED.format(absent=ABSENT))
+    (folder / "sitecustomize.py").write_text(blocker("pytest"))
     return os.environ | {"PYTHONPATH": str(folder)}
 
 

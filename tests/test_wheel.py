@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from core_only import BLOCKER, core_modules
+from core_only import blocker
 from requirements import ROOT
 
 from molnb import __version__
@@ -164,8 +164,7 @@ def test_a_lesson_runs_from_the_wheel_in_another_folder(
 
 
 def test_the_installed_core_lists_presets_alone(installed: Installed, tmp_path: Path) -> None:
-    code = f"PRESENT = {sorted(core_modules())!r}\n{BLOCKER}\n"
-    code += "from molnb.cli import main\nmain(['presets'])\nsys.exit(main(['tour']))"
+    code = f"{blocker()}\nfrom molnb.cli import main\nmain(['presets'])\nsys.exit(main(['tour']))"
     done = installed.run("python", "-c", code, cwd=tmp_path)
     assert "pretrain_tiny" in done.stdout
     assert done.stderr == "molnb tour: needs papermill: pip install 'molnb[notebook]'\n"
