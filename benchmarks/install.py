@@ -81,7 +81,7 @@ def package_sizes(python: Path) -> dict[str, int]:
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
     sizes = {}
     for path in Path(done.stdout.strip()).iterdir():
-        if not re.match(r"(pip|setuptools|pkg_resources|_distutils_hack)\b", path.name):
+        if not re.match(r"pip\b", path.name):
             files = path.rglob("*") if path.is_dir() else [path]
             sizes[path.name] = sum(file.lstat().st_size for file in files if file.is_file())
     return sizes

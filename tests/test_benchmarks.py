@@ -131,6 +131,12 @@ def test_a_folder_without_the_package_is_refused(tmp_path):
     assert process.returncode == 2 and "holds no package molnb" in process.stderr
 
 
+def test_a_wheel_that_is_not_there_is_refused_before_anything_is_installed(tmp_path):
+    process = run("install.py", "--wheel", tmp_path / "gone.whl")
+    assert process.returncode == 2 and "leave --wheel out to build one" in process.stderr
+    assert process.stdout == ""
+
+
 def test_conservation_counts_what_is_kept_and_dropped_and_finds_what_is_changed(
     tmp_path: Path,
 ) -> None:
