@@ -340,6 +340,7 @@ def test_pages_of_the_tour_show_everything_from_the_file_system(
     from molnb.notebooks.execution import export, tour
 
     lesson = checkout / "notebooks" / "03_conformers.ipynb"
+    (shared_home / "data").mkdir(exist_ok=True)  # where no test before has curated
     (tmp_path / "data").symlink_to(shared_home / "data")
     done = tour(tmp_path, size="test", notebooks=[lesson])
     assert done[0].code == 0, done[0].error
