@@ -193,7 +193,7 @@ def preset_rows() -> list[dict]:
     return rows
 
 
-def make_preset(name: str, data: Sequence, **changes: Any) -> RunConfig:
+def make_preset(name: str, data: Sequence, /, **changes: Any) -> RunConfig:
     """The configuration of a preset on these datasets (folders, names or `Shards`).
 
     Fields are changed by name; ``model.`` and ``objective.`` reach into those parts. A run to start

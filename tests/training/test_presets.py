@@ -31,6 +31,10 @@ def test_fields_change_by_name():
     assert config.split == "random" and config.learning_rate == 1.0
 
 
+def test_a_run_may_be_given_a_name():
+    assert make_preset("pretrain_tiny", ["x"], name="mine", data=["y"]).name == "mine"
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [
