@@ -74,8 +74,8 @@ def make_batch(setting: Setting) -> MaskedBatch:
     """Eight molecules, from the smallest to the largest of the data but for a twentieth of them."""
     corpus = Corpus([setting.data])
     by_size = np.argsort(corpus.n_atoms, kind="stable")
-    places = np.linspace(0, 0.95, N_MOL) * (corpus.n - 1)
-    return OBJECTIVE.corrupt(corpus.batch(by_size[places.astype(int)]), 0, 0)
+    ranks = np.linspace(0, 0.95, N_MOL) * (corpus.n - 1)
+    return OBJECTIVE.corrupt(corpus.batch(by_size[ranks.astype(int)]), 0, 0)
 
 
 def compare(config: TwoTrackConfig, masked: MaskedBatch, setting: Setting) -> dict[str, Any]:
@@ -93,8 +93,8 @@ def compare(config: TwoTrackConfig, masked: MaskedBatch, setting: Setting) -> di
     }
 
 
-def _tensors(given: Answers) -> list[Tensor]:
-    return [*given.gradients.values(), *given.vectors.values()]
+def _tensors(answer: Answers) -> list[Tensor]:
+    return [*answer.gradients.values(), *answer.vectors.values()]
 
 
 def make_model(config: TwoTrackConfig) -> Model:
@@ -112,9 +112,10 @@ def make_model(config: TwoTrackConfig) -> Model:
 def as_on_a_gpu(model: Model) -> Model:
     """The model made to lay batches out as on a GPU, wherever it computes."""
     encoder = model.encoder
+    length_of_encoder = encoder.padded_length
 
-    def padded_length(longest, device):
-        return -(-(longest + 1) // 8) * 8 - 1
+    def padded_length(longest, _device):
+        return length_of_encoder(longest, torch.device("cuda"))
 
     def make_layout(inputs):
         real = torch.cat([torch.ones_like(inputs.real[:, :1]), inputs.real], 1)

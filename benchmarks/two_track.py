@@ -15,7 +15,7 @@ own, in turn, and the medians of the ratios are printed. Tasks:
               accumulated within a batch: molnb's in groups of similar size, the reference's in
               micro-batches of --micro (128: the whole batch)
     subnormal float32 numbers below the smallest normal one in a step, for which some processors
-              take a hundred times as long as for others
+              take many times as long as for others
     loader    molnb alone: from shards on disk to batches with noise and masks, one core, and its
               share of a step
 

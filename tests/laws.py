@@ -86,7 +86,7 @@ class Laws:
         self.close(coords @ torch.from_numpy(turn) + torch.from_numpy(shift), moved)
 
     def test_no_number_on_the_way_is_subnormal(self):
-        """Some processors take a hundred times as long for those."""
+        """Some processors take many times as long for those."""
         molecules = [featurize(s) for s in MOLECULES]
         with SubnormalCounter() as counter:
             self.outputs(molecules)

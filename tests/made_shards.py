@@ -18,7 +18,8 @@ from molnb.shards import ARRAYS, FORMAT, Shards, load_shards
 ELEMENTS = np.array([6, 7, 8])
 BOND_ANGSTROM = 1.5
 LEVELS = ("molecule", "atom", "bond", "pair")
-N_PART = (24, 8)  # molecules of train and of val; the rest is test
+N_TRAIN = 24
+N_VAL = 8  # the rest is test
 
 
 class Molecule(NamedTuple):
@@ -54,8 +55,7 @@ def make_shards(folder: Path, n: int = 40, seed: int = 0, n_atom: int | None = N
     rng = np.random.default_rng(seed)
     molecules = [make_molecule(rng, n_atom or int(rng.integers(3, 13))) for _ in range(n)]
     arrays = atom_arrays(molecules) | bond_arrays(molecules)
-    n_train, n_val = N_PART
-    parts = np.repeat([0, 1, 2], [n_train, n_val, n - n_train - n_val])
+    parts = np.repeat([0, 1, 2], [N_TRAIN, N_VAL, n - N_TRAIN - N_VAL])
     arrays["split_random"] = rng.permutation(parts).astype(np.int8)
     tasks = {}
     for level in LEVELS:
@@ -133,5 +133,5 @@ def label_values(level: str, molecule: Molecule) -> np.ndarray:
         return numbers - 6 + np.bincount(molecule.bonds.ravel(), minlength=len(numbers))
     if level == "bond":
         return molecule.orders + 0.1 * numbers[molecule.bonds].sum(1)
-    first, second = np.triu_indices(len(numbers), 1)
-    return np.linalg.norm(molecule.coords[first] - molecule.coords[second], axis=1)
+    ends = molecule.coords[np.stack(np.triu_indices(len(numbers), 1))]  # both ends of each pair
+    return np.linalg.norm(ends[0] - ends[1], axis=1)

@@ -34,8 +34,9 @@ def count_hands(session: Session, ids: np.ndarray) -> int:
 
     It depends on the molecules and not on the cores, so that these decide nothing but the time.
     """
-    worth_sharing = session.count_flops(ids) >= WORTH_SHARING
-    return N_SIDE if session.side_by_side and worth_sharing else 1
+    if not session.side_by_side:
+        return 1
+    return N_SIDE if session.count_flops(ids) >= WORTH_SHARING else 1
 
 
 def add_counts(groups: Sequence[MaskedBatch]) -> dict[str, float]:

@@ -46,7 +46,7 @@ def clear_traces(optimizer: torch.optim.Optimizer) -> None:
     """Set moments to zero that have all but died away.
 
     The moment of a row that no molecule reads any more shrinks step by step, and stays for ever at
-    the smallest of subnormal numbers, for which some processors take a hundred times as long as for
+    the smallest of subnormal numbers, for which some processors take many times as long as for
     others.
     """
     for state in optimizer.state.values():

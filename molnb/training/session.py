@@ -46,9 +46,12 @@ class Session:
     def count_flops(self, ids: np.ndarray) -> int:
         """Floating-point operations of the encoder's forward pass over some molecules.
 
-        As if each had as many bonds as atoms.
+        As if each had as many bonds as atoms; larger ones count as cropped.
         """
-        sizes = Counter(self.corpus.n_atoms[ids].tolist())
+        n_atoms = self.corpus.n_atoms[ids]
+        if self.config.max_atoms is not None:
+            n_atoms = np.minimum(n_atoms, self.config.max_atoms)
+        sizes = Counter(n_atoms.tolist())
         return sum(n_mol * self._flops_of_size(n) for n, n_mol in sizes.items())
 
     @property

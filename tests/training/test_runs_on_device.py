@@ -172,6 +172,43 @@ def kill_at_step(run: Run, step: int, device: str) -> None:
     child.wait()
 
 
+@pytest.mark.gpu
+def test_a_compiled_bfloat16_run_resumed_on_a_gpu_stays_within_what_seeds_differ_by(
+    trees, tmp_path
+):
+    settings = {"precision": "bfloat16", "compile": True}
+    check_resumed_within_seeds(trees, tmp_path, steps=150, device="cuda", **settings)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_stays_within_what_seeds_differ_by(trees, tmp_path):
+    check_resumed_within_seeds(trees, tmp_path, steps=100, device="cpu")
+
+
+def check_resumed_within_seeds(trees, folder, steps: int, device: str, **settings) -> None:
+    """Stopped 50 steps before the end and resumed: the losses of those lie within three seeds'."""
+    late = steps - 50
+
+    def last_losses(run: Run) -> float:
+        rows = [row["loss"] for row in run.metrics("train") if row["step"] > late]
+        assert len(rows) == 50
+        return sum(rows) / 50
+
+    def config(seed: int) -> RunConfig:
+        schedule = {"steps": steps, "checkpoint_every": late, "eval_every": steps}
+        return small_run(trees, seed=seed, **schedule, **settings)
+
+    undisturbed = [
+        last_losses(train(config(seed), folder / str(seed), device=device)) for seed in range(3)
+    ]
+    run = train(
+        config(0), folder / "resumed", watch=lambda report: report.step < late, device=device
+    )
+    assert run.status()["step"] == late
+    resumed = last_losses(train(run, device=device))
+    assert min(undisturbed) <= resumed <= max(undisturbed)
+
+
 # ------------------------------------------------------------------------------ refused, cleaned up
 
 

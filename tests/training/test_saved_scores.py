@@ -9,24 +9,30 @@ import torch
 from tiny import STEADY, small_run
 
 from molnb.objectives.supervised import Supervised
+from molnb.training.config import RunConfig
 from molnb.training.loop import Session, score, train, validation_batches
 from molnb.training.runs import Run, runs_table
+
+
+def patient_run(nci, steps: int, learning_rate: float) -> RunConfig:
+    """Dipoles of six molecules, given up three validations after the best."""
+    return small_run(
+        nci,
+        model=STEADY,
+        objective=Supervised(("nci_dipole",)),
+        steps=steps,
+        eval_every=2,
+        patience=3,
+        n_train=6,
+        learning_rate=learning_rate,
+        warmup_steps=1,
+    )
 
 
 @pytest.fixture(scope="module")
 def patient(nci, tmp_path_factory) -> Run:
     """A run that went on past its best validation, and took the weights of that."""
-    config = small_run(
-        nci,
-        model=STEADY,
-        objective=Supervised(("nci_dipole",)),
-        steps=60,
-        eval_every=2,
-        patience=3,
-        n_train=6,
-        learning_rate=2e-2,
-        warmup_steps=1,
-    )
+    config = patient_run(nci, steps=60, learning_rate=2e-2)
     return train(config, tmp_path_factory.mktemp("patient") / "r")
 
 
@@ -138,18 +144,7 @@ def test_the_row_of_the_weights_follows_from_what_was_noted(
 
 def test_weights_that_training_never_improves_on_are_the_best(nci, tmp_path) -> None:
     """At a rate that ruins the model, the untrained weights are kept, and their scores shown."""
-    config = small_run(
-        nci,
-        model=STEADY,
-        objective=Supervised(("nci_dipole",)),
-        steps=12,
-        eval_every=2,
-        patience=3,
-        n_train=6,
-        learning_rate=10.0,
-        warmup_steps=1,
-    )
-    run = train(config, tmp_path / "ruined")
+    run = train(patient_run(nci, steps=12, learning_rate=10.0), tmp_path / "ruined")
     losses = [row["loss"] for row in run.metrics("val")]
     assert losses[0] == min(losses) and losses[-1] > losses[0]
     assert run.saved_scores()["step"] == 0 and run.state == "done"

@@ -232,8 +232,8 @@ def gaussians(
     """Normal densities of this width about each mean; zero where they are negligible.
 
     That is 6.3 widths from a mean. What follows from smaller densities, squares of gradients
-    above all, is soon a subnormal number, for which some processors (Intel's) take a hundred
-    times as long as for others.
+    above all, is soon a subnormal number, for which some processors (Intel's) take many times
+    as long as for others.
     """
     # 3.14159 and not π: the reference's constant, visible at float32 precision
     height = 1.0 / ((2 * 3.14159) ** 0.5 * width)
