@@ -24,6 +24,7 @@ from .. import paths
 from ..errors import InputError
 from ..files import check_folder, write_json
 from ..processes import Pool, count_cores
+from ..recipes.chosen_columns import with_chosen_columns
 from ..recipes.registry import load_recipe, molecules_id, recipe_id, without_computed
 from ..recipes.schema import Recipe
 from ..recipes.sources import (
@@ -86,7 +87,8 @@ def curate(
     located = located or find_source(recipe, home)
     job = Job(folder, recipe)
     with locked(folder), removed_if_refused(job):
-        plan = _make_plan(job, located, n)
+        job = job._replace(recipe=with_chosen_columns(recipe, located))
+        plan = _make_plan(job, recipe, located, n)
         if not (job.work / "molecules.json").exists():
             with Pool(count_cores() if workers is None else workers, cluster) as pool:
                 _make_molecules(job, located, plan, pool, progress)
@@ -147,8 +149,11 @@ def removed_if_refused(job: Job) -> Iterator[None]:
         raise
 
 
-def _make_plan(job: Job, located: LocatedSource, n: int | None) -> dict[str, Any]:
-    """What this curation is, written down before any work; also what it takes over."""
+def _make_plan(job: Job, recipe: Recipe, located: LocatedSource, n: int | None) -> dict[str, Any]:
+    """What this curation is, written down before any work; also what it takes over.
+
+    ``recipe`` is as it was written, before columns were chosen.
+    """
     plan_file = job.work / "plan.json"
     job.work.mkdir(parents=True, exist_ok=True)
     if plan_file.exists():
@@ -156,8 +161,8 @@ def _make_plan(job: Job, located: LocatedSource, n: int | None) -> dict[str, Any
         report_versions(plan["versions"], job.folder)
         return plan | {"resumed": True}
     plan = {
-        "recipe_id": recipe_id(job.recipe, located.sha256),
-        "molecules_id": molecules_id(job.recipe, located.sha256),
+        "recipe_id": recipe_id(recipe, located.sha256),
+        "molecules_id": molecules_id(recipe, located.sha256),
         "n": n,
         "sha256": located.sha256,
         "versions": versions(),

@@ -13,7 +13,8 @@ from typing import Any
 import duckdb
 
 from ..files import write_table
-from ..recipes.schema import Label, Recipe
+from ..recipes.label_schema import Label
+from ..recipes.schema import Recipe
 from ..shards import CONFLICTS_SCHEMA
 from .database import quoted, write_query
 

@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from ..chemistry.fingerprints import nearest_similarities
 from ..files import write_table
 from ..recipes.own_split import NO_PART, part_number
-from ..recipes.schema import Recipe, Split
+from ..recipes.schema import Recipe
+from ..recipes.split_schema import Split
 from ..shards import LOOSE_KEYS, SPLIT_VALUES
 from .database import connect, parquet_table, quoted
 from .grouping import group_rows

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import InputError
-from .schema import Label
+from .label_schema import Label
 from .transforms import parse_transform
 
 EMPTY = "empty"

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import InputError, did_you_mean
-from .schema import LOSS_OF_CLASSES, plain_name
+from .label_schema import LOSS_OF_CLASSES, plain_name
 from .transforms import GRAMMAR, parse_transform
 
 UNIT_NEEDED = "write COLUMN:UNIT, as in 'logS:log(mol/L)', or COLUMN:binary"

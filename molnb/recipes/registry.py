@@ -152,16 +152,25 @@ def without_computed(recipe: Recipe) -> Recipe:
 
 def recipe_id(recipe: Recipe, source_sha256: str) -> str:
     """Eight hex digits for the content of a recipe and of its sources, wherever the files lie."""
-    return _content_id(recipe.model_dump(mode="json"), source_sha256)
+    return _content_id(recipe.model_dump(mode="json", exclude_defaults=True), source_sha256)
 
 
 def molecules_id(recipe: Recipe, source_sha256: str) -> str:
     """Eight hex digits for what decides the molecules, conformers and labels.
 
-    Splits, tasks and citation do not count.
+    Splits, tasks, citation and what is only said of a dataset do not count.
     """
-    deciding = {"source", "columns", "structure", "conformers", "labels", "flags"}
-    content = recipe.model_dump(mode="json", include=deciding)
+    deciding = {
+        "source",
+        "columns",
+        "structure",
+        "conformers",
+        "labels",
+        "flags",
+        "where",
+        "max_spread",
+    }
+    content = recipe.model_dump(mode="json", include=deciding, exclude_defaults=True)
     content["repeats"] = recipe.repeat_policy
     content["kinds"] = {label.name: recipe.kind_of(label.name) for label in recipe.source_labels}
     content["texts"] = recipe.text_columns
@@ -169,12 +178,12 @@ def molecules_id(recipe: Recipe, source_sha256: str) -> str:
 
 
 def _content_id(content: dict[str, Any], source_sha256: str) -> str:
-    # The bytes of the source count, not where they lie; the digests of all its files are in
-    # source_sha256.
-    for key in ("file", "url", "sha256"):
-        del content["source"][key]
-    if content["source"]["join"] is not None:
-        del content["source"]["join"]["sha256"]
+    # What stands at its default does not count, so that a new key leaves the ids of recipes
+    # without it as they are; whoever changes a default raises RULES. The bytes of the source count,
+    # not where they lie; the digests of all its files are in source_sha256.
+    for key in ("file", "url", "sha256", "mirrors", "bytes", "rows"):
+        content["source"].pop(key, None)
+    content["source"].get("join", {}).pop("sha256", None)
     text = json.dumps(
         [RULES, content, source_sha256], sort_keys=True, ensure_ascii=False, separators=(",", ":")
     )

@@ -8,113 +8,25 @@ page.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    PrivateAttr,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, FiniteFloat, PrivateAttr, model_validator
 
 from ..errors import did_you_mean
-from ..shards import part_schema
-from ..units import conversion_factor
-from .transforms import parse_transform
-
-Level = Literal["molecule", "atom", "bond", "pair"]
-
-COMPUTED: dict[str, Level] = {
-    "xtb.energy": "molecule",
-    "xtb.homo": "molecule",
-    "xtb.lumo": "molecule",
-    "xtb.gap": "molecule",
-    "xtb.dipole": "molecule",
-    "xtb.solvation_water": "molecule",
-    "xtb.solvation_octanol": "molecule",
-    "xtb.charges": "atom",
-    "xtb.bond_orders": "bond",
-    "xtb.pair_orders": "pair",
-}
-"""Labels that molnb can compute on its own conformer, and the level each belongs to."""
-
-LOSS_OF_CLASSES = {"binary": "bce", "classes": "ce"}
-
-# Every column and array of shards; a label or flag of that name would hide it.
-RESERVED = frozenset(part_schema([], []).names) | {"group", "index", "offset"}
-# Letters of any script, digits, underscores: names of folders, files and heads of a model.
-PLAIN_NAME = r"^[^\W_]\w*$"
-MAX_NAME_BYTES = 80  # of a plain name; systems of files take 255 in all
-# As the author of a table wrote it, but for ends and controls: names of labels.
-WRITTEN_NAME = r"^[^\s\x00-\x1f]([^\x00-\x1f]*[^\s\x00-\x1f])?$"
+from .label_schema import (
+    LOSS_OF_CLASSES,
+    PLAIN_NAME,
+    RESERVED,
+    Flag,
+    Label,
+    Task,
+)
+from .source_schema import Columns, Source, Strict
+from .split_schema import Split
 
 
-def plain_name(text: str) -> str:
-    """A name of letters, digits and underscores, in lower case, for any column or file name.
-
-    It is cut so that two of them, joined, are still the name of a file.
-    """
-    name = re.sub(r"[\W_]+", "_", text.lower()).strip("_") or "unnamed"
-    name = name if name[0].isalpha() else f"x{name}"
-    return name.encode()[:MAX_NAME_BYTES].decode(errors="ignore").strip("_")
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Join(_Strict):
-    """A second, small table whose columns are added to the rows of the source by an identifier."""
-
-    file: str
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    format: Literal["csv", "tsv", "parquet"] = "csv"
-    key: str
-    column: str
-
-
-class Source(_Strict):
-    """Where the rows come from. Leave ``format`` out to go by the file's ending."""
-
-    kind: Literal["rdkit", "file", "url"]
-    file: str | None = None
-    url: str | None = None
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    format: (
-        Literal["smi", "csv", "tsv", "sdf", "mol", "xyz", "folder", "xlsx", "parquet"] | None
-    ) = None
-    delimiter: str | None = None
-    header: bool | list[str] = True
-    join: Join | None = None
-
-    @model_validator(mode="after")
-    def _file_or_url(self) -> Source:
-        has_url = self.url is not None
-        has_file = self.file is not None
-        if has_url != (self.kind == "url") or has_file != (self.kind != "url"):
-            raise ValueError(
-                "kind 'url' takes the key 'url', kinds 'rdkit' and 'file' take the key 'file'"
-            )
-        return self
-
-
-class Columns(_Strict):
-    """Which columns hold structure and identifier; ``smiles: null`` is the SDF record's own.
-
-    Columns in ``keep`` stand in the shards as text, as they were written.
-    """
-
-    smiles: str | None = "smiles"
-    id: str | None = None
-    keep: list[str] = []
-
-
-class Structure(_Strict):
+class Structure(Strict):
     """The size limit; what becomes of loose duplicates (stereoisomers, tautomers) and of metals."""
 
     max_heavy_atoms: int = Field(64, ge=1, le=255)
@@ -122,181 +34,45 @@ class Structure(_Strict):
     metals: Literal["drop", "remove"] = "drop"  # complexes, and salts in which the metal matters
 
 
-class Conformers(_Strict):
-    """How the one conformer is made: ETKDGv3, then MMFF94, or UFF where MMFF94 lacks parameters."""
+class Conformers(Strict):
+    """Where the geometry is from: made here, or given by the source.
 
-    seed: int = Field(0, ge=0)
-
-
-class Label(_Strict):
-    """One column of numbers, or of classes, which are stored as the numbers 0, 1, 2, ...
-
-    Two labels are the same where quantity, unit, level of theory, geometry and classes are.
+    Made: ETKDGv3, then MMFF94, or UFF where MMFF94 lacks parameters; ``n`` conformers, and with
+    ``flat`` a drawing in the plane behind them. Given: the structure is taken as it was drawn,
+    without standardisation, its coordinates are checked and kept.
     """
 
-    name: str = Field(pattern=WRITTEN_NAME)
-    quantity: str = Field(min_length=1)
-    unit: str = Field(min_length=1)
-    theory: str = Field(min_length=1)
-    geometry: str = Field(min_length=1)
-    level: Level = "molecule"
-    column: str | None = None
-    computed: str | None = None
-    residual_of: str | None = None
-    source_unit: str | None = None
-    transform: str | None = None
-    classes: dict[str, int] | None = None
-    missing: Literal["keep", "drop"] = "keep"
+    kind: Literal["made", "given"] = "made"
+    seed: int = Field(0, ge=0)
+    n: int = Field(1, ge=1, le=100)
+    flat: bool = False
 
-    @field_validator("classes", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _classes_as_text(cls, classes: Any) -> Any:
-        """Names of classes as the file has them: YAML reads 1 as a number and yes as a truth."""
-        if not isinstance(classes, dict):
-            return classes
-        if any(isinstance(name, bool) for name in classes):
-            raise ValueError(
-                "classes named yes, no, true, false, on or off must stand between quotes, as in "
-                "{'no': 0, 'yes': 1}: else YAML reads them as truth values"
-            )
-        return {
-            str(name) if isinstance(name, int | float) else name: number
-            for name, number in classes.items()
-        }
+    def _kind_alone(cls, content: Any) -> Any:
+        return {"kind": content} if isinstance(content, str) else content
 
     @model_validator(mode="after")
-    def _numbered_classes(self) -> Label:
-        if self.classes is None:
-            return self
-        if self.column is None:
-            raise ValueError(f"label '{self.name}': only a label read from a column has classes")
-        numbers = set(self.classes.values())
-        if len(numbers) < 2 or numbers != set(range(len(numbers))):
+    def _given_as_they_are(self) -> Conformers:
+        if self.kind == "given" and (self.seed, self.n, self.flat) != (0, 1, False):
             raise ValueError(
-                f"label '{self.name}' has classes numbered {sorted(numbers)}: number them 0, 1, "
-                "... without a gap, two at least"
+                "given conformers are as many as the source has: leave out seed, n, flat"
             )
         return self
-
-    @property
-    def class_names(self) -> list[str] | None:
-        """What each class is called, in the order of their numbers; None without classes."""
-        if self.classes is None:
-            return None
-        texts = list(self.classes)
-        numbers = list(self.classes.values())
-        return [texts[numbers.index(number)] for number in range(max(numbers) + 1)]
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Label:
-        origins = [self.column, self.computed, self.residual_of]
-        if len(origins) - origins.count(None) != 1:
-            raise ValueError(
-                f"label '{self.name}' takes exactly one of the keys column, computed, residual_of"
-            )
-        if self.name.lower() in RESERVED:
-            raise ValueError(
-                f"label name '{self.name}' is a column that every shard has; give the label "
-                f"another (label_{plain_name(self.name)}, say: in a recipe 'name', on the command "
-                f"line --label '{self.column or self.name}=NAME:UNIT')"
-            )
-        if self.computed is not None and self.computed not in COMPUTED:
-            raise ValueError(
-                f"'{self.computed}' cannot be computed; these can: {', '.join(COMPUTED)}"
-            )
-        if self.computed is not None and self.level != COMPUTED[self.computed]:
-            raise ValueError(
-                f"'{self.computed}' has level {COMPUTED[self.computed]}, not {self.level}"
-            )
-        if self.column is not None and self.level != "molecule":
-            raise ValueError(
-                f"label '{self.name}': only molecule-level labels can be read from a column"
-            )
-        _ = self.scale
-        self._check_transform()
-        return self
-
-    def _check_transform(self) -> None:
-        if self.transform is None:
-            return
-        if self.column is None or self.classes is not None:
-            raise ValueError(
-                f"label '{self.name}': only numbers read from a column can be transformed"
-            )
-        if self.source_unit is None:
-            raise ValueError(
-                f"label '{self.name}' is transformed: say in source_unit what the file holds, and "
-                "in unit what is stored"
-            )
-        unit = parse_transform(self.transform, self.source_unit).unit
-        if unit != self.unit:
-            raise ValueError(
-                f"label '{self.name}': {self.transform} of {self.source_unit} gives the unit "
-                f"{unit}, not {self.unit}"
-            )
-
-    @property
-    def scale(self) -> float:
-        """The factor from the unit in the file to the unit in the shards."""
-        if self.source_unit is None or self.transform is not None:
-            return 1.0
-        return conversion_factor(self.source_unit, self.unit)
-
-
-class Task(_Strict):
-    """A named group of labels that share level, kind and loss: one head of a model."""
-
-    name: str = Field(pattern=PLAIN_NAME)
-    labels: list[str] = Field(min_length=1)
-    level: Level = "molecule"
-    kind: Literal["regression", "binary", "classes"] = "regression"
-    loss: Literal["mae", "mse", "smooth_mae", "bce", "ce"] = "smooth_mae"
-    fold: Literal["sum"] | None = None
-
-
-class Split(_Strict):
-    """How molecules are divided into train, val and test.
-
-    Loose groups stay on one side, but for the user's own split: of kind ``column``, which says
-    train, val or test of every row. Where it names no val, that is held back from train:
-    ``val_share`` of its molecules, by loose groups.
-    """
-
-    kind: Literal["random", "scaffold", "column"]
-    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    seed: int = Field(0, ge=0)
-    column: str | None = None
-    val_share: float = Field(0.1, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _column_named(self) -> Split:
-        if (self.kind == "column") != (self.column is not None):
-            raise ValueError("a split of kind column, and only that, takes the key column")
-        return self
-
-    @model_validator(mode="after")
-    def _sum_to_one(self) -> Split:
-        if abs(sum(self.fractions) - 1) > 1e-9 or min(self.fractions) < 0:
-            raise ValueError(
-                f"fractions {list(self.fractions)} (train, val, test) must be positive and sum to 1"
-            )
-        return self
-
-
-class Flag(_Strict):
-    """A yes/no column that marks rows whose label has one of these exact values."""
-
-    label: str
-    equals: list[FiniteFloat]
-    why: str
 
 
 def _default_splits() -> dict[str, Split]:
     return {"random": Split(kind="random"), "scaffold": Split(kind="scaffold")}
 
 
-class Recipe(_Strict):
-    """Which molecules, from where, which labels, in which unit."""
+class Recipe(Strict):
+    """Which molecules, from where, which labels, in which unit.
+
+    ``where`` keeps the rows whose cells hold one of these values. ``max_spread`` says of labels how
+    far repeated measurements may lie apart: beyond it there is no value. ``warning`` is printed
+    with what is curated, ``faults`` are known faults of the data, ``unverified`` what of the recipe
+    nobody could check, ``disk`` and ``time`` what to expect.
+    """
 
     name: str = Field(pattern=PLAIN_NAME)
     title: str
@@ -313,6 +89,13 @@ class Recipe(_Strict):
     splits: dict[str, Split] = Field(default_factory=_default_splits, min_length=1)
     default_split: str = "scaffold"
     repeats: Literal["median", "mean", "first", "drop"] | None = None
+    max_spread: dict[str, FiniteFloat] = {}
+    where: dict[str, str | float | bool | list[str | float]] = {}
+    warning: str | None = None
+    faults: list[str] = []
+    unverified: list[str] = []
+    disk: str | None = None
+    time: str | None = None
     _folder: Path = PrivateAttr(default_factory=Path)
 
     @model_validator(mode="after")

@@ -22,7 +22,8 @@ from .readers.record import (
     file_format,
     record_structure,
 )
-from .schema import Recipe, Source
+from .schema import Recipe
+from .source_schema import Source
 from .sources import LocatedSource, join_path, refuse_missing_columns, source_path
 
 

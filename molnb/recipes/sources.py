@@ -17,12 +17,14 @@ from ..files import file_digest
 from .digests import remembered_digest
 from .downloads import download
 from .label_grammar import DeclaredLabel, describe_labels, parse_label
+from .label_schema import plain_name
 from .readers import column_names
 from .readers.collection import structure_files
 from .readers.names import identifier_column, smiles_candidates
 from .readers.record import OWN_STRUCTURES, file_format
 from .registry import make_recipe
-from .schema import Recipe, Source, plain_name
+from .schema import Recipe
+from .source_schema import Source
 
 
 class LocatedSource(NamedTuple):
@@ -61,16 +63,29 @@ def with_source(recipe: Recipe, source: str | Path | dict | None) -> Recipe:
 def _matching_columns(recipe: Recipe) -> dict[str, Any]:
     """The recipe's columns as far as its file has them.
 
-    An SDF needs no column of SMILES, and no file needs identifiers.
+    An SDF needs no column of SMILES, no file needs identifiers, and SMILES may stand in another
+    column where its name leaves no doubt.
     """
-    names = column_names(recipe.source, source_path(recipe.source, recipe.folder))
+    path = source_path(recipe.source, recipe.folder)
+    names = column_names(recipe.source, path)
     columns = recipe.columns
-    own_structures = file_format(recipe.source) in OWN_STRUCTURES and columns.smiles not in names
+    smiles = _first_present(columns.smiles, names)
+    if smiles is None and file_format(recipe.source) not in OWN_STRUCTURES:
+        candidates = smiles_candidates(names)
+        if columns.smiles is not None:
+            smiles = candidates[0] if len(candidates) == 1 else columns.smiles
     return {
-        "smiles": None if own_structures else columns.smiles,
-        "id": columns.id if columns.id in names else None,
+        "smiles": smiles,
+        "id": _first_present(columns.id, names),
         "keep": columns.keep,
+        "geometry": columns.geometry,
     }
+
+
+def _first_present(column: str | list[str] | None, names: Sequence[str]) -> str | None:
+    """The first of a column's names that a file has; None without any."""
+    choices = [column] if isinstance(column, str) else column or []
+    return next((name for name in choices if name in names), None)
 
 
 def recipe_for_file(

@@ -6,7 +6,7 @@ import pytest
 
 from molnb.errors import InputError
 from molnb.recipes.cells import TRUE_FALSE, ColumnReader, read_class, read_number
-from molnb.recipes.schema import Label
+from molnb.recipes.label_schema import Label
 
 MEANING = {"quantity": "q", "unit": "1", "theory": "assay", "geometry": "none", "column": "c"}
 BOUNDED = "bounded or approximate (<, >, ~)"

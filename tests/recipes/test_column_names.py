@@ -9,7 +9,7 @@ import pytest
 from molnb.errors import InputError, did_you_mean
 from molnb.recipes.readers import column_names, read_records
 from molnb.recipes.readers.record import Record
-from molnb.recipes.schema import Source
+from molnb.recipes.source_schema import Source
 from molnb.recipes.sources import recipe_for_file
 
 

@@ -9,7 +9,7 @@ from rdkit import Chem
 
 from molnb.recipes.readers import column_names, read_records
 from molnb.recipes.readers.record import Record
-from molnb.recipes.schema import Source
+from molnb.recipes.source_schema import Source
 
 
 def mol_file(smiles: str, title: str = "", v3000: bool = False) -> str:

@@ -20,8 +20,8 @@ from molnb.recipes.digests import remembered_digest
 from molnb.recipes.downloads import download
 from molnb.recipes.readers import read_records
 from molnb.recipes.registry import load_recipe, recipe_id
-from molnb.recipes.schema import Source
 from molnb.recipes.snapshot import write_snapshot
+from molnb.recipes.source_schema import Source
 from molnb.recipes.sources import find_source, recipe_for_file, stated_digest, with_source
 
 CSV = (

@@ -18,7 +18,7 @@ from molnb.inference.featurizer import featurize
 from molnb.inference.inputs import find_shards, read_molecules
 from molnb.recipes.readers import column_names, read_records
 from molnb.recipes.readers.record import Record
-from molnb.recipes.schema import Source
+from molnb.recipes.source_schema import Source
 from molnb.recipes.sources import find_source, recipe_for_file
 
 WATER = "3\nwater\nO 0 0 0.12\nH 0 0.76 -0.48\nH 0 -0.76 -0.48\n"

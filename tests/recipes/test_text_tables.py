@@ -17,7 +17,7 @@ from molnb.errors import InputError
 from molnb.recipes.readers import column_names, read_records
 from molnb.recipes.readers.lines import BLOCK_BYTES, read_lines
 from molnb.recipes.readers.record import Record
-from molnb.recipes.schema import Source
+from molnb.recipes.source_schema import Source
 from molnb.recipes.sources import recipe_for_file
 
 TABLE = "id,smiles,y\nä 1,CCO,0.5\nµ 2,CCN,0.25\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..schema import Source
+from ..source_schema import Source
 from .collection import folder_columns, folder_records
 from .delimited import csv_columns, csv_records
 from .parquet import parquet_columns, parquet_records

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import InputError
-from ..schema import Source
+from ..source_schema import Source
 from .lines import NumberedLines, read_lines
 from .names import checked_names
 from .record import Record

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import InputError
-from ..schema import Source
+from ..source_schema import Source
 
 ROWS_PER_GROUP = 1024  # of the Parquet files that slices are read from
 FORMATS = {".smi": "smi", ".smiles": "smi", ".cxsmiles": "smi", ".ism": "smi",

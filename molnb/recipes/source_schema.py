@@ -1,0 +1,123 @@
+"""The half of a recipe that says where the rows come from: files, their format, their columns."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Format = Literal[
+    "smi", "csv", "tsv", "sdf", "mol", "xyz", "folder", "xlsx", "parquet",
+    "npz", "mat", "hdf5", "msgpack", "lmdb",
+]  # fmt: skip
+SHA256 = "^[0-9a-f]{64}$"
+PART = "{part}"  # stands in an address for the number of a part
+
+
+class Strict(BaseModel):
+    """A part of a recipe: a key that it does not have is refused, and nothing changes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Join(Strict):
+    """A second, small table whose columns are added to the rows of the source by an identifier.
+
+    Where it has no ``file`` it lies in the archive of the source, as ``member``.
+    """
+
+    file: str | None = None
+    member: str | None = None
+    sha256: str | None = Field(None, pattern=SHA256)
+    format: Literal["csv", "tsv", "parquet"] = "csv"
+    key: str
+    column: str
+
+    @model_validator(mode="after")
+    def _file_or_member(self) -> Join:
+        if (self.file is None) == (self.member is None):
+            raise ValueError("a joined table takes one of the keys file and member (of an archive)")
+        return self
+
+
+class Source(Strict):
+    """Where the rows come from. Leave ``format`` out to go by the file's ending.
+
+    ``mirrors`` are further addresses of the same bytes, tried in this order. ``parts`` are the
+    first and the last number that stand for ``{part}`` in the address. ``member`` names the file,
+    or by a pattern the files, of an archive that hold the rows. ``bytes`` and ``rows`` say what
+    size and how many rows to expect; another number of rows is refused.
+    """
+
+    kind: Literal["rdkit", "file", "url"]
+    file: str | None = None
+    url: str | None = None
+    mirrors: list[str] = []
+    parts: tuple[int, int] | None = None
+    member: str | None = None
+    sha256: str | None = Field(None, pattern=SHA256)
+    bytes: int | None = Field(None, gt=0)
+    rows: int | None = Field(None, gt=0)
+    format: Format | None = None
+    delimiter: str | None = None
+    header: bool | list[str] = True
+    join: Join | None = None
+
+    @model_validator(mode="after")
+    def _file_or_url(self) -> Source:
+        has_url = self.url is not None
+        has_file = self.file is not None
+        if has_url != (self.kind == "url") or has_file != (self.kind != "url"):
+            raise ValueError(
+                "kind 'url' takes the key 'url', kinds 'rdkit' and 'file' take the key 'file'"
+            )
+        if self.mirrors and not has_url:
+            raise ValueError("mirrors are further addresses of a url: kind 'url' alone has them")
+        return self
+
+    @model_validator(mode="after")
+    def _numbered_parts(self) -> Source:
+        addresses = [self.url or self.file, *self.mirrors]
+        if self.parts is None:
+            return self
+        if any(PART not in address for address in addresses):
+            raise ValueError(
+                f"a source with parts says in every address where their number stands: {PART}"
+            )
+        if self.parts[0] > self.parts[1] or self.parts[0] < 0:
+            raise ValueError(f"parts are [first, last] number, not {list(self.parts)}")
+        if self.sha256 is not None:
+            raise ValueError(
+                "a source in parts has no one sha256: each part's is kept when fetched"
+            )
+        return self
+
+
+class GivenGeometry(Strict):
+    """Columns that hold a geometry: atomic numbers (or symbols) and coordinates of all atoms.
+
+    ``coords`` is flat or nested, of one conformer or of several; ``unit`` is that of its numbers.
+    ``bonds`` is flat (i, j, order) in the order of the atoms, ``charges`` the formal charge of each
+    atom. Without ``bonds`` the atoms are matched with the row's SMILES; without both, bonds are
+    perceived from the distances.
+    """
+
+    numbers: str
+    coords: str
+    unit: str = "Å"
+    bonds: str | None = None
+    charges: str | None = None
+
+
+class Columns(Strict):
+    """Which columns hold structure and identifier; ``smiles: null`` is the SDF record's own.
+
+    Of a list of names the first counts that the file has. Columns in ``keep`` stand in the shards
+    as text, as they were written. ``geometry`` names columns of atoms and coordinates where the
+    structure itself (SDF, XYZ, CXSMILES) has none.
+    """
+
+    smiles: str | list[str] | None = "smiles"
+    id: str | list[str] | None = None
+    keep: list[str] = []
+    geometry: GivenGeometry | None = None
