@@ -33,6 +33,10 @@ FORMAT = "molnb-shards-1"
 SPLIT_VALUES = ("train", "val", "test")
 LOOSE_KEYS = ("inchikey14", "tautomer_key")  # columns that stereoisomers and tautomers agree in
 ARRAYS = "arrays"  # the folder of them
+# How coordinates were embedded that are the source's own.
+GIVEN = "given"
+GIVEN_COMPLETED = "given, hydrogens placed"
+GIVEN_PERCEIVED = "given, bonds perceived"
 ADDED_LEVELS = ("molecule", "atom", "bond")
 SMALL_BYTES = 1024  # an array file this small may hold nothing
 
@@ -68,7 +72,13 @@ _PLAIN = [
         pa.list_(pa.uint8()),
         "atomic numbers: heavy atoms in SMILES order, then hydrogens",
     ),
-    ("coords", pa.list_(pa.float32()), "Å, x y z of each atom, centred"),
+    (
+        "coords",
+        pa.list_(pa.float32()),
+        "Å, x y z of each atom, of one conformer after another; centred, unless they were given",
+    ),
+    ("n_conformers", pa.int32(), "geometries of the molecule"),
+    ("geometry_key", pa.string(), "tells given geometries apart; null where they were made"),
     (
         "embedded_by",
         pa.string(),
@@ -376,16 +386,20 @@ def _summary(manifest: dict[str, Any], path: Path) -> Iterator[str]:
     for step, reasons in manifest["dropped"].items():
         yield f"    {step}: " + _counted(reasons)
     counts = manifest["counts"]
+    made = f"{_counted(counts['force_field'])}, {counts['unconverged']:,} not converged"
+    if set(counts.get("embedded_by", ())) <= {GIVEN, GIVEN_COMPLETED, GIVEN_PERCEIVED}:
+        made = _counted(counts["embedded_by"])
+    if counts.get("conformers", n_kept) != n_kept:
+        made += f" ({counts['conformers']:,} of {n_kept:,} molecules)"
     yield (
-        f"  conformers: {_counted(counts['force_field'])}, {counts['unconverged']:,} not "
-        f"converged; {counts['undefined_stereo']:,} molecules with open stereo, "
+        f"  conformers: {made}; {counts['undefined_stereo']:,} molecules with open stereo, "
         f"{counts['loose_duplicates']:,} loose duplicates"
     )
     if counts.get("stereo_groups"):
         yield f"  stereo beyond SMILES: {_counted(counts['stereo_groups'])} (molecules)"
     if counts.get("removed"):
         yield f"  removed fragments: {_counted(counts['removed'])} (molecules)"
-    if set(counts.get("embedded_by", ())) - {"ETKDGv3"}:
+    if set(counts.get("embedded_by", ())) - {"ETKDGv3", GIVEN, GIVEN_COMPLETED, GIVEN_PERCEIVED}:
         yield f"  embedded by: {_counted(counts['embedded_by'])}"
     if counts.get("given_coords_replaced"):
         yield (

@@ -16,6 +16,9 @@ CONVERSIONS: dict[tuple[str, str], float] = {
     ("meV", "eV"): 1e-3,
     ("a0^3", "Å^3"): 0.14818471147,
     ("1/cm", "GHz"): 29.9792458,
+    ("a0", "Å"): 0.529177210903,
+    ("nm", "Å"): 10.0,
+    ("pm", "Å"): 0.01,
 }
 _MOLAR = {"M": 0, "mM": -3, "uM": -6, "µM": -6, "μM": -6, "nM": -9, "pM": -12}  # powers of ten
 CONVERSIONS |= {
@@ -61,3 +64,9 @@ def conversion_factor(source: str, target: str) -> float:
         units = dict.fromkeys(a for a, _ in CONVERSIONS)
         choices = f"units that convert are {', '.join(units)}"
     raise ValueError(f"no conversion from {source} to {target} ({choices})")
+
+
+def length_factor(unit: str) -> float:
+    """The factor from a unit of length to Å; it may have a number before it, as in 1e-4 Å."""
+    number, _, name = unit.rpartition(" ")
+    return float(number or 1) * conversion_factor(name, "Å")

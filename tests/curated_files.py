@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from molnb.curation import chunks
+from molnb.curation import geometries
 from molnb.curation.pipeline import curate
 from molnb.files import file_digest
 from molnb.recipes.registry import make_recipe
@@ -51,4 +51,4 @@ def refuse_conformers(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_) -> None:
         pytest.fail("a conformer was computed")
 
-    monkeypatch.setattr(chunks, "make_conformer", refuse)
+    monkeypatch.setattr(geometries, "make_conformer", refuse)

@@ -22,6 +22,7 @@ from ..shards import Shards
 from ..units import EV_PER_KCAL_MOL
 from .conformer import Conformer, make_conformer
 from .failures import MoleculeError
+from .parsing import with_coords
 
 # Equivalent ways to lay a molecule over itself that are tried: phenyl has 2, tert-butyl 6, six CF3
 # 46,656. Beyond this many an RMSD is an upper bound; with hydrogens, which are left out, a fatty
@@ -62,18 +63,6 @@ class Ensemble:
     def coords(self, index: int) -> np.ndarray:
         """Positions of all atoms of a conformer (Å)."""
         return self.mol.GetConformer(int(index)).GetPositions()
-
-
-def with_coords(mol: Chem.Mol, coords: Sequence[np.ndarray]) -> Chem.Mol:
-    """A copy of a molecule with these geometries (Å) as its conformers, numbered from 0."""
-    mol = Chem.Mol(mol)
-    mol.RemoveAllConformers()
-    for number, positions in enumerate(coords):
-        conformer = Chem.Conformer(mol.GetNumAtoms())
-        conformer.SetId(number)
-        conformer.SetPositions(np.ascontiguousarray(positions, dtype=float))
-        mol.AddConformer(conformer)
-    return mol
 
 
 def stored_geometry(shards: Shards, index: int) -> Chem.Mol:

@@ -149,6 +149,13 @@ def _coloured(mol: Chem.Mol) -> Chem.Mol:
 
 def _smiles_of_geometry(complete: Chem.Mol) -> str:
     """SMILES of the stereoisomer of a geometry, whatever was drawn."""
+    isomer = without_hydrogens(isomer_of_geometry(complete))
+    isomer.RemoveAllConformers()
+    return Chem.MolToSmiles(Chem.MolFromSmiles(Chem.MolToSmiles(isomer)))
+
+
+def isomer_of_geometry(complete: Chem.Mol) -> Chem.Mol:
+    """A molecule with all its atoms, marked as the stereoisomer that its geometry is."""
     isomer = Chem.Mol(complete)
     Chem.AssignStereochemistryFrom3D(isomer)
     coords = complete.GetConformer().GetPositions()
@@ -165,6 +172,4 @@ def _smiles_of_geometry(complete: Chem.Mol) -> str:
             reread = True
     if reread:
         Chem.AssignStereochemistry(isomer, cleanIt=True, force=True)
-    isomer = without_hydrogens(isomer)
-    isomer.RemoveAllConformers()
-    return Chem.MolToSmiles(Chem.MolFromSmiles(Chem.MolToSmiles(isomer)))
+    return isomer

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 
+import numpy as np
 from rdkit import Chem
 
 from .failures import MoleculeError, guarded
@@ -79,6 +81,18 @@ def parse_molblock(block: str) -> Chem.Mol:
 def has_3d_coords(mol: Chem.Mol) -> bool:
     """Whether a molecule came with coordinates that say they are in space."""
     return mol.GetNumConformers() > 0 and mol.GetConformer().Is3D()
+
+
+def with_coords(mol: Chem.Mol, coords: Sequence[np.ndarray]) -> Chem.Mol:
+    """A copy of a molecule with these geometries (Å) as its conformers, numbered from 0."""
+    mol = Chem.Mol(mol)
+    mol.RemoveAllConformers()
+    for number, positions in enumerate(coords):
+        conformer = Chem.Conformer(mol.GetNumAtoms())
+        conformer.SetId(number)
+        conformer.SetPositions(np.ascontiguousarray(positions, dtype=float))
+        mol.AddConformer(conformer)
+    return mol
 
 
 def numbered(mol: Chem.Mol) -> Chem.Mol:

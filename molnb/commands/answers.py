@@ -48,7 +48,12 @@ def run_evaluate(args: argparse.Namespace) -> int:
             files[out] = check_frame_output(out, [args.run], args.force)
     if args.out and args.predictions and files[args.out] == files[args.predictions]:
         raise InputError(f"--out and --predictions are both {args.out}: name two files")
-    which = {"part": args.part, "data": args.data, "device": args.device or "auto"}
+    which = {
+        "part": args.part,
+        "data": args.data,
+        "device": args.device or "auto",
+        "average": args.all_conformers,
+    }
     answers = answer_part(args.run, baselines=not args.alone, **which)
     table = score_answers(answers, seed=args.seed or 0)
     print(show_table(readable_scores(table)))
@@ -200,6 +205,11 @@ def _add_evaluate(add: Add) -> None:
     )
     command.add_argument(
         "--alone", action="store_true", help="leave out LightGBM and the trivial baselines"
+    )
+    command.add_argument(
+        "--all-conformers",
+        action="store_true",
+        help="answer by the mean over all geometries of a molecule (default: its first)",
     )
     command.add_argument(
         "--predictions", type=Path, metavar="FILE", help="also write every prediction and its truth"

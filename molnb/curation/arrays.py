@@ -23,10 +23,15 @@ from .parts import flat_values, list_lengths, read_parts
 _OF_ATOMS = {
     "numbers": (np.uint8, ()),
     "atom_feats": (np.uint8, (9,)),
-    "coords": (np.float32, (3,)),
     "parent": (np.uint16, ()),
 }
+_COORDS = {"coords": (np.float32, (3,))}  # of an atom as often as the molecule has conformers
 _OF_BONDS = {"bonds": (np.uint16, (2,)), "bond_feats": (np.uint8, (3,))}
+
+
+# A task of at least this many labels, of which less than this share is known, is written sparsely.
+MANY_LABELS = 32
+SPARSE_SHARE = 0.5
 
 
 def write_arrays(
@@ -35,7 +40,9 @@ def write_arrays(
     """Write every array of the folder; ``tasks`` are name, level, labels."""
     out = folder / "arrays"
     # One number a molecule: small enough to hold all parts at once.
-    tables = list(read_parts(parts, ["row", "n_heavy", "n_atoms", "charge", "bonds"]))
+    tables = list(
+        read_parts(parts, ["row", "n_heavy", "n_atoms", "n_conformers", "charge", "bonds"])
+    )
     n_atom = _joined(tables, "n_atoms").astype(np.int64)
     n_heavy = _joined(tables, "n_heavy")
     n_bond = np.concatenate([list_lengths(table, "bonds") // 2 for table in tables])
@@ -50,6 +57,11 @@ def write_arrays(
     for name in splits:
         _save(out, f"split_{name}", sides.column(f"split_{name}").to_numpy(), np.int8)
     _write_ragged(parts, out, _OF_ATOMS, int(n_atom.sum()))
+    n_conformer = _joined(tables, "n_conformers").astype(np.int64)
+    _write_ragged(parts, out, _COORDS, int((n_atom * n_conformer).sum()))
+    if (n_conformer != 1).any():
+        _save(out, "n_conformers", n_conformer, np.int32)
+        _save(out, "coord_offset", _offsets(n_atom * n_conformer), np.int64)
     _write_ragged(parts, out, _OF_BONDS, int(n_bond.sum()))
     # How many values a label has in each molecule, by the level of its task.
     n_items = {
@@ -57,10 +69,12 @@ def write_arrays(
         "atom": n_atom,
         "bond": n_bond,
         "pair": n_heavy.astype(np.int64) * (n_heavy - 1) // 2,
+        "ordered pair": n_heavy.astype(np.int64) ** 2,
     }
     residuals = pq.read_table(folder / "derived.parquet") if derived else None
     for task in tasks:
-        _write_task(parts, out, task, n_items[task["level"]], residuals)
+        kind = "ordered pair" if task.get("pairs") == "ordered" else task["level"]
+        _write_task(parts, out, task, n_items[kind], residuals)
 
 
 def _joined(tables: list[pa.Table], column: str) -> np.ndarray:
@@ -96,18 +110,25 @@ def _write_task(
 
     ``n_items`` is how many values each molecule has (atoms, bonds, pairs, or 1); a value is NaN
     where that label is unknown. Labels of molecules are float64, as they were measured: a large
-    value with a small spread keeps its digits until it is scaled.
+    value with a small spread keeps its digits until it is scaled. Of many labels that are mostly
+    unknown only the known values are written, with the number of the label beside each.
     """
     name = task["name"]
     labels = task["labels"]
     # The file is as long as the labelled molecules have values, so they are counted first.
-    labelled_parts = []
+    known_parts = []
     for table in _with_residuals(parts, labels, residuals):
-        labelled_parts.append(_known_labels(table, labels).any(axis=1))
-    index = np.flatnonzero(np.concatenate(labelled_parts))
+        known_parts.append(_known_labels(table, labels).sum(axis=1))
+    n_known = np.concatenate(known_parts)
+    index = np.flatnonzero(n_known)
+    _save(out, f"{name}.index", index, np.int64)
+    is_wide = task["level"] == "molecule" and len(labels) >= MANY_LABELS
+    if is_wide and n_known.sum() < SPARSE_SHARE * len(index) * len(labels):
+        _save(out, f"{name}.offset", _offsets(n_known[index]), np.int64)
+        _write_known_values(parts, out, task, int(n_known.sum()), residuals)
+        return
     offset = _offsets(n_items[index])
     shape = (int(offset[-1]), len(labels))
-    _save(out, f"{name}.index", index, np.int64)
     _save(out, f"{name}.offset", offset, np.int64)
     start = 0
     dtype = np.float64 if task["level"] == "molecule" else np.float32
@@ -115,6 +136,23 @@ def _write_task(
         for table in _with_residuals(parts, labels, residuals):
             append(_values(table, labels, n_items[start : start + len(table)]))
             start += len(table)
+
+
+def _write_known_values(
+    parts: list[Path], out: Path, task: dict, n_value: int, residuals: pa.Table | None
+) -> None:
+    """Write the known values of a task of molecules alone, one after another, with their labels."""
+    name = task["name"]
+    labels = task["labels"]
+    with (
+        writing_array(out / f"{name}.values.npy", np.float64, (n_value,)) as append_values,
+        writing_array(out / f"{name}.label.npy", np.uint16, (n_value,)) as append_labels,
+    ):
+        for table in _with_residuals(parts, labels, residuals):
+            values = _values(table, labels, np.ones(len(table), np.int64))
+            mol, label = np.nonzero(np.isfinite(values))
+            append_values(values[mol, label])
+            append_labels(label)
 
 
 def _with_residuals(

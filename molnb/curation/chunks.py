@@ -14,9 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..chemistry.conformer import Conformer, make_conformer
+from ..chemistry.aligned_labels import MisalignedError, align, make_numbering
+from ..chemistry.conformer import Conformer
 from ..chemistry.failures import MoleculeError
 from ..chemistry.features import molecule_arrays
+from ..chemistry.given_geometry import PLACED, given_molecule
 from ..chemistry.identity import identity_keys, murcko_scaffold, undefined_stereo
 from ..chemistry.parsing import has_3d_coords, parse_molblock, parse_smiles
 from ..chemistry.standardization import standardize
@@ -24,7 +26,8 @@ from ..chemistry.xtb import UndefinedLabelError, xtb_labels
 from ..files import write_table
 from ..processes import Slice
 from ..recipes.schema import Recipe
-from ..shards import DROPPED_SCHEMA, part_schema
+from ..shards import DROPPED_SCHEMA, GIVEN, GIVEN_COMPLETED, GIVEN_PERCEIVED, part_schema
+from .geometries import make_conformers, read_given
 
 DIED = "worker died (machine-dependent)"
 # Faults of the program, or of a library, that one row has met. What is wrong with the machine
@@ -54,7 +57,14 @@ READ_SCHEMA = pa.schema(
         ("scaffold", pa.string()),
         ("undefined_stereo", pa.int32()),
         ("cleared_isotopes", pa.int32()),
-        ("given_coords", pa.bool_()),  # the mol block holds a 3D conformer, which is not kept
+        ("given_coords", pa.bool_()),  # the structure holds a 3D conformer, which is not kept
+        # of a molecule whose geometry is given
+        ("geometry_key", pa.string()),
+        ("coords", pa.list_(pa.float32())),
+        ("n_conformers", pa.int32()),
+        ("smiles_3d", pa.string()),
+        ("embedded_by", pa.string()),
+        ("missing", pa.string()),  # why a label of atoms, bonds or pairs has no value
     ]
 )
 
@@ -80,6 +90,11 @@ class Job(NamedTuple):
         if stage == "part":
             return self.folder / "shards" / f"part-{index:05d}.parquet"
         return self.work / stage / f"slice-{index:05d}.parquet"
+
+    def read_schema(self) -> pa.Schema:
+        """Columns of what is read: those of every row, and labels of atoms, bonds and pairs."""
+        lists = [(label.name, pa.list_(pa.float32())) for label in self.recipe.list_labels]
+        return pa.schema([*READ_SCHEMA, *lists])
 
     def schema(self) -> pa.Schema:
         """Columns of this recipe's parts, without residuals, which depend on the training rows."""
@@ -136,7 +151,7 @@ def read_slice(job: Job, piece: Slice, write: bool = True) -> None:
     ]
     if write:
         _refuse_all_unexpected(read)
-        write_table(pa.Table.from_pylist(read, READ_SCHEMA), job.slice_file("read", piece.index))
+        write_table(_table_of(read, job.read_schema()), job.slice_file("read", piece.index))
 
 
 def _read_row(row: dict[str, Any], recipe: Recipe, died: bool) -> dict[str, Any]:
@@ -155,34 +170,88 @@ def _read_row(row: dict[str, Any], recipe: Recipe, died: bool) -> dict[str, Any]
     for label in recipe.labels:
         if label.missing == "drop" and row[label.name] is None:
             return columns | _outcome("label", "label missing", label.name)
-    parse = parse_molblock if is_block else parse_smiles
     try:
-        mol = parse(row["structure"] or "")
+        if recipe.conformers.kind == "given":
+            return columns | _given_columns(row, recipe)
+        mol = parse_molblock(row["structure"] or "") if is_block else parse_smiles(row["structure"])
         columns["given_coords"] = has_3d_coords(mol)
-        return columns | _standard_columns(mol, recipe)
+        return columns | _standard_columns(mol, row, recipe)
     except MoleculeError as failure:
         return columns | _failure(failure)
     except FAULTS as error:
         return columns | _unexpected("standardise", error)
 
 
-def _standard_columns(mol: Any, recipe: Recipe) -> dict[str, Any]:
+def _standard_columns(mol: Any, row: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     structure = recipe.structure
     standard = standardize(mol, structure.max_heavy_atoms, structure.metals)
-    inchikey14, tautomer_key = identity_keys(standard.mol)
-    return {
+    columns = {
         "smiles": standard.smiles,
         "stereo_groups": standard.stereo_groups,
         "removed": ".".join(standard.removed),
         "atom_order": standard.order,
         "charge": standard.charge,
-        "n_heavy": standard.mol.GetNumAtoms(),
+        "cleared_isotopes": standard.cleared_isotopes,
+        **_keys(standard.mol),
+    }
+    return columns | _list_columns(mol, standard.order, standard.mol, row, recipe)
+
+
+def _given_columns(row: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """Columns of a row whose geometry is its source's: nothing of it is standardised."""
+    mol, drawn, perceived = read_given(row, recipe)
+    given = given_molecule(mol, recipe.structure.max_heavy_atoms, drawn)
+    embedded_by = GIVEN if not perceived else GIVEN_PERCEIVED
+    if PLACED in given.order:
+        embedded_by = GIVEN_COMPLETED
+    heavy = given.order[: given.mol.GetNumAtoms()]
+    columns = {
+        "smiles": given.smiles,
+        "stereo_groups": "",
+        "removed": "",
+        "atom_order": heavy,
+        "charge": given.charge,
+        "cleared_isotopes": given.cleared_isotopes,
+        "geometry_key": given.geometry_key,
+        "coords": given.coords.ravel(),
+        "n_conformers": len(given.coords),
+        "smiles_3d": given.smiles_3d,
+        "embedded_by": embedded_by,
+        **_keys(given.mol),
+    }
+    return columns | _list_columns(mol, heavy, given.mol, row, recipe)
+
+
+def _keys(mol: Any) -> dict[str, Any]:
+    """What tells a stored molecule apart from others, or puts it beside them."""
+    inchikey14, tautomer_key = identity_keys(mol)
+    return {
+        "n_heavy": mol.GetNumAtoms(),
         "inchikey14": inchikey14,
         "tautomer_key": tautomer_key,
-        "scaffold": murcko_scaffold(standard.mol),
-        "undefined_stereo": undefined_stereo(standard.mol),
-        "cleared_isotopes": standard.cleared_isotopes,
+        "scaffold": murcko_scaffold(mol),
+        "undefined_stereo": undefined_stereo(mol),
     }
+
+
+def _list_columns(
+    mol: Any, order: Any, parent: Any, row: dict[str, Any], recipe: Recipe
+) -> dict[str, Any]:
+    """Labels of atoms, bonds and pairs in stored order; of those that do not fit, the reason."""
+    known = [label for label in recipe.list_labels if row[label.name] is not None]
+    if not known:
+        return {}
+    numbering = make_numbering(mol, order, parent)
+    columns: dict[str, Any] = {}
+    reasons = []
+    for label in known:
+        by_maps = label.order == "maps"
+        ordered = label.pairs == "ordered"
+        try:
+            columns[label.name] = align(row[label.name], label.level, numbering, by_maps, ordered)
+        except MisalignedError as error:
+            reasons.append(error.reason)
+    return columns | {"missing": "; ".join(dict.fromkeys(reasons)) or None}
 
 
 # ------------------------------------------------------- pass 3: conformers and labels
@@ -199,7 +268,7 @@ def label_slice(job: Job, piece: Slice, write: bool = True) -> None:
             failed.append(row | _outcome("worker", DIED, ""))
             continue
         try:
-            molecules.append(row | _conformer_columns(row["smiles"], job.recipe))
+            molecules.append(row | _conformer_columns(row, job.recipe))
         except MoleculeError as failure:
             failed.append(row | _failure(failure))
         except FAULTS as error:
@@ -209,31 +278,38 @@ def label_slice(job: Job, piece: Slice, write: bool = True) -> None:
         failed_table = pa.Table.from_pylist(failed, DROPPED_SCHEMA)
         write_table(failed_table, job.slice_file("failed", piece.index))
         # The part comes last: it says that the slice is done.
-        part = _part_table(molecules, job.schema())
+        part = _table_of(molecules, job.schema())
         write_table(part, job.slice_file("part", piece.index))
 
 
-def _conformer_columns(smiles: str, recipe: Recipe) -> dict[str, Any]:
-    conformer = make_conformer(smiles, recipe.conformers.seed)
-    arrays = molecule_arrays(smiles)
+def _conformer_columns(row: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """Geometry, arrays and computed labels of a molecule to keep."""
+    arrays = molecule_arrays(row["smiles"])
     columns = {
-        "smiles_3d": conformer.smiles_3d,
         "n_atoms": len(arrays["numbers"]),
         "numbers": arrays["numbers"],
-        "coords": conformer.coords.ravel(),
-        "embedded_by": conformer.embedded_by,
-        "force_field": conformer.force_field,
-        "converged": conformer.converged,
-        "force_field_energy": conformer.energy,
         "atom_feats": arrays["atom_feats"].ravel(),
         "bonds": arrays["bonds"].ravel(),
         "bond_feats": arrays["bond_feats"].ravel(),
         "parent": arrays["parent"],
     }
+    if recipe.conformers.kind == "given":
+        return columns | {"force_field": "none"}
+    conformers = make_conformers(row["smiles"], recipe.conformers)
+    first = conformers.first
+    columns |= {
+        "smiles_3d": first.smiles_3d,
+        "coords": conformers.coords.ravel(),
+        "n_conformers": len(conformers.coords),
+        "embedded_by": first.embedded_by,
+        "force_field": first.force_field,
+        "converged": first.converged,
+        "force_field_energy": first.energy,
+    }
     if not recipe.needs_xtb():
         return columns
     try:
-        computed = _xtb_columns(arrays, conformer)
+        computed = _xtb_columns(arrays, first)
     except UndefinedLabelError as error:
         return columns | {"missing": error.reason}
     return columns | {
@@ -258,7 +334,7 @@ def _xtb_columns(arrays: dict[str, Any], conformer: Conformer) -> dict[str, Any]
 # ------------------------------------------------------------------------------ to Arrow
 
 
-def _part_table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+def _table_of(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     columns = []
     for field in schema:
         values = [row.get(field.name) for row in rows]

@@ -26,12 +26,13 @@ def count_molecules(parts: list[Path]) -> dict[str, Any]:
     by_value = {name: Counter() for name in ("force_field", "embedded_by")}
     removed: Counter = Counter()
     stereo: Counter = Counter()
-    counted = ["undefined_stereo", "cleared_isotopes", "converged"]
+    counted = ["undefined_stereo", "cleared_isotopes", "converged", "n_conformers"]
     texts = ["smiles", "smiles_3d", "removed", "stereo_groups"]
     for table in read_parts(parts, [*counted, *texts, *by_value]):
         for name, counter in by_value.items():
             counter.update(table.column(name).to_pylist())
         totals["n"] += len(table)
+        totals["conformers"] += int(pc.sum(table.column("n_conformers")).as_py() or 0)
         for name in ("undefined_stereo", "cleared_isotopes"):
             totals[name] += int(np.count_nonzero(table.column(name).to_numpy()))
         totals["unconverged"] += table.column("converged").to_pylist().count(False)

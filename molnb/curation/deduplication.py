@@ -1,7 +1,8 @@
 """The global pass, out of core: exact and loose duplicates, and the list of molecules to keep.
 
 Rows are duplicates when their canonical isomeric SMILES and their stereo groups are the same
-(charge and tautomer as drawn): a racemate is no duplicate of its enantiomers.
+(charge and tautomer as drawn): a racemate is no duplicate of its enantiomers. Where the geometry is
+given it is part of the identity.
 A loose group joins everything that shares the first block of the InChIKey or the
 tautomer-insensitive key, directly or through others.
 """
@@ -45,7 +46,8 @@ def merge(job: Job) -> dict[str, Any]:
     con = connect(job.work / "spill")
     read_files = sorted((job.work / "read").glob("*.parquet"))
     con.execute(
-        "CREATE VIEW read AS SELECT *, smiles || ' ' || stereo_groups AS molecule "
+        "CREATE VIEW read AS SELECT *, "
+        "smiles || ' ' || stereo_groups || ' ' || coalesce(geometry_key, '') AS molecule "
         f"FROM {parquet_table(con, read_files)}"
     )
     source = parquet_table(con, [job.work / "source.parquet"])
@@ -92,7 +94,7 @@ def _molecules_to_keep(recipe: Recipe, drop_loose: bool) -> str:
     values = {
         label.name: f"CASE WHEN c.row IS NULL THEN s.{quoted(label.name)} "
         f"ELSE c.{quoted(label.name)} END"
-        for label in recipe.source_labels
+        for label in recipe.molecule_labels
     }
     labels = [f"{value} AS {quoted(name)}" for name, value in values.items()]
     flags = [
@@ -101,7 +103,7 @@ def _molecules_to_keep(recipe: Recipe, drop_loose: bool) -> str:
         for name, flag in recipe.flags.items()
     ]
     texts = [f"s.{quoted(name)}" for name in recipe.text_columns]
-    excluded = "EXCLUDE (step, reason, detail, molecule)"
+    excluded = "EXCLUDE (step, reason, detail, molecule)"  # lists of labels are among the rest
     columns = ", ".join([f"d.* {excluded}", *labels, *flags, *texts])
     # Of a loose group only its first row.
     only_first = "JOIN groups g ON g.row = d.row AND g.grp = d.row" if drop_loose else ""

@@ -35,7 +35,10 @@ def finish(job: Job, located: LocatedSource, plan: dict[str, Any]) -> Shards:
     residuals = [label for label in labels.values() if label["residual_of"] is not None]
     in_train = read_default(job.folder, job.recipe) == TRAIN
     fits = write_derived(parts, residuals, in_train, job.folder)
-    tasks = [task.model_dump() for task in job.recipe.tasks]
+    tasks = [
+        task.model_dump() | {"pairs": job.recipe.label(task.labels[0]).pairs}
+        for task in job.recipe.tasks
+    ]
     write_arrays(parts, tasks, set(fits), list(job.recipe.splits), job.folder)
     labels = {
         name: _describe_label(label) | count_known(parts, label, job.folder)

@@ -93,6 +93,8 @@ def _notices_of_loss(columns: dict[str, dict], labels: dict[str, dict]) -> Itera
 
 def _notices_of_geometry(recipe: Recipe, duplicates: dict[str, Any]) -> Iterator[str]:
     """That labels belong to a geometry which is not the one stored."""
+    if recipe.conformers.kind == "given":
+        return
     names: dict[str, list[str]] = {}
     for label in recipe.source_labels:
         if label.geometry != "none":

@@ -35,7 +35,9 @@ def combine_labels(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
         "FROM read r JOIN first f USING (molecule) JOIN source s ON s.row = r.row "
         "WHERE f.copies > 1"
     )
-    columns = [f"{_value(label, recipe)} AS {quoted(label.name)}" for label in recipe.source_labels]
+    columns = [
+        f"{_value(label, recipe)} AS {quoted(label.name)}" for label in recipe.molecule_labels
+    ]
     con.execute(
         f"CREATE TABLE combined AS SELECT {', '.join([f'{_FIRST} AS row', *columns])} "
         f"FROM copies GROUP BY {_FIRST}"
@@ -61,7 +63,7 @@ def _value(label: Label, recipe: Recipe) -> str:
 def write_conflicts(con: duckdb.DuckDBPyConnection, recipe: Recipe, path: Path) -> None:
     """Write every label of a molecule whose rows disagree: all values, and which one is kept."""
     tables = []
-    for label in recipe.source_labels:
+    for label in recipe.molecule_labels:
         column = quoted(label.name)
         only_known = f"FILTER ({column} IS NOT NULL)"
         gathered = ", ".join(
@@ -92,7 +94,7 @@ def count_repeats(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> dict[str, A
     """How many rows were copies, of how many molecules copies disagree, or know more."""
     copies = con.execute("SELECT coalesce(sum(copies - 1), 0)::BIGINT FROM first").fetchall()[0][0]
     counts = {"copies": copies, "conflicting": 0, "known_only_in_a_copy": 0}
-    columns = [quoted(label.name) for label in recipe.source_labels]
+    columns = [quoted(label.name) for label in recipe.molecule_labels]
     if not columns:
         return counts
     differ = " OR ".join(f"count(DISTINCT {column}) > 1" for column in columns)

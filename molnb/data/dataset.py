@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +19,14 @@ from .tasks import DatasetTask, find_tasks, join_tasks
 # What every dataset has of its atoms and bonds; `arrays` of a Corpus names more.
 _ARRAYS = {
     "molecule": (),
-    "atom": ("numbers", "atom_feats", "coords"),
+    "atom": ("numbers", "atom_feats"),  # and coords, of which a molecule may have several
     "bond": ("bonds", "bond_feats"),
 }
+
+
+SEVERAL = "n_conformers"  # the array that datasets have whose molecules have several geometries
+# (dataset, which molecules, their rows in it) -> where each begins in an array of the dataset
+FirstRow = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
 
 
 def ragged(start: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -159,8 +164,26 @@ class Corpus:
             ids.append(start + np.flatnonzero(shared))
         return np.concatenate(ids)
 
-    def batch(self, ids: np.ndarray, tasks: Sequence[str] = ()) -> MolBatch:
-        """The molecules `ids`, in that order, as a flat batch with the known labels of `tasks`."""
+    def n_conformers(self, ids: np.ndarray) -> np.ndarray:
+        """How many geometries each of these molecules has."""
+        ids = np.asarray(ids, np.int64)
+        count = np.ones(len(ids), np.int64)
+        for dataset, chosen, rows in self._rows_by_dataset(ids):
+            shards = self.datasets[dataset]
+            if SEVERAL in shards.array_names:
+                count[chosen] = shards.array(SEVERAL)[rows]
+        return count
+
+    def batch(
+        self,
+        ids: np.ndarray,
+        tasks: Sequence[str] = (),
+        conformers: np.ndarray | None = None,
+    ) -> MolBatch:
+        """The molecules `ids`, in that order, as a flat batch with the known labels of `tasks`.
+
+        `conformers` says by number which geometry of each is taken, by default the first.
+        """
         ids = np.asarray(ids, np.int64)
         n_atoms = self.n_atoms[ids]
         n_bonds = self.n_bonds[ids]
@@ -170,9 +193,11 @@ class Corpus:
         molecule["n_bonds"] = torch.from_numpy(n_bonds)
         bond = self._read("bond", ids, n_bonds)
         bond["bonds"] = bond["bonds"].to(torch.int64)
+        atom = self._read("atom", ids, n_atoms)
+        atom["coords"] = self._read_coords(ids, n_atoms, conformers)
         return MolBatch(
             molecule=molecule,
-            atom=self._read("atom", ids, n_atoms),
+            atom=atom,
             bond=bond,
             labels=self.labels(ids, tasks),
             longest=int(n_atoms.max(initial=0)),
@@ -180,29 +205,57 @@ class Corpus:
 
     def _read(self, level: str, ids: np.ndarray, count: np.ndarray) -> dict[str, torch.Tensor]:
         """All arrays of a level for these molecules, across datasets, in the order of `ids`."""
-        transfers = self._transfers(level, ids, count)
+        transfers = self._transfers(ids, count, self._first_row(level))
         return {
             name: torch.from_numpy(self._gather(name, transfers, int(count.sum())))
             for name in self.arrays[level]
         }
 
-    def _transfers(self, level: str, ids: np.ndarray, count: np.ndarray) -> list[_Transfer]:
+    def _read_coords(
+        self, ids: np.ndarray, count: np.ndarray, conformers: np.ndarray | None
+    ) -> torch.Tensor:
+        """Coordinates (Å) of these molecules, of one conformer each."""
+
+        def start(dataset: int, chosen: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            shards = self.datasets[dataset]
+            atom_offset = shards.array("atom_offset")
+            if SEVERAL not in shards.array_names:
+                return atom_offset[rows]
+            first = shards.array("coord_offset")[rows]
+            if conformers is None:
+                return first
+            return first + conformers[chosen] * (atom_offset[rows + 1] - atom_offset[rows])
+
+        transfers = self._transfers(ids, count, start)
+        return torch.from_numpy(self._gather("coords", transfers, int(count.sum())))
+
+    def _rows_by_dataset(self, ids: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Each dataset of some molecules, which of them it has, and their rows in it."""
+        dataset_of_id = np.searchsorted(self.starts, ids, side="right") - 1
+        for dataset in np.unique(dataset_of_id):
+            chosen = np.flatnonzero(dataset_of_id == dataset)
+            yield int(dataset), chosen, ids[chosen] - self.starts[dataset]
+
+    def _first_row(self, level: str) -> FirstRow:
+        """Where a molecule's rows of a level begin in the arrays of a dataset."""
+
+        def start(dataset: int, chosen: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            if level == "molecule":
+                return rows
+            return self.datasets[dataset].array(f"{level}_offset")[rows]
+
+        return start
+
+    def _transfers(self, ids: np.ndarray, count: np.ndarray, start: FirstRow) -> list[_Transfer]:
         """Which rows of each dataset's arrays a batch takes; `count` is how many a molecule has.
 
         Without hydrogens a molecule takes its first rows only: heavy atoms, and the bonds between
         them, stand first on disk.
         """
-        dataset_of_id = np.searchsorted(self.starts, ids, side="right") - 1
         target_start = np.cumsum(count) - count  # of each molecule, in the batch
         transfers = []
-        for dataset in np.unique(dataset_of_id):
-            chosen = dataset_of_id == dataset
-            rows = ids[chosen] - self.starts[dataset]
-            if level == "molecule":
-                start = rows
-            else:
-                start = self.datasets[dataset].array(f"{level}_offset")[rows]
-            source = ragged(start, count[chosen])
+        for dataset, chosen, rows in self._rows_by_dataset(ids):
+            source = ragged(start(dataset, chosen, rows), count[chosen])
             target = ragged(target_start[chosen], count[chosen])
             transfers.append(_Transfer(dataset, source, target))
         return transfers
@@ -264,7 +317,12 @@ class Corpus:
         rank = rank[is_labelled]
         offset = shards.array(f"{name}.offset")
         count = offset[rank + 1] - offset[rank]
-        values = shards.array(f"{name}.values")[ragged(offset[rank], count)]
+        entries = ragged(offset[rank], count)
+        values = shards.array(f"{name}.values")[entries]
+        if f"{name}.label" in shards.array_names:  # known values alone, each with its label
+            label = shards.array(f"{name}.label")[entries]
+            values = _spread(values, label, count, len(shards.tasks[name]["labels"]))
+            count = np.ones_like(count)
         return _StoredLabels(
             mols=mols[is_labelled],
             rows=rows[is_labelled],
@@ -281,7 +339,9 @@ class Corpus:
             return _PlacedLabels(mols, stored.values)
         if task.level == "pair":
             n_heavy = np.asarray(shards.array("n_heavy")[stored.rows], np.int64)
-            return _PlacedLabels(_pair_index(mols, n_heavy), stored.values)
+            is_square = stored.count.sum() == (n_heavy**2).sum()  # labels of ordered pairs
+            index = _square_index if is_square else _pair_index
+            return _PlacedLabels(index(mols, n_heavy), stored.values)
         if task.level == "bond":
             # Bonds between heavy atoms come first on disk: without hydrogens these are read.
             values = stored.values[_prefix(stored.count, sizes.n_bonds[mols])]
@@ -290,6 +350,13 @@ class Corpus:
         if not self.hydrogens:
             values = _without_hydrogens(shards, task, stored)
         return _PlacedLabels(_items_of(mols, sizes.n_atoms), values)
+
+
+def _spread(values: np.ndarray, label: np.ndarray, count: np.ndarray, n_label: int) -> np.ndarray:
+    """Known values of some molecules, `count` of each, as a row a molecule; NaN is unknown."""
+    rows = np.full((len(count), n_label), np.nan)
+    rows[np.repeat(np.arange(len(count)), count), label] = values
+    return rows
 
 
 def _items_of(mols: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -311,6 +378,15 @@ def _pair_index(mols: np.ndarray, n_heavy: np.ndarray) -> np.ndarray:
     first = ragged(np.zeros_like(n_heavy), n_heavy)  # 0, 1, ... of each molecule
     n_partner = np.repeat(n_heavy, n_heavy) - 1 - first  # atoms after it
     second = ragged(first + 1, n_partner)
+    mol = np.repeat(np.repeat(mols, n_heavy), n_partner)
+    return np.stack([mol, np.repeat(first, n_partner), second], 1)
+
+
+def _square_index(mols: np.ndarray, n_heavy: np.ndarray) -> np.ndarray:
+    """(molecule, i, j) of all ordered pairs, an atom with itself too, row by row."""
+    first = ragged(np.zeros_like(n_heavy), n_heavy)
+    n_partner = np.repeat(n_heavy, n_heavy)
+    second = ragged(np.zeros_like(n_partner), n_partner)
     mol = np.repeat(np.repeat(mols, n_heavy), n_partner)
     return np.stack([mol, np.repeat(first, n_partner), second], 1)
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..rng import shuffled
+from ..rng import shuffled, uniform
 from ..shards import Shards
 from .batch import MolBatch
 from .dataset import Corpus
 
 PAIR_BUDGET = 16_384
+_CONFORMER = 201  # channel of the random numbers
 
 
 def sample_ids(seed: int, step: int, global_batch: int, n: int) -> np.ndarray:
@@ -56,6 +57,12 @@ def deal(sizes: np.ndarray, n_hand: int) -> list[np.ndarray]:
     return [positions for positions in hands if len(positions)]
 
 
+def draw_conformers(corpus: Corpus, ids: np.ndarray, seed: int, step: int) -> np.ndarray:
+    """Which conformer of each molecule a step sees: evenly drawn, by (seed, step, sample)."""
+    share = uniform(seed, step, ids, 0, _CONFORMER)
+    return (share * corpus.n_conformers(ids)).astype(np.int64)
+
+
 def batches(
     corpus: Corpus | Shards,
     ids: np.ndarray | None = None,
@@ -63,12 +70,14 @@ def batches(
     tasks: Sequence[str] = (),
     max_atoms: int | None = None,
     n_hand: int = 1,
+    draw: tuple[int, int] | None = None,
 ) -> Iterator[MolBatch]:
     """The molecules `ids` (default: all) as batches of similar size, with the labels of `tasks`.
 
     No batch is above the budget of padded pairs. Molecules above `max_atoms`, which will be cropped
     to it (`crops.crop`), count as that large. With `n_hand` they are first dealt into that many
-    hands of equal work, of which each has batches of its own.
+    hands of equal work, of which each has batches of its own. `draw`, (seed, step), draws the
+    conformer of each molecule that has several; else it is the first.
     """
     if isinstance(corpus, Shards):
         corpus = Corpus([corpus])
@@ -76,6 +85,9 @@ def batches(
     sizes = corpus.n_atoms[ids]
     if max_atoms is not None:
         sizes = np.minimum(sizes, max_atoms)
+    conformers = None if draw is None else draw_conformers(corpus, ids, *draw)
     for hand in deal(sizes, n_hand):
         for group in size_buckets(sizes[hand], pair_budget):
-            yield corpus.batch(ids[hand[group]], tasks)
+            positions = hand[group]
+            chosen = None if conformers is None else conformers[positions]
+            yield corpus.batch(ids[positions], tasks, chosen)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..curation.grouping import connected_groups
+from ..data.dataset import Corpus
 from ..data.tasks import class_names
 from ..errors import InputError, did_you_mean
 from ..shapes import Bool, Int
@@ -106,7 +107,8 @@ def load_benchmark(
     column = names.index(label) if label is not None else 0
     chosen = declared["labels"][column]
     ids = np.asarray(shards.array(f"{task}.index"))
-    values = np.asarray(shards.array(f"{task}.values"), np.float64)[:, column]
+    of_task = Corpus([shards]).labels(ids, [task])[task]
+    values = of_task.values.double().numpy()[:, column]
     _check_finite(values, task)
     labelled = np.isfinite(values)
     if keep is not None:

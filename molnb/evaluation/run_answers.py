@@ -194,8 +194,12 @@ def network_answers(
     tables: Sequence[LabelTable] = (),
     device: str = "auto",
     progress: bool = True,
+    average: bool = False,
 ) -> list[TaskAnswers]:
-    """What the run's saved weights answer, and tables of training labels, a portion at a time."""
+    """What the run's saved weights answer, and tables of training labels, a portion at a time.
+
+    With `average` an answer is the mean over all geometries of a molecule, else of the first.
+    """
     chosen_device = choose_device(device)
     model = judged.run.load_model().to(chosen_device)
     gathered = {task.key: _Gathered(task) for task in judged.tasks}
@@ -203,7 +207,10 @@ def network_answers(
 
     def compute(ids: np.ndarray) -> tuple[MolBatch, dict[str, np.ndarray]]:
         batch = _batch(judged, ids)
-        return batch, _outputs(model, judged.config, batch, chosen_device)
+        outputs = _outputs(model, judged.config, batch, chosen_device)
+        if average:
+            _average(judged, model, batch, outputs, chosen_device)
+        return batch, outputs
 
     with (
         Progress("molecules scored", len(judged.ids), progress) as display,
@@ -219,10 +226,36 @@ def network_answers(
     return [entry.answers() for entry in gathered.values() if entry.truths]
 
 
-def _batch(judged: Judgement, ids: np.ndarray) -> MolBatch:
+def _average(
+    judged: Judgement,
+    model: Model,
+    batch: MolBatch,
+    outputs: dict[str, np.ndarray],
+    device: torch.device,
+) -> None:
+    """Make the outputs of molecules with several geometries the means over all of them."""
+    ids = batch.ids.numpy()
+    count = judged.corpus.n_conformers(ids)
+    owners = {
+        task.key: owner_of(batch, task.level, batch.labels[task.key].index).numpy()
+        for task in judged.tasks
+        if task.key in outputs
+    }
+    for number in range(1, int(count.max(initial=0))):
+        further = ids[count > number]
+        conformers = np.full(len(further), number)
+        others = _batch(judged, further, conformers)
+        for key, output in _outputs(model, judged.config, others, device).items():
+            outputs[key][(count > number)[owners[key]]] += output
+    for key, output in outputs.items():
+        n = count[owners[key]]
+        output /= n.reshape(-1, *[1] * (output.ndim - 1))
+
+
+def _batch(judged: Judgement, ids: np.ndarray, conformers: np.ndarray | None = None) -> MolBatch:
     """Molecules with their labels, under the keys that the run knows the tasks by."""
     keys = {_key(task.key, judged.corpus): task.key for task in judged.tasks}
-    batch = judged.corpus.batch(ids, list(keys))
+    batch = judged.corpus.batch(ids, list(keys), conformers)
     return replace(batch, labels={keys[name]: labels for name, labels in batch.labels.items()})
 
 

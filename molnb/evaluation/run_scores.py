@@ -37,6 +37,7 @@ def evaluate(
     seed: int = 0,
     device: str = "auto",
     progress: bool = True,
+    average: bool = False,
 ) -> pd.DataFrame:
     """Scores of a run's saved weights on the test part of its split: a row a label and method.
 
@@ -49,9 +50,13 @@ def evaluate(
     labels auroc, ap (average precision) and brier; several classes accuracy, and auroc and ap of
     each class against the rest. `n` counts known values, `positives` those of class 1.
 
+    With `average` an answer is the mean over all geometries that the data have of a molecule, else
+    that of the first.
+
     What must be said beside the numbers is in ``table.attrs["notes"]``, a sentence each.
     """
-    return score_answers(answer_part(run, part, data, baselines, device, progress), n_draw, seed)
+    answers = answer_part(run, part, data, baselines, device, progress, average)
+    return score_answers(answers, n_draw, seed)
 
 
 def predictions(
@@ -85,13 +90,14 @@ def answer_part(
     baselines: bool = True,
     device: str = "auto",
     progress: bool = True,
+    average: bool = False,
 ) -> PartAnswers:
     """Answers about a part, by the arguments of `evaluate`."""
     judged = judgement(_as_run(run), part, data)
     if not baselines:
-        return PartAnswers(judged, network_answers(judged, (), device, progress))
+        return PartAnswers(judged, network_answers(judged, (), device, progress, average))
     training_corpus, rows, tables = tables_of_training(judged)
-    answers = network_answers(judged, tables, device, progress)
+    answers = network_answers(judged, tables, device, progress, average)
     add_boosted(judged, answers, training_corpus, rows.train)
     return PartAnswers(judged, answers)
 

@@ -42,6 +42,7 @@ from .featurizer import FeaturizedMolecule, MoleculeInput, featurize_chunks, fla
 EMBED_LEVELS = ("molecule", "atom", "pair")
 MAX_NUMBERS = 2**24  # of output in memory while rows are streamed (64 MiB), or one molecule
 _STORED = 4096  # curated molecules read together
+ALL_CONFORMERS = "all"  # of curated molecules: answers are means over them
 
 MoleculeInputs = str | Chem.Mol | Sequence[str | Chem.Mol]
 
@@ -126,10 +127,10 @@ class TrainedModel:
 
         A SMILES and an RDKit molecule get the conformer that curation would give them. With
         ``conformer="given"`` an RDKit molecule keeps its own 3D coordinates. Shards always keep
-        theirs.
+        theirs: the first of each molecule, or with ``conformer="all"`` the mean over all.
         """
         if isinstance(molecules, Shards):
-            rows = self.stored_embedding_rows(molecules, level)
+            rows = self.stored_embedding_rows(molecules, level, conformer)
         else:
             rows = self.embedding_rows(_as_list(molecules), level, conformer=conformer)
         arrays = [row.values["embedding"] if row.values else None for row in rows]
@@ -147,10 +148,11 @@ class TrainedModel:
         Labels of atoms, bonds and pairs are arrays, one in each cell. Atom labels follow the
         input's atom order, bond and pair labels the standardized SMILES in the column `smiles`.
         Missing where a molecule failed; the column `error` says why. `Shards` are predicted from
-        their geometries, in sample order, all labels in the order of the stored SMILES.
+        their geometries, in sample order, all labels in the order of the stored SMILES; with
+        ``conformer="all"`` from every geometry of a molecule, and the mean is given.
         """
         if isinstance(molecules, Shards):
-            rows = list(self.stored_prediction_rows(molecules))
+            rows = list(self.stored_prediction_rows(molecules, conformer))
         else:
             rows = list(self.prediction_rows(_as_list(molecules), conformer=conformer))
         table: dict[str, list | np.ndarray] = {"smiles": [row.smiles for row in rows]}
@@ -183,18 +185,22 @@ class TrainedModel:
         self.check_predicts()
         return self._rows(molecules, None, workers, conformer)
 
-    def stored_embedding_rows(self, shards: Shards, level: str) -> Iterator[PredictionRow]:
+    def stored_embedding_rows(
+        self, shards: Shards, level: str, conformer: str = "new"
+    ) -> Iterator[PredictionRow]:
         """Stream embeddings of curated molecules from the geometries on disk.
 
-        `row` is that of the source.
+        `row` is that of the source; with `conformer` "all" they are means over the geometries.
         """
         check_level(level)
-        return self._stored_rows(shards, level)
+        return self._stored_rows(shards, level, conformer == ALL_CONFORMERS)
 
-    def stored_prediction_rows(self, shards: Shards) -> Iterator[PredictionRow]:
+    def stored_prediction_rows(
+        self, shards: Shards, conformer: str = "new"
+    ) -> Iterator[PredictionRow]:
         """Stream predicted labels of curated molecules, likewise."""
         self.check_predicts()
-        return self._stored_rows(shards, None)
+        return self._stored_rows(shards, None, conformer == ALL_CONFORMERS)
 
     def check_predicts(self) -> None:
         """Raise InputError for a run that learnt no labels, so has nothing to predict."""
@@ -237,7 +243,9 @@ class TrainedModel:
                 else:
                     yield PredictionRow(next(number), text, None, None, error=molecule)
 
-    def _stored_rows(self, shards: Shards, level: str | None) -> Iterator[PredictionRow]:
+    def _stored_rows(
+        self, shards: Shards, level: str | None, average: bool
+    ) -> Iterator[PredictionRow]:
         """Embeddings of curated molecules in sample order, or predictions where level is None."""
         corpus = Corpus([shards], self.config.model.hydrogens, self.config.model.arrays)
         n_heavy = np.asarray(shards.array("n_heavy"), int)
@@ -245,7 +253,8 @@ class TrainedModel:
         for start in range(0, corpus.n, _STORED):
             ids = np.arange(start, min(start + _STORED, corpus.n))
             for portion in np.split(ids, self._portions(n_heavy[ids], level)):
-                for values, unseen in self._stored_results(corpus, portion, n_heavy, level):
+                results = self._stored_results(corpus, portion, n_heavy, level, average)
+                for values, unseen in results:
                     yield PredictionRow(**next(columns), values=values, error=None, unseen=unseen)
 
     def _stored_results(
@@ -254,20 +263,48 @@ class TrainedModel:
         ids: Int[np.ndarray, " mol"],
         n_heavy: Int[np.ndarray, " row"],
         level: str | None,
+        average: bool,
     ) -> list[_Result]:
-        """Values of molecules of a corpus, in the order of `ids`; batches are by size."""
+        """Values of molecules of a corpus, in the order of `ids`; batches are by size.
+
+        With `average` they are means over all geometries of a molecule, else of the first.
+        """
+        count = corpus.n_conformers(ids) if average else np.ones(len(ids), np.int64)
 
         def compute(group: Int[np.ndarray, " k"]) -> list[_Result]:
-            batch = corpus.batch(ids[group])
-            if level is None:
-                values = self._predicted(batch, n_heavy[ids[group]])
-            else:
-                # Copies: the arrays are views of the output of the whole batch.
-                arrays = self._embedded(batch, n_heavy[ids[group]], level)
-                values = [{"embedding": array.copy()} for array in arrays]
-            return list(map(_Result, values, self.model.encoder.unseen_in(batch)))
+            results = self._values_of(corpus, ids[group], n_heavy, level, None)
+            for number in range(1, int(count[group].max(initial=0))):
+                positions = np.flatnonzero(count[group] > number)
+                conformers = np.full(len(positions), number)
+                further = self._values_of(corpus, ids[group[positions]], n_heavy, level, conformers)
+                for position, (values, _) in zip(positions, further, strict=True):
+                    total = results[position].values
+                    for name in total:
+                        total[name] = total[name] + values[name]
+            for result, n in zip(results, count[group], strict=True):
+                for name in result.values if n > 1 else ():
+                    result.values[name] = result.values[name] / n
+            return results
 
         return self._by_groups(corpus.n_atoms[ids], compute)
+
+    def _values_of(
+        self,
+        corpus: Corpus,
+        ids: Int[np.ndarray, " k"],
+        n_heavy: Int[np.ndarray, " row"],
+        level: str | None,
+        conformers: Int[np.ndarray, " k"] | None,
+    ) -> list[_Result]:
+        """Values of a group of molecules of a corpus, in one geometry of each."""
+        batch = corpus.batch(ids, conformers=conformers)
+        if level is None:
+            values = self._predicted(batch, n_heavy[ids])
+        else:
+            # Copies: the arrays are views of the output of the whole batch.
+            arrays = self._embedded(batch, n_heavy[ids], level)
+            values = [{"embedding": array.copy()} for array in arrays]
+        return list(map(_Result, values, self.model.encoder.unseen_in(batch)))
 
     def _by_groups(
         self,

@@ -32,7 +32,12 @@ STAR = "*"  # in the name and column of a label: one of every column that fits
 LOSS_OF_CLASSES = {"binary": "bce", "classes": "ce"}
 
 # Every column and array of shards; a label or flag of that name would hide it.
-RESERVED = frozenset(part_schema([], []).names) | {"group", "index", "offset"}
+_OF_SNAPSHOT = "structure problem geometry_key " + " ".join(
+    f"geometry_{name}" for name in ("numbers", "coords", "bonds", "charges")
+)
+RESERVED = (
+    frozenset(part_schema([], []).names) | {"group", "index", "offset"} | set(_OF_SNAPSHOT.split())
+)
 # Letters of any script, digits, underscores: names of folders, files and heads of a model.
 PLAIN_NAME = r"^[^\W_]\w*$"
 MAX_NAME_BYTES = 80  # of a plain name; systems of files take 255 in all

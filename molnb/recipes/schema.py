@@ -115,6 +115,16 @@ class Recipe(Strict):
         return [label for label in self.labels if label.column is not None]
 
     @property
+    def molecule_labels(self) -> list[Label]:
+        """Those of them that molecules have: a row's value is a number."""
+        return [label for label in self.source_labels if label.level == "molecule"]
+
+    @property
+    def list_labels(self) -> list[Label]:
+        """Those of them that atoms, bonds or pairs have: a row's value is a list."""
+        return [label for label in self.source_labels if label.level != "molecule"]
+
+    @property
     def folder(self) -> Path:
         """The folder that a relative ``source.file`` is looked up in."""
         return self._folder
@@ -216,7 +226,7 @@ def _check_tasks(recipe: Recipe) -> None:
                     f"task '{task.name}' names label '{name}', which is not declared"
                     f"{did_you_mean(name, labels)}"
                 )
-            _check_task_label(task, labels[name])
+            _check_task_label(task, labels[name], [labels[n] for n in task.labels if n in labels])
             if recipe.kind_of(name) != task.kind:
                 raise ValueError(
                     f"label '{name}' is in tasks of two kinds: {recipe.kind_of(name)} and "
@@ -238,7 +248,7 @@ def _check_tasks(recipe: Recipe) -> None:
             )
 
 
-def _check_task_label(task: Task, label: Label) -> None:
+def _check_task_label(task: Task, label: Label, task_labels: list[Label]) -> None:
     n_class = len(label.class_names or ())
     if task.kind == "regression" and n_class:
         raise ValueError(
@@ -253,6 +263,11 @@ def _check_task_label(task: Task, label: Label) -> None:
         raise ValueError(
             f"task '{task.name}' needs the classes of its label '{label.name}', as in "
             "classes: {low: 0, medium: 1, high: 2}"
+        )
+    pairs = {recipe_label.pairs for recipe_label in task_labels}
+    if len(pairs) > 1:
+        raise ValueError(
+            f"task '{task.name}' has labels of ordered and of unordered pairs: make two tasks of it"
         )
     if label.level != task.level:
         raise ValueError(

@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError
 from .cells import EMPTY, ColumnReader
+from .label_schema import Label
+from .lists import ListReader, read_geometry
 from .own_split import PartCounter
 from .readers import column_names, read_records
 from .readers.lines import foreign_lines
@@ -25,6 +27,14 @@ from .readers.record import (
 from .schema import Recipe
 from .source_schema import Source
 from .sources import LocatedSource, join_path, refuse_missing_columns, source_path
+
+# What `read_geometry` reads of a row, where its geometry stands in columns.
+GEOMETRY_FIELDS = [
+    ("geometry_numbers", pa.list_(pa.uint8())),
+    ("geometry_coords", pa.list_(pa.float64())),
+    ("geometry_bonds", pa.list_(pa.float32())),
+    ("geometry_charges", pa.list_(pa.int8())),
+]
 
 
 class JoinedTable(NamedTuple):
@@ -47,10 +57,7 @@ def write_snapshot(recipe: Recipe, located: LocatedSource, path: Path) -> dict[s
     table = _read_joined_table(recipe, located) if source.join is not None else None
     columns = _source_columns(recipe, source)
     refuse_missing_columns(file, columns, column_names(source, file))
-    readers = {
-        label.name: ColumnReader(label, recipe.kind_of(label.name))
-        for label in recipe.source_labels
-    }
+    readers = {label.name: _make_reader(recipe, label) for label in recipe.source_labels}
     texts = recipe.text_columns
     split_columns = {split.column for split in recipe.splits.values() if split.column}
     parts = {name: PartCounter(c) for name, c in texts.items() if c in split_columns}
@@ -105,8 +112,17 @@ def _describe_column(reader: ColumnReader) -> dict[str, Any]:
     return described
 
 
+def _make_reader(recipe: Recipe, label: Label) -> ColumnReader:
+    reader = ColumnReader if label.level == "molecule" else ListReader
+    return reader(label, recipe.kind_of(label.name))
+
+
 def snapshot_schema(recipe: Recipe) -> pa.Schema:
-    """Columns of the snapshot: what a row is and where it stood, then its labels as numbers."""
+    """Columns of the snapshot: what a row is and where it stood, then its labels as numbers.
+
+    Labels of atoms, bonds and pairs are in the order of the input; a geometry stands in columns of
+    its own where the source keeps it so.
+    """
     row = [
         ("row", pa.int64()),
         ("line", pa.int64()),
@@ -114,9 +130,14 @@ def snapshot_schema(recipe: Recipe) -> pa.Schema:
         ("structure", pa.string()),
         ("problem", pa.string()),
     ]
-    labels = [(label.name, pa.float64()) for label in recipe.source_labels]
+    labels = [(label.name, _snapshot_type(label)) for label in recipe.source_labels]
     texts = [(name, pa.string()) for name in recipe.text_columns]
-    return pa.schema(row + labels + texts)
+    geometry = GEOMETRY_FIELDS if recipe.columns.geometry is not None else []
+    return pa.schema(row + geometry + labels + texts)
+
+
+def _snapshot_type(label: Label) -> pa.DataType:
+    return pa.float64() if label.level == "molecule" else pa.list_(pa.float64())
 
 
 def _source_columns(recipe: Recipe, source: Source) -> list[str]:
@@ -126,6 +147,8 @@ def _source_columns(recipe: Recipe, source: Source) -> list[str]:
     if recipe.columns.id and file_format(source) not in OWN_STRUCTURES:
         columns.append(recipe.columns.id)
     columns += recipe.text_columns.values()
+    if recipe.columns.geometry is not None:
+        columns += recipe.columns.geometry.names
     if source.join is not None:
         return [*columns, source.join.key]
     return columns + [label.column for label in recipe.source_labels]
@@ -176,6 +199,12 @@ def _snapshot_row(
         "structure": structure,
         "problem": problem,
     }
+    if recipe.columns.geometry is not None and problem is None:
+        geometry = read_geometry(recipe.columns.geometry, fields)
+        if isinstance(geometry, str):
+            problem = columns["problem"] = geometry
+        elif geometry is not None:
+            columns |= {f"geometry_{name}": value for name, value in geometry._asdict().items()}
     for name, column in texts.items():
         text = fields.get(column)
         # Fields of a malformed row may have moved to other columns.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ..units import length_factor
 
 Format = Literal[
     "smi", "csv", "tsv", "sdf", "mol", "xyz", "folder", "xlsx", "parquet",
@@ -97,16 +99,31 @@ class GivenGeometry(Strict):
     """Columns that hold a geometry: atomic numbers (or symbols) and coordinates of all atoms.
 
     ``coords`` is flat or nested, of one conformer or of several; ``unit`` is that of its numbers.
-    ``bonds`` is flat (i, j, order) in the order of the atoms, ``charges`` the formal charge of each
-    atom. Without ``bonds`` the atoms are matched with the row's SMILES; without both, bonds are
-    perceived from the distances.
+    ``bonds`` is flat (i, j, order) in the order of the atoms, an order times ``order_factor`` is 1,
+    2, 3, or 1.5 for aromatic; ``charges`` is the formal charge of each atom. Without ``bonds`` the
+    atoms are matched with the row's SMILES; without both, bonds are perceived from the distances.
+    So they are where the geometry is ``disagreeing`` with the SMILES, unless such rows are dropped.
     """
 
     numbers: str
     coords: str
     unit: str = "Å"
     bonds: str | None = None
+    order_factor: float = Field(1.0, gt=0)
     charges: str | None = None
+    disagreeing: Literal["drop", "geometry"] = "drop"
+
+    @property
+    def names(self) -> list[str]:
+        """All the columns that it names."""
+        named = [self.numbers, self.coords, self.bonds, self.charges]
+        return [name for name in named if name is not None]
+
+    @field_validator("unit")
+    @classmethod
+    def _unit_of_length(cls, unit: str) -> str:
+        length_factor(unit)
+        return unit
 
 
 class Columns(Strict):

@@ -62,7 +62,9 @@ def take_step(session: Session) -> tuple[float, dict[str, float]]:
     n_train = len(session.train_ids)
     ids = session.train_ids[sample_ids(config.seed, step, config.global_batch, n_train)]
     n_hand = count_hands(session, ids)
-    groups = session.masked_batches(ids, config.seed, step, None, config.max_atoms, n_hand)
+    groups = session.masked_batches(
+        ids, config.seed, step, None, config.max_atoms, n_hand, draw=True
+    )
     counts = add_counts(groups)
     weights = session.objective.weights(counts)
     session.model.train()

@@ -86,10 +86,15 @@ class Session:
         drop_features: float | None = None,
         max_atoms: int | None = None,
         n_hand: int = 1,
+        draw: bool = False,
     ) -> list[MaskedBatch]:
-        """These molecules in groups of similar size, with what the objective withholds."""
+        """These molecules in groups of similar size, with what the objective withholds.
+
+        With `draw` each is seen in a conformer drawn by (seed, step), else in its first.
+        """
         budget = self.config.pair_budget
-        groups = batches(self.corpus, ids, budget, self.objective.tasks, max_atoms, n_hand)
+        of_step = (seed, step) if draw else None
+        groups = batches(self.corpus, ids, budget, self.objective.tasks, max_atoms, n_hand, of_step)
         return [
             self.objective.corrupt(crop(batch, max_atoms, seed, step), seed, step, drop_features)
             for batch in groups

@@ -14,7 +14,7 @@ from rdkit.Chem import rdDepictor
 
 from molnb.chemistry import standardization
 from molnb.chemistry.failures import MoleculeError
-from molnb.curation import chunks
+from molnb.curation import chunks, geometries
 from molnb.curation.passes import cut_slices
 from molnb.curation.pipeline import curate
 from molnb.curation.smiles_corpus import load_molecules, query_molecules
@@ -92,14 +92,14 @@ def test_the_nci_rows_that_do_not_parse_are_eight() -> None:
 def test_a_failing_embedding_is_a_typed_failure_not_a_geometry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_conformer = chunks.make_conformer
+    make_conformer = geometries.make_conformer
 
     def fail_on_ethanol(smiles: str, seed: int):
         if smiles == "CCO":
             raise MoleculeError("embedding failed", "4 attempts")
         return make_conformer(smiles, seed)
 
-    monkeypatch.setattr(chunks, "make_conformer", fail_on_ethanol)
+    monkeypatch.setattr(geometries, "make_conformer", fail_on_ethanol)
     shards = curate_smiles(tmp_path, ["CCO", "CCN"])
     assert shards.smiles() == ["CCN"]
     (row,) = shards.dropped().to_pylist()

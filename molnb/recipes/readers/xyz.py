@@ -125,10 +125,10 @@ def _molblock(name: str, atoms: list[_Atom], charge: int) -> str:
     molecule.AddConformer(conformer)
     molecule.SetProp("_Name", " ".join(name.split())[:80])
     with rdBase.BlockLogs():
-        return Chem.MolToMolBlock(_bonded(molecule, charge))
+        return Chem.MolToMolBlock(bonded_by_distances(molecule, charge))
 
 
-def _bonded(molecule: Any, charge: int) -> Any:
+def bonded_by_distances(molecule: Any, charge: int) -> Any:
     """The molecule with bonds: with the longest that give every atom a valence."""
     from rdkit import Chem
     from rdkit.Chem import rdDetermineBonds
