@@ -29,6 +29,7 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1")
 _PASSING = (429, 500, 502, 503, 504)  # answers of a busy server: worth another attempt
 _PAGE = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.I | re.S)
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.I | re.S)
+_HEAD_BYTES = 1 << 14
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -177,14 +178,30 @@ def _refuse_what_is_no_data(first: bytes) -> None:
     if not first:
         raise AddressError("the server sent an empty file")
     if _PAGE.match(first):
-        title = _TITLE.search(first)
-        words = " ".join(title[1].decode("utf-8", "replace").split())[:80] if title else ""
-        named = f", '{words}'," if words else ""
         raise AddressError(
-            f"the server sent a page of HTML{named} and no data: open the address in a browser"
+            f"the server sent a page of HTML{_title(first)} and no data: open the address in a "
+            "browser"
         )
     if first.startswith(_POINTER):
         raise AddressError("the server sent a pointer of Git LFS, and not the file it stands for")
+
+
+def refuse_page(path: Path) -> None:
+    """Raise InputError where a file that somebody saved is a page of HTML."""
+    with path.open("rb") as file:
+        first = file.read(_HEAD_BYTES)
+    if _PAGE.match(first):
+        raise InputError(
+            f"{path} is a page of HTML{_title(first)} and no data: save the file that the page "
+            "leads to"
+        )
+
+
+def _title(page: bytes) -> str:
+    """The title of a page of HTML between commas; nothing without one."""
+    title = _TITLE.search(page)
+    words = " ".join(title[1].decode("utf-8", "replace").split())[:80] if title else ""
+    return f", '{words}'," if words else ""
 
 
 # ----------------------------------------------------------------------------- size and progress

@@ -24,6 +24,7 @@ from .addresses import (
     forget_part,
     is_address,
     readable_bytes,
+    refuse_page,
 )
 from .digests import remembered_digest
 from .hand_fetched import advice_by_hand, find_hand_fetched, name_at_end
@@ -87,6 +88,8 @@ def get_file(remote: RemoteFile, folder: Path, progress: bool = True) -> Fetched
     record = record_path(remote, folder)
     by_hand = find_hand_fetched(remote.addresses, remote.recipe)
     path = by_hand or download_path(remote.url, remote.sha256, folder)
+    if by_hand is not None:
+        refuse_page(by_hand)
     if not path.exists():
         with _locked_part(path, folder) as partial:
             if not path.exists():

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from .addresses import refuse_page
 from .readers import column_names
 from .readers.names import smiles_candidates
 from .readers.record import FORMATS, TEXT_FORMATS, name_ending
@@ -47,6 +48,7 @@ def own_source_keys(recipe: Recipe, path: Path) -> dict[str, Any]:
         path = path.with_name(path.name.replace(PART, str(source.parts[0])))
     if not path.is_file():
         return content  # a folder of structures, or a file that is missed by whoever reads it
+    refuse_page(path)
     was_archive = source.member is not None or _ARCHIVES.search(source.file or source.url)
     if was_archive and is_archive(path):
         return content | {key: getattr(source, key) for key in (*_HOW, "member")}
@@ -155,7 +157,9 @@ def _has_structures(recipe: Recipe, content: dict[str, Any], path: Path) -> bool
         names = column_names(Source(**content | {"parts": None, "file": str(path)}), path)
     except InputError:
         return False
-    return bool(set(_choices(recipe.columns.smiles)) & set(names)) or bool(smiles_candidates(names))
+    has_choice = bool(set(_choices(recipe.columns.smiles)) & set(names))
+    # A whole line that was not parted holds the word too.
+    return has_choice or (len(names) > 1 and bool(smiles_candidates(names)))
 
 
 def _choices(column: str | list[str] | None) -> Sequence[str]:

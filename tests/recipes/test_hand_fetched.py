@@ -1,4 +1,4 @@
-"""Without a network a recipe runs from files that were fetched by hand, held to the same promises."""
+"""Without a network a recipe runs from files fetched by hand, held to the same promises."""
 
 from __future__ import annotations
 
@@ -107,6 +107,17 @@ def test_another_content_than_stated_is_refused_and_than_at_first_use(
     (sources / "a table.csv").write_bytes(TABLE + b"CCCC,4\n")
     with pytest.raises(InputError, match=f"{digest} was recorded when it was first used"):
         find_source(recipe, tmp_path)
+
+
+def test_a_page_that_was_saved_in_the_place_of_a_file_is_refused(
+    sources: Path, tmp_path: Path
+) -> None:
+    (sources / "a table.csv").write_text("<!doctype html><title>Cookies</title>")
+    recipe = make_remote_recipe(join=None, changes={"labels": []})
+    with pytest.raises(InputError, match="a table.csv is a page of HTML, 'Cookies', and no data"):
+        find_source(recipe, tmp_path)
+    (sources / "a table.csv").write_bytes(TABLE)
+    assert find_source(recipe, tmp_path).sha256 == hashlib.sha256(TABLE).hexdigest()
 
 
 def test_the_number_of_rows_is_held_to_as_well(sources: Path, tmp_path: Path) -> None:
