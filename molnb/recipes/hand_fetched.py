@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import unquote, urlparse
+from urllib.parse import parse_qsl, unquote, urlparse
 
 from ..errors import InputError
 
@@ -30,8 +30,16 @@ def source_folders() -> list[Path]:
 
 
 def name_at_end(address: str) -> str:
-    """The name that an address gives its file."""
-    return Path(unquote(urlparse(address).path)).name or "file"
+    """The name that an address gives its file: behind the last slash, or in what is asked for.
+
+    ``https://.../download?path=%2F&files=a.tar.gz`` gives it the name a.tar.gz.
+    """
+    parts = urlparse(address)
+    name = Path(unquote(parts.path)).name or "file"
+    if Path(name).suffix:
+        return name
+    asked = [Path(value).name for _, value in parse_qsl(parts.query)]
+    return next((value for value in asked if Path(value).suffix), name)
 
 
 def find_hand_fetched(addresses: Iterable[str], recipe: str | None) -> Path | None:

@@ -21,7 +21,7 @@ from .readers import column_names
 from .readers.names import smiles_candidates
 from .readers.record import FORMATS, TEXT_FORMATS, name_ending
 from .schema import Recipe
-from .source_schema import PART, Source
+from .source_schema import Source, part_address
 
 _N_BYTE = 1 << 16  # of a file, to tell its format by
 _PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
@@ -43,19 +43,28 @@ def own_source_keys(recipe: Recipe, path: Path) -> dict[str, Any]:
     """
     source = recipe.source
     content: dict[str, Any] = {"kind": "file", "file": str(path.resolve())}
-    if PART in path.name and source.parts is not None and not path.exists():
-        content["parts"] = source.parts
-        path = path.with_name(path.name.replace(PART, str(source.parts[0])))
+    if source.parts is not None and not path.exists():
+        first = part_address(str(path), source.part_names[0])
+        if first != str(path):
+            content["parts"] = source.parts
+            path = Path(first)
+    if not path.exists():
+        raise InputError(f"There is no file {path}: name another with --source FILE (source=PATH).")
     if not path.is_file():
-        return content  # a folder of structures, or a file that is missed by whoever reads it
+        return content  # a folder of structures
     refuse_page(path)
     was_archive = source.member is not None or _ARCHIVES.search(source.file or source.url)
     if was_archive and is_archive(path):
-        return content | {key: getattr(source, key) for key in (*_HOW, "member")}
+        kept = {key: getattr(source, key) for key in (*_HOW, "member")}
+        if source.join is not None and source.join.member is not None:
+            kept["join"] = source.join.model_dump()  # another member of the archive
+        return content | kept
     found = told_format(path, source)
     if found != _by_ending(path.name):
         content["format"] = found
-    if found == _format_of(source) and found in ("csv", "tsv", "smi"):
+    if found == _format_of(source) == "xyz":
+        content["header"] = source.header
+    elif found == _format_of(source) and found in ("csv", "tsv"):
         content |= _fitting_table_keys(recipe, content, path)
     return content
 

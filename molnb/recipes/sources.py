@@ -26,7 +26,7 @@ from .readers.names import identifier_column, smiles_candidates
 from .readers.record import OWN_STRUCTURES, file_format
 from .registry import make_recipe
 from .schema import Recipe
-from .source_schema import PART, Source
+from .source_schema import Source, part_address
 
 
 class LocatedSource(NamedTuple):
@@ -225,7 +225,7 @@ def find_source(recipe: Recipe, home: Path, progress: bool = True) -> LocatedSou
         join = source.join.model_copy(update={"file": str(file.path.resolve())})
         parts = [part.model_copy(update={"join": join}) for part in parts]
         digests.append(file.sha256)
-    elif source.join is not None:
+    elif source.join is not None and source.join.file is not None:
         table = join_path(source, recipe.folder)
         digests.append(_checked_digest(recipe, table, source.join.sha256, home, "join."))
     several = tuple(parts) if source.parts is not None else ()
@@ -233,17 +233,16 @@ def find_source(recipe: Recipe, home: Path, progress: bool = True) -> LocatedSou
 
 
 def source_parts(source: Source) -> list[Source]:
-    """A source for each of its files: with its number in the place of ``{part}``."""
+    """A source for each of its files: with its number or name in the place of ``{part}``."""
     if source.parts is None:
         return [source]
-    first, last = source.parts
-    return [_numbered(source, str(number)) for number in range(first, last + 1)]
+    return [_one_part(source, name) for name in source.part_names]
 
 
-def _numbered(source: Source, number: str) -> Source:
+def _one_part(source: Source, name: int | str) -> Source:
     key = "url" if source.kind == "url" else "file"
-    mirrors = [mirror.replace(PART, number) for mirror in source.mirrors]
-    address = getattr(source, key).replace(PART, number)
+    mirrors = [part_address(mirror, name) for mirror in source.mirrors]
+    address = part_address(getattr(source, key), name)
     # The size is that of all parts.
     update = {key: address, "mirrors": mirrors, "parts": None, "bytes": None}
     return source.model_copy(update=update)

@@ -11,6 +11,7 @@ import pytest
 from molnb.curation.pipeline import curate
 from molnb.errors import InputError
 from molnb.recipes.fetching import fetch
+from molnb.recipes.hand_fetched import name_at_end
 from molnb.recipes.registry import make_recipe
 from molnb.recipes.schema import Recipe
 from molnb.recipes.sources import find_source
@@ -83,6 +84,19 @@ def test_a_file_may_bear_the_name_that_a_mirror_gives_it(sources: Path, tmp_path
     mirrors = [f"{NOWHERE}/x/mirrored.csv"]
     recipe = make_remote_recipe(join=None, mirrors=mirrors, changes={"labels": []})
     assert find_source(recipe, tmp_path).source.file == str(sources / "mirrored.csv")
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://example.org/a/b%20c.csv.gz?download=1", "b c.csv.gz"),
+        ("https://example.org/s/download?path=%2F&files=d.tar.gz", "d.tar.gz"),
+        ("https://example.org/files/3195389", "3195389"),
+        ("https://example.org/", "file"),
+    ],
+)
+def test_the_name_of_a_file_stands_in_its_address(address: str, name: str) -> None:
+    assert name_at_end(address) == name
 
 
 def test_parts_may_be_fetched_by_hand(sources: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from molnb.errors import InputError
 from molnb.recipes.chosen_columns import with_chosen_columns
-from molnb.recipes.own_source import is_archive, told_format
+from molnb.recipes.own_source import is_archive, own_source_keys, told_format
 from molnb.recipes.registry import make_recipe
 from molnb.recipes.schema import Recipe
 from molnb.recipes.snapshot import write_snapshot
@@ -160,10 +160,11 @@ def test_an_archive_keeps_what_the_recipe_says_of_its_member(tmp_path: Path) -> 
     with zipfile.ZipFile(tmp_path / "mine", "w") as archive:
         archive.writestr("in/data.csv", text())
     assert is_archive(tmp_path / "mine")
-    from molnb.recipes.own_source import own_source_keys
-
     keys = own_source_keys(recipe, tmp_path / "mine")
     assert (keys["member"], keys["format"]) == ("in/data.csv", "csv")
+    join = {"member": "in/values.csv", "key": "key", "column": "key"}
+    joined = make_remote_recipe(url="https://example.org/data.zip", member="in/*.csv", join=join)
+    assert own_source_keys(joined, tmp_path / "mine")["join"]["member"] == "in/values.csv"
     (tmp_path / "data.csv").write_text(text())
     keys = own_source_keys(recipe, tmp_path / "data.csv")
     assert "member" not in keys, "what was unpacked by hand is no archive"

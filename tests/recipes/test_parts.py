@@ -158,6 +158,16 @@ def test_parts_may_lie_in_files_here_and_in_any_format(tmp_path: Path) -> None:
         find_source(replaced, tmp_path)
 
 
+def test_parts_by_name_and_by_numbers_of_two_digits(server: FileServer, tmp_path: Path) -> None:
+    for part in (1, 2, 3):
+        server.add(f"/{'abc'[part - 1]}/p.csv", csv(part))
+        server.add(f"/p_0{part}.csv", csv(part))
+    names = {"parts": ["a", "b", "c"], "url": server.address + "/{part}/p.csv"}
+    check_rows(rows_of(make_parts_recipe(kind="url", **names), tmp_path)[0])
+    digits = make_parts_recipe(kind="url", url=server.address + "/p_{part:02}.csv")
+    check_rows(rows_of(digits, tmp_path)[0])
+
+
 def test_a_part_without_a_column_is_named(tmp_path: Path) -> None:
     for part in (1, 2, 3):
         (tmp_path / f"p_{part}.csv").write_bytes(
