@@ -17,8 +17,8 @@ class FileServer:
     """Files and faults by path; requests are noted as "path first-byte".
 
     Faults: a number of an HTTP error; "busy" (503 once), "cut" (the first answer breaks off),
-    "cut for ever", "chunks cut" (without a length), "no ranges" (cut, and ranges are ignored),
-    "page" (of HTML), "empty", or another address to be led to.
+    "cut for ever", "chunks cut" and "no length cut" (without a length), "no ranges" (cut, and
+    ranges are ignored), "page" (of HTML), "empty", or another address to be led to.
     """
 
     def __init__(self) -> None:
@@ -67,9 +67,11 @@ def _answer(handler: http.server.BaseHTTPRequestHandler, server: FileServer) -> 
             rest = content[N_SENT:]
             handler.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(rest), rest))
         return
-    handler.send_header("Content-Length", str(len(content) - start))
+    if fault != "no length cut":
+        handler.send_header("Content-Length", str(len(content) - start))
     handler.end_headers()
-    breaks = fault == "cut for ever" or (fault in ("cut", "no ranges") and is_first)
+    breaks = fault == "cut for ever"
+    breaks = breaks or (is_first and fault in ("cut", "no ranges", "no length cut"))
     handler.wfile.write(content[start : start + N_SENT] if breaks else content[start:])
 
 

@@ -144,6 +144,8 @@ def _append(
             n_byte += len(chunk)
             bar.advance(len(chunk))
             chunk = _next_chunk(response)
+    if n_coming is None and not response.chunked and n_total is not None:
+        n_coming = n_total - offset  # nothing but the recipe tells whether all of it came
     if n_coming is not None and n_byte < n_coming:
         raise ConnectionError(f"the connection ended after {n_byte:,} of {n_coming:,} bytes")
 

@@ -38,10 +38,10 @@ def names(folder: Path) -> list[str]:
 # ------------------------------------------------------------------------------ faults of servers
 
 
-@pytest.mark.parametrize("fault", ["", "busy", "cut", "chunks cut", "no ranges"])
+@pytest.mark.parametrize("fault", ["", "busy", "cut", "chunks cut", "no length cut", "no ranges"])
 def test_a_fault_that_passes_is_overcome(server: FileServer, tmp_path: Path, fault: str) -> None:
     url = server.add("/mine.csv", CONTENT, fault)
-    file = get_file(RemoteFile(url), tmp_path)
+    file = get_file(RemoteFile(url, n_byte=len(CONTENT)), tmp_path)
     assert file.path.read_bytes() == CONTENT
     assert file[1:] == (len(CONTENT), DIGEST, "fetched now")
     assert names(tmp_path) == ["mine.csv", "mine.csv.sha256"]
