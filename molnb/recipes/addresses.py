@@ -60,9 +60,15 @@ def fetch_file(address: str, partial: Path, n_expected: int | None, progress: bo
             if answer is not None and answer not in _PASSING:
                 raise AddressError(reason) from None
             if attempt == ATTEMPTS:
-                reason = str(error) if answer is None else reason
+                reason = _fault(error) if answer is None else reason
                 raise AddressError(_interrupted(partial, reason)) from None
             time.sleep(attempt)
+
+
+def _fault(error: Exception) -> str:
+    """What went wrong on the way, without the wrapping of Python's own."""
+    cause = getattr(error, "reason", error)
+    return getattr(cause, "strerror", None) or str(cause)
 
 
 def _interrupted(partial: Path, reason: str) -> str:

@@ -155,7 +155,7 @@ def test_where_no_address_works_the_message_has_each_with_its_reason(
     assert lines[0] == "gone.csv could not be fetched:"
     assert lines[1].startswith(f"  {gone}: the server answers 404")
     assert lines[2].startswith(f"  {other}: SHA-256 {hashlib.sha256(b'other').hexdigest()}")
-    assert lines[3].startswith(f"  {NOWHERE}: not fetched in 3 attempts (")
+    assert lines[3] == f"  {NOWHERE}: not fetched in 3 attempts (Connection refused)"
     assert "as mine/gone.csv or gone.csv" in lines[4] and "--source FILE" in lines[4]
     assert names(tmp_path) == []
 
