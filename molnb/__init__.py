@@ -38,6 +38,7 @@ _PUBLIC = {
     "recipes.schema": "Recipe",
     "recipes.registry": "load_recipe list_recipes",
     "recipes.sources": "recipe_for_file",
+    "recipes.fetching": "fetch",
     "chemistry.conformer": "make_conformer mirror",
     "chemistry.ensembles": "make_ensemble",
     "curation.pipeline": "curate",

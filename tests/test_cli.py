@@ -39,10 +39,8 @@ def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert time.monotonic() - start < 5, "mere start of Python, on a busy machine"
     assert done.stdout.startswith("[] usage: molnb")
-    commands = (
-        "lessons lab tour run curate train evaluate embed predict convert recipes presets runs"
-    )
-    for command in commands.split():
+    commands = "lessons lab tour run fetch curate train evaluate embed predict convert recipes"
+    for command in [*commands.split(), "presets", "runs"]:
         assert f"\n    {command} " in done.stdout
     assert "3 a notebook" in done.stdout
 
@@ -51,6 +49,7 @@ SHARED = ("--out", "--seed", "--workers", "--device")
 TAKEN = {
     "tour": ("--out", "--seed"),
     "run": ("--out", "--seed"),
+    "fetch": ("--out",),
     "curate": ("--out", "--workers"),
     "train": ("--out", "--seed", "--device"),
     "evaluate": ("--out", "--seed", "--device"),
@@ -79,6 +78,7 @@ def test_a_shared_option_that_a_command_does_not_take_is_refused_with_the_reason
 ) -> None:
     needed = {
         "run": ["05_pretrain"],
+        "fetch": ["nci"],
         "curate": ["nci"],
         "train": ["pretrain_tiny"],
         "evaluate": ["x"],
@@ -169,6 +169,7 @@ def test_every_option_in_the_help_of_a_command_is_taken(
         "tour": [],
         "export": [notebook],
         "run": [notebook],
+        "fetch": ["nci"],
         "curate": [str(table), "--smiles", "SMILES"],
         "train": ["pretrain_tiny"],
         "evaluate": [str(label_run.path)],
@@ -183,6 +184,9 @@ def test_every_option_in_the_help_of_a_command_is_taken(
     }
     if command == "evaluate":
         values["--data"] = [str(nci.path)]
+    if option == "--source":
+        assert main([command, "nci", option, str(table)]) == 0
+        return
     arguments = [command, *needed[command], option, *values[option]]
     if option == "--label" or command != "curate":
         assert main(arguments) == 0
@@ -294,6 +298,11 @@ def test_no_runs_is_said(capsys: pytest.CaptureFixture) -> None:
         ),
         (["curate", "nci", "--smiles", "x"], "a recipe says this itself"),
         (["curate", "nci", "--seed", "1"], "stand in the recipe"),
+        (["curate", "{csv}", "--source", "x.csv"], "leave --source out, or name a recipe"),
+        (["curate", "nci", "--source", "a", "--source", "b"], "'nci' reads one file: give one"),
+        (["curate", "nci", "--source", "nowhere.csv"], "There is no file nowhere.csv"),
+        (["fetch", "ncy"], "There is no recipe 'ncy' (did you mean 'nci'?)"),
+        (["fetch", "nci", "--workers", "2"], "files are fetched one after the other"),
         (
             ["train", "pretrain_tny"],
             "unknown preset 'pretrain_tny' (did you mean 'pretrain_tiny'?)",

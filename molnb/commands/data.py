@@ -1,9 +1,10 @@
-"""Commands on data: list recipes, curate one or a table of one's own."""
+"""Commands on data: list recipes, fetch or curate one, or a table of one's own."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from .options import SEVERAL, Add, refuse_given
@@ -14,6 +15,12 @@ Classes: --label toxic:binary (0 and 1, true and false), --label
 "outcome=mutagenic:binary(mutagens=1,nonmutagens=0)", --label "grade:classes(low,medium,high)".
 A conversion is asked for: --transform NAME:-log10:nM->M (log10, -log10, log1p or a factor). COLUMN
 is matched against the header, longest first, so it may hold colons and equal signs.
+"""
+
+_SOURCES = """
+What is there is not fetched again; an interrupted download goes on. MOLNB_SOURCES names a folder
+(or several) of files that were fetched by hand: it is looked at first, by the name at the end of
+the address, below a folder named like the recipe or in the folder itself.
 """
 
 # Options that describe a table of one's own, and the argument of `recipe_for_file` each becomes.
@@ -44,10 +51,24 @@ def show_recipes(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_fetch(args: argparse.Namespace) -> int:
+    """get the files of a recipe from the network, and curate later, where there is none"""
+    from ..recipes.fetching import describe_files, fetch
+
+    refuse_given(
+        args,
+        seed="nothing is random here",
+        workers="files are fetched one after the other",
+        device="nothing is computed",
+    )
+    print(describe_files(fetch(args.recipe, args.out)))
+    return 0
+
+
 def run_curate(args: argparse.Namespace) -> int:
     """make shards from a recipe, or from your own file (CSV, SMI, SDF, ...) or a folder of SDF"""
     from ..curation.pipeline import curate
-    from ..recipes.registry import list_recipes
+    from ..recipes.registry import list_recipes, load_recipe
     from ..recipes.sources import recipe_for_file
 
     refuse_given(
@@ -57,11 +78,17 @@ def run_curate(args: argparse.Namespace) -> int:
     )
     described = {name: getattr(args, option) for option, name in _DESCRIBING.items()}
     recipe = args.recipe
+    source = None
     if recipe not in list_recipes() and Path(recipe).suffix not in (".yaml", ".yml"):
         if not Path(recipe).exists():
             raise InputError(
                 f"{recipe!r} is neither a recipe ({', '.join(list_recipes())}) nor a file: "
                 "name one of them"
+            )
+        if args.source:
+            raise InputError(
+                f"--source gives a recipe another file, and {recipe} is a file itself: leave "
+                "--source out, or name a recipe"
             )
         recipe = recipe_for_file(recipe, **described)
     elif any(described.values()):
@@ -69,9 +96,40 @@ def run_curate(args: argparse.Namespace) -> int:
         raise InputError(
             f"{options} describe a file of yours; a recipe says this itself: leave them out"
         )
-    shards = curate(recipe, n=args.n, workers=args.workers, cluster=args.cluster, home=args.out)
+    else:
+        recipe = load_recipe(recipe)
+        source = _other_source(args.source, recipe)
+    shards = curate(
+        recipe, source, n=args.n, workers=args.workers, cluster=args.cluster, home=args.out
+    )
     print(shards.path)
     return 0
+
+
+def _other_source(texts: list[str], recipe: Any) -> str | dict[str, str] | None:
+    """The file that a recipe is to read from, or those of the members of a mix, by member."""
+    members = getattr(recipe, "members", None)
+    if not texts:
+        return None
+    if members is None:
+        if len(texts) > 1:
+            raise InputError(
+                f"--source is given {len(texts)} times, and '{recipe.name}' reads one file: give "
+                "one; '{part}' in its name stands for the numbers of a recipe's parts"
+            )
+        return texts[0]
+    files: dict[str, str] = {}
+    for text in texts:
+        name, equals, file = text.partition("=")
+        if not equals or name not in members:
+            raise InputError(
+                f"--source {text}: of a mix say whose file it is, as MEMBER=FILE; the members of "
+                f"'{recipe.name}' are {', '.join(members)}"
+            )
+        if name in files:
+            raise InputError(f"--source gives member '{name}' two files: give it one")
+        files[name] = file
+    return files
 
 
 def curated_folder(name: str) -> Path:
@@ -92,13 +150,22 @@ def curated_folder(name: str) -> Path:
 
 
 def add_data(add: Add) -> None:
-    """The commands recipes and curate."""
+    """The commands recipes, fetch and curate."""
     add("recipes", show_recipes)
+    command = add("fetch", run_fetch, out="folder that gets downloads/ (default: MOLNB_HOME, here)")
+    command.add_argument("recipe", metavar="RECIPE", help="a recipe's name or YAML file, or a mix")
+    command.epilog = _SOURCES
     command = add(
         "curate", run_curate, "workers", out="folder that gets data/ (default: MOLNB_HOME, here)"
     )
     command.add_argument(
         "recipe", metavar="NAME_OR_FILE", help="a recipe's name or YAML file, or a table of yours"
+    )
+    command.add_argument(
+        "--source",
+        metavar="FILE",
+        help="a file of yours in the place of the recipe's, of any name; of a mix MEMBER=FILE",
+        **SEVERAL,
     )
     command.add_argument(
         "--smiles", metavar="COLUMN", help="column of your table that holds SMILES"

@@ -75,7 +75,9 @@ def finish(job: Job, located: LocatedSource, plan: dict[str, Any]) -> Shards:
 
 
 def _identity(job: Job, located: LocatedSource, plan: dict[str, Any]) -> dict[str, Any]:
-    path = source_path(located.source, located.folder)
+    paths = [source_path(part, located.folder) for part in located.each]
+    several = {"parts": len(paths)} if len(paths) > 1 else {}
+    n_byte = sum(path.stat().st_size for path in paths)
     return {
         "format": FORMAT,
         "name": job.recipe.name,
@@ -85,7 +87,7 @@ def _identity(job: Job, located: LocatedSource, plan: dict[str, Any]) -> dict[st
         "adopted_from": plan.get("adopted_from"),
         "n_asked": plan["n"],
         "recipe": job.recipe.model_dump(mode="json"),
-        "source": {"file": path.name, "bytes": path.stat().st_size, "sha256": located.sha256},
+        "source": {"file": paths[0].name, "bytes": n_byte, "sha256": located.sha256} | several,
     }
 
 

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..files import write_json, writing
 from ..processes import Pool, Slice, run_slices
 from ..progress import Progress
-from ..recipes.snapshot import write_snapshot
+from ..recipes.snapshot import check_row_number, write_snapshot
 from ..recipes.sources import LocatedSource
 from ..rng import sample_rows
 from ..shards import DROPPED_SCHEMA
@@ -30,6 +30,8 @@ def take_snapshot(job: Job, located: LocatedSource, n: int | None) -> dict[str, 
         return json.loads(finished.read_text(encoding="utf-8"))
     with writing(job.work / "source.parquet") as partial:
         counts = write_snapshot(job.recipe, located, partial)
+        if n is None:
+            check_row_number(job.recipe, located, counts["rows"])
     n_sampled = counts["rows"]
     if n is not None and n < n_sampled:
         with writing(job.sample) as partial, partial.open("wb") as file:

@@ -77,14 +77,14 @@ def curate(
     located = None
     sha256 = stated_digest(recipe)
     if sha256 is None:
-        located = find_source(recipe, home)
+        located = find_source(recipe, home, progress)
         sha256 = located.sha256
     sample = "" if n is None else f"-n{n}"
     folder = home / "data" / f"{recipe.name}-{recipe_id(recipe, sha256)}{sample}"
     if os.path.exists(folder / paths.MANIFEST):  # False also where the name is too long
         return _load_finished(folder, progress)
     check_folder(folder)
-    located = located or find_source(recipe, home)
+    located = located or find_source(recipe, home, progress)
     job = Job(folder, recipe)
     with locked(folder), removed_if_refused(job):
         job = job._replace(recipe=with_chosen_columns(recipe, located))

@@ -150,14 +150,14 @@ def _read_recipe(
     located = None
     sha256 = stated_digest(recipe)
     if sha256 is None:
-        located = find_source(recipe, home)
+        located = find_source(recipe, home, progress)
         sha256 = located.sha256
     all_rows = home / "data" / f"{recipe.name}-{molecules_id(recipe, sha256)}-molecules"
     use_all = n is None or _holds_all(all_rows, n)
     folder = all_rows if use_all else all_rows.with_name(f"{all_rows.name}-n{n}")
     if (folder / "molecules.json").exists():
         return folder
-    located = located or find_source(recipe, home)
+    located = located or find_source(recipe, home, progress)
     job = Job(folder, recipe)
     with locked(folder), removed_if_refused(job):
         counts = take_snapshot(job, located, n)

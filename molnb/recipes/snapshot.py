@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +57,6 @@ def write_snapshot(recipe: Recipe, located: LocatedSource, path: Path) -> dict[s
     file = source_path(source, located.folder)
     table = _read_joined_table(recipe, located) if source.join is not None else None
     columns = _source_columns(recipe, source)
-    refuse_missing_columns(file, columns, column_names(source, file))
     readers = {label.name: _make_reader(recipe, label) for label in recipe.source_labels}
     texts = recipe.text_columns
     split_columns = {split.column for split in recipe.splits.values() if split.column}
@@ -64,7 +64,7 @@ def write_snapshot(recipe: Recipe, located: LocatedSource, path: Path) -> dict[s
     schema = snapshot_schema(recipe)
     n_row = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        records = enumerate(read_records(source, file, columns))
+        records = enumerate(_records_of_parts(located, columns))
         while batch := list(itertools.islice(records, ROWS_PER_GROUP)):
             rows = [
                 _snapshot_row(row, record, recipe, table, readers, texts) for row, record in batch
@@ -88,13 +88,46 @@ def write_snapshot(recipe: Recipe, located: LocatedSource, path: Path) -> dict[s
         },
         "columns": {name: _describe_column(reader) for name, reader in readers.items()},
     }
-    if file_format(source) in TEXT_FORMATS:
-        n_foreign, first = foreign_lines(file)
-        if n_foreign:
-            counts["foreign_lines"] = {"n": n_foreign, "first": first}
+    foreign = _count_foreign_lines(located)
+    if foreign is not None:
+        counts["foreign_lines"] = foreign
     if table is not None:
         counts["repeated_join_keys"] = table.n_repeated
     return counts
+
+
+def _records_of_parts(located: LocatedSource, columns: list[str]) -> Iterator[Record]:
+    """The rows of all files of a source, in order; each must have the columns."""
+    for part in located.each:
+        file = source_path(part, located.folder)
+        refuse_missing_columns(file, columns, column_names(part, file))
+        yield from read_records(part, file, columns)
+
+
+def _count_foreign_lines(located: LocatedSource) -> dict[str, int] | None:
+    """How many lines of all files are no UTF-8, and the first of them; None without any."""
+    n_foreign = 0
+    first = None
+    for part in located.each:
+        if file_format(part) in TEXT_FORMATS:
+            n_more, line = foreign_lines(source_path(part, located.folder))
+            n_foreign += n_more
+            first = first or line
+    return {"n": n_foreign, "first": first} if n_foreign else None
+
+
+def check_row_number(recipe: Recipe, located: LocatedSource, n_row: int) -> None:
+    """Raise InputError where a source has another number of rows than its recipe states."""
+    n_stated = recipe.source.rows
+    if n_stated is None or n_row == n_stated:
+        return
+    name = source_path(located.source, located.folder).name
+    files = f"{name} and {len(located.each) - 1} parts more" if len(located.each) > 1 else name
+    raise InputError(
+        f"{files}: {n_row:,} rows, recipe '{recipe.name}' states {n_stated:,}: it is another "
+        "version, or not the whole. If these rows are meant, give the file with --source FILE "
+        "(source=PATH), or leave source.rows out of the recipe."
+    )
 
 
 def _describe_column(reader: ColumnReader) -> dict[str, Any]:

@@ -14,25 +14,36 @@ from typing import Any, NamedTuple
 
 from ..errors import InputError, did_you_mean
 from ..files import file_digest
+from .addresses import is_address
 from .digests import remembered_digest
-from .downloads import download
+from .downloads import DOWNLOADS, RemoteFile, announce_parts, get_file
 from .label_grammar import DeclaredLabel, describe_labels, parse_label
 from .label_schema import plain_name
+from .own_source import own_source_keys
 from .readers import column_names
 from .readers.collection import structure_files
 from .readers.names import identifier_column, smiles_candidates
 from .readers.record import OWN_STRUCTURES, file_format
 from .registry import make_recipe
 from .schema import Recipe
-from .source_schema import Source
+from .source_schema import Source, part_address
 
 
 class LocatedSource(NamedTuple):
-    """The files of a source on this computer, and one hash over them."""
+    """The files of a source on this computer, and one hash over them.
+
+    ``source`` is the first file; ``parts`` are all, where there are several.
+    """
 
     source: Source
     folder: Path
     sha256: str
+    parts: tuple[Source, ...] = ()
+
+    @property
+    def each(self) -> tuple[Source, ...]:
+        """A source for each file, in order."""
+        return self.parts or (self.source,)
 
 
 # ------------------------------------------------------------------------------- one's own file
@@ -42,11 +53,13 @@ def with_source(recipe: Recipe, source: str | Path | dict | None) -> Recipe:
     """The recipe reading from another file: a path, or a dictionary of source keys.
 
     The dictionary may also hold ``columns``; without, the recipe's columns stay as far as the file
-    has them.
+    has them. Of a path the format is told by its ending or its content. ``{part}`` in its name
+    stands for the numbers of the recipe's parts.
     """
     if source is None:
         return recipe
-    content = {"file": str(source)} if isinstance(source, str | Path) else dict(source)
+    is_path = isinstance(source, str | Path)
+    content = own_source_keys(recipe, _without_tilde(str(source))) if is_path else dict(source)
     columns = content.pop("columns", None)
     content.setdefault("kind", "url" if "url" in content else "file")
     if content["kind"] == "file":
@@ -55,9 +68,11 @@ def with_source(recipe: Recipe, source: str | Path | dict | None) -> Recipe:
     replaced = make_recipe(recipe.model_dump() | {"source": content}, where)
     if columns is None and replaced.source.kind == "file":
         columns = _matching_columns(replaced)
-    return make_recipe(
+    replaced = make_recipe(
         recipe.model_dump() | {"source": content, "columns": columns or recipe.columns}, where
     )
+    replaced._folder = recipe.folder
+    return replaced
 
 
 def _matching_columns(recipe: Recipe) -> dict[str, Any]:
@@ -66,11 +81,11 @@ def _matching_columns(recipe: Recipe) -> dict[str, Any]:
     An SDF needs no column of SMILES, no file needs identifiers, and SMILES may stand in another
     column where its name leaves no doubt.
     """
-    path = source_path(recipe.source, recipe.folder)
-    names = column_names(recipe.source, path)
+    source = source_parts(recipe.source)[0]
+    names = column_names(source, source_path(source, recipe.folder))
     columns = recipe.columns
     smiles = _first_present(columns.smiles, names)
-    if smiles is None and file_format(recipe.source) not in OWN_STRUCTURES:
+    if smiles is None and file_format(source) not in OWN_STRUCTURES:
         candidates = smiles_candidates(names)
         if columns.smiles is not None:
             smiles = candidates[0] if len(candidates) == 1 else columns.smiles
@@ -185,23 +200,69 @@ def stated_digest(recipe: Recipe) -> str | None:
     return None if None in digests else _joint_digest(digests)
 
 
-def find_source(recipe: Recipe, home: Path) -> LocatedSource:
+def find_source(recipe: Recipe, home: Path, progress: bool = True) -> LocatedSource:
     """The files of a recipe's source on this computer, and their hash.
 
-    What comes from a url is fetched. Raises InputError where a file is absent, or its SHA-256 is
-    not the one that the recipe states.
+    What comes from an address is fetched. Raises InputError where a file is absent, or its SHA-256
+    is not the one that the recipe states, or that it had when it was first fetched.
     """
     source = recipe.source
-    folder = recipe.folder
-    if source.kind == "url":
-        path = download(source.url, source.sha256, home / "downloads")
-        source = source.model_copy(update={"kind": "file", "file": str(path)})
-        folder = path.parent
-    digests = [_checked_digest(recipe, source_path(source, folder), source.sha256, home)]
-    if source.join is not None:
-        table = join_path(source, folder)
+    parts = []
+    digests = []
+    announce_parts(remote_parts(recipe), source.bytes, home / DOWNLOADS)
+    for part in source_parts(source):
+        if part.kind == "url":
+            file = get_file(remote_source(part, recipe.name), home / DOWNLOADS, progress)
+            here = {"kind": "file", "file": str(file.path.resolve()), "url": None, "mirrors": []}
+            part = part.model_copy(update=here)
+            digests.append(file.sha256)
+        else:
+            path = source_path(part, recipe.folder)
+            digests.append(_checked_digest(recipe, path, part.sha256, home))
+        parts.append(part)
+    if source.join is not None and is_address(source.join.file):
+        file = get_file(remote_join(source, recipe.name), home / DOWNLOADS, progress)
+        join = source.join.model_copy(update={"file": str(file.path.resolve())})
+        parts = [part.model_copy(update={"join": join}) for part in parts]
+        digests.append(file.sha256)
+    elif source.join is not None and source.join.file is not None:
+        table = join_path(source, recipe.folder)
         digests.append(_checked_digest(recipe, table, source.join.sha256, home, "join."))
-    return LocatedSource(source, folder, _joint_digest(digests))
+    several = tuple(parts) if source.parts is not None else ()
+    return LocatedSource(parts[0], recipe.folder, _joint_digest(digests), several)
+
+
+def source_parts(source: Source) -> list[Source]:
+    """A source for each of its files: with its number or name in the place of ``{part}``."""
+    if source.parts is None:
+        return [source]
+    return [_one_part(source, name) for name in source.part_names]
+
+
+def _one_part(source: Source, name: int | str) -> Source:
+    key = "url" if source.kind == "url" else "file"
+    mirrors = [part_address(mirror, name) for mirror in source.mirrors]
+    address = part_address(getattr(source, key), name)
+    # The size is that of all parts.
+    update = {key: address, "mirrors": mirrors, "parts": None, "bytes": None}
+    return source.model_copy(update=update)
+
+
+def remote_parts(recipe: Recipe) -> list[RemoteFile]:
+    """What is to be fetched for the rows of a recipe; nothing where its source is no address."""
+    if recipe.source.kind != "url":
+        return []
+    return [remote_source(part, recipe.name) for part in source_parts(recipe.source)]
+
+
+def remote_source(part: Source, recipe: str) -> RemoteFile:
+    """What is to be fetched for a source, or one part of it."""
+    return RemoteFile(part.url, tuple(part.mirrors), part.sha256, part.bytes, recipe)
+
+
+def remote_join(source: Source, recipe: str) -> RemoteFile:
+    """What is to be fetched for the table that is joined to a source."""
+    return RemoteFile(source.join.file, (), source.join.sha256, None, recipe)
 
 
 def _joint_digest(digests: list[str]) -> str:
@@ -244,7 +305,7 @@ def join_path(source: Source, folder: Path) -> Path:
 
 
 def _existing_file(kind: str, file: str, folder: Path) -> Path:
-    if kind == "rdkit":
+    if kind == "rdkit" and not Path(file).is_absolute():
         path = _rdkit_file(file)
     else:
         path = folder / _without_tilde(file)

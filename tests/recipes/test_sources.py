@@ -356,7 +356,7 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting between the attempts at a download."""
-    monkeypatch.setattr("molnb.recipes.downloads.time.sleep", lambda _: None)
+    monkeypatch.setattr("molnb.recipes.addresses.time.sleep", lambda _: None)
 
 
 def test_a_download_is_checked_and_made_once(server: str, tmp_path: Path) -> None:
@@ -376,7 +376,9 @@ def test_a_broken_download_goes_on_where_it_stopped(
 ) -> None:
     assert download(f"{server}{path}", None, tmp_path).read_bytes() == CONTENT
     assert _Server.requests == [f"{path} 0", f"{path} {N_SENT}"]
-    assert len(list(tmp_path.iterdir())) == 1, "neither a part nor a note of its version is left"
+    (record,) = tmp_path.glob("*.sha256")
+    assert len(list(tmp_path.iterdir())) == 2, "neither a part nor a note of its version is left"
+    assert record.read_text().split()[0] == hashlib.sha256(CONTENT).hexdigest()
 
 
 @pytest.mark.parametrize("path", ["/changing", "/dated-changing", "/careless-changing"])
