@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from .errors import InputError
 from .files import write_json, writing_array
+from .mix_summary import mix_lines
 from .paths import MANIFEST
 
 FORMAT = "molnb-shards-1"
@@ -375,6 +376,8 @@ def _summary(manifest: dict[str, Any], path: Path) -> Iterator[str]:
     yield f"  {n_row:,} rows{sample} = {n_kept:,} molecules + {manifest['n_dropped']:,} dropped"
     for step, reasons in manifest["dropped"].items():
         yield f"    {step}: " + _counted(reasons)
+    if "mix" in manifest:
+        yield from mix_lines(manifest["mix"])
     counts = manifest["counts"]
     yield (
         f"  conformers: {_counted(counts['force_field'])}, {counts['unconverged']:,} not "
