@@ -198,7 +198,7 @@ def _account(mix: Mix, files: MixFiles) -> dict[str, Any]:
     renamed = {
         column.name: next(iter(column.members))
         for column in files.columns
-        if column.name not in column.members.values()
+        if column.label is not None and column.name not in column.members.values()
     }
     return {
         "members": described,
