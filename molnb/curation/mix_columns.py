@@ -101,7 +101,8 @@ def _meaning(member: MemberRows, label: dict[str, Any]) -> tuple:
     declared = {field: str(label.get(field, "")) for field in LabelColumn._fields[:-1]}
     column = LabelColumn(**declared, classes=class_names(kind, label))
     is_residual = label["name"] in member.shards.manifest["fits"]
-    return column, label["level"], member.name if is_residual else None
+    shape = (label["level"], label.get("pairs", "unordered"))
+    return column, shape, member.name if is_residual else None
 
 
 def _base(column: MixColumn, columns: list[MixColumn], members: list[MemberRows]) -> str | None:

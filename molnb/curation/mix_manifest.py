@@ -137,14 +137,20 @@ def _describe_split(plan: Plan) -> dict[str, Any]:
     median = None
     if test and train:
         median = round(float(np.median(nearest_similarities(test, train))), 4)
-    sizes = {name: int((side == value).sum()) for value, name in enumerate(SPLIT_VALUES)}
     return {
         "kind": "mix",
-        **sizes,
+        **_sizes(side),
         "without_side": int((side < 0).sum()),
         "nn_similarity_median": median,
         "nn_similarity_of": {"test": len(test), "train": len(train)},
     }
+
+
+def _sizes(side: np.ndarray) -> dict[str, int]:
+    """Molecules of each part of a split; of parts beyond train, val and test where there are any."""
+    sizes = {name: int((side == value).sum()) for value, name in enumerate(SPLIT_VALUES)}
+    expected = SPLIT_VALUES[: TEST + 1]
+    return {name: size for name, size in sizes.items() if size or name in expected}
 
 
 def _fits(members: list[MemberRows], columns: list[MixColumn]) -> dict[str, dict]:
@@ -188,7 +194,7 @@ def _account(mix: Mix, files: MixFiles) -> dict[str, Any]:
             "molecules": member.shards.n,
             "joined": int((row != rows.column("sample").to_numpy()).sum()),
             "split": member.split,
-            "sides": {name: int((sides == v).sum()) for v, name in enumerate(SPLIT_VALUES)},
+            "sides": _sizes(sides),
             "weight": mix.members[member.name].weight,
         }
     table = pq.read_table(files.folder / CONFLICTS, columns=["label", DATASET])
