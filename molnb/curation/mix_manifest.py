@@ -147,7 +147,7 @@ def _describe_split(plan: Plan) -> dict[str, Any]:
 
 
 def _sizes(side: np.ndarray) -> dict[str, int]:
-    """Molecules of each part of a split; of parts beyond train, val and test where there are any."""
+    """Molecules of each part of a split; of parts beyond train, val, test where there are any."""
     sizes = {name: int((side == value).sum()) for value, name in enumerate(SPLIT_VALUES)}
     expected = SPLIT_VALUES[: TEST + 1]
     return {name: size for name, size in sizes.items() if size or name in expected}

@@ -7,14 +7,19 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from curated_files import file_digests, refuse_conformers
 from made_mixes import curate_here, write_member, write_mix
 
+from molnb.cli import main
 from molnb.curation import mixing
 from molnb.curation.mix_parts import JOINED
+from molnb.curation.mix_plan import MemberRows, make_plan
 from molnb.curation.pipeline import curate
 from molnb.data.dataset import Corpus
+from molnb.files import write_table
 from molnb.shards import LOOSE_KEYS, SPLIT_VALUES, Shards, load_shards
 
 LABEL = {"y": {}}
@@ -118,6 +123,22 @@ def test_where_sides_differ_samples_stay_apart_with_one_identity_and_the_leak_is
 def test_a_tautomer_that_another_member_tests_on_leaks_too(tmp_path: Path) -> None:
     shards = pair(tmp_path, [("CC(C)=O", "train", 1)], [("CC(O)=C", "test", 3), ("CS", "train", 4)])
     assert shards.manifest["mix"]["leaks"] == [{"train": "a", "held_out_by": "b", "n": 1}]
+
+
+def test_what_a_split_means_to_be_seen_is_no_leak(tmp_path: Path) -> None:
+    """A fourth part of a published split; val and test of the same molecules would leak."""
+    parts = [("CCO", "train", 1), ("CCN", "train", 1)]
+    a = curate_here(tmp_path, write_member(tmp_path, "a", parts, {"y": {}}))
+    b = curate_here(tmp_path, write_member(tmp_path, "b", parts, {"z": {}}))
+    counts = []
+    for sides in ([3, 3], [3, 2], [1, 2]):
+        table = pq.read_table(b.path / "splits.parquet")
+        side = pa.array(sides, pa.int8())
+        position = table.schema.get_field_index("split_own")
+        write_table(table.set_column(position, "split_own", side), b.path / "splits.parquet")
+        members = [MemberRows("a", a, "own", 0), MemberRows("b", b, "own", 2)]
+        counts.append(make_plan(members, tmp_path / "spill", drop_leaks=True).account["leaking"])
+    assert counts == [0, 1, 2]
 
 
 def test_geometries_of_another_rule_keep_samples_apart(tmp_path: Path) -> None:
@@ -396,3 +417,19 @@ def test_the_summary_names_members_joins_and_what_stays_apart(
     assert "samples of several members: a+b 1" in printed
     assert "0 for another rule of geometry, 1 for another side of the split" in printed
     assert "leaks, training of one member in val or test of another: a in b 1" in printed
+
+
+def test_a_mix_is_listed_and_curated_by_command_as_any_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    write_member(tmp_path, "a", [("CCO", "train", 1)], {"y": {}}, structure={"max_heavy_atoms": 9})
+    write_mix(tmp_path, {"a": "a"}, title="a blend of one")
+    monkeypatch.setenv("MOLNB_RECIPES", str(tmp_path))
+    assert main(["recipes"]) == 0
+    assert "a blend of one" in capsys.readouterr().out
+    assert main(["curate", "blend", "--workers", "0", "--out", str(tmp_path)]) == 0
+    shards = load_shards(capsys.readouterr().out.splitlines()[-1])
+    assert shards.name == "blend" and shards.smiles() == ["CCO"]
+    assert shards.manifest["recipe"]["structure"]["max_heavy_atoms"] == 9
+    assert main(["curate", "blend", "--label", "y:1"]) == 2
+    assert "a recipe says this itself" in capsys.readouterr().err
