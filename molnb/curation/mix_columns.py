@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from ..data.tasks import LabelColumn, class_names
 from ..errors import InputError
 from ..recipes.label_schema import RESERVED
 from .mix_plan import MemberRows
@@ -21,6 +20,7 @@ from .mix_plan import MemberRows
 DATASET = "dataset"
 IDENTITY = "identity"
 SPLIT = "mix"  # the only split of a mix
+MEANING = ("name", "quantity", "unit", "theory", "geometry")  # of a label, and its classes
 _COUNTED = ("known", "missing", "class_counts")  # of a member's molecules, not of the mix's
 _TAKEN = RESERVED | {DATASET, IDENTITY, f"split_{SPLIT}"}
 
@@ -97,12 +97,12 @@ def _distinct_columns(members: list[MemberRows]) -> list[MixColumn]:
 
 
 def _meaning(member: MemberRows, label: dict[str, Any]) -> tuple:
-    kind = "classes" if "classes" in label else "regression"
-    declared = {field: str(label.get(field, "")) for field in LabelColumn._fields[:-1]}
-    column = LabelColumn(**declared, classes=class_names(kind, label))
-    is_residual = label["name"] in member.shards.manifest["fits"]
+    """What must agree where labels of two members are one."""
+    declared = tuple(str(label.get(key, "")) for key in MEANING)
     shape = (label["level"], label.get("pairs", "unordered"))
-    return column, shape, member.name if is_residual else None
+    is_residual = label["name"] in member.shards.manifest["fits"]
+    classes = tuple(label.get("classes", ()))
+    return declared, classes, shape, member.name if is_residual else None
 
 
 def _base(column: MixColumn, columns: list[MixColumn], members: list[MemberRows]) -> str | None:

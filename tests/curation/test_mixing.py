@@ -15,10 +15,12 @@ from made_mixes import curate_here, write_member, write_mix
 
 from molnb.cli import main
 from molnb.curation import mixing
+from molnb.curation.mix_columns import MEANING
 from molnb.curation.mix_parts import JOINED
 from molnb.curation.mix_plan import MemberRows, make_plan
 from molnb.curation.pipeline import curate
 from molnb.data.dataset import Corpus
+from molnb.data.tasks import LabelColumn
 from molnb.files import write_table
 from molnb.shards import LOOSE_KEYS, SPLIT_VALUES, Shards, load_shards
 
@@ -263,6 +265,10 @@ def test_what_rows_of_a_member_disagree_on_stays_listed_under_the_sample(tmp_pat
     assert conflict["values"] == [4.0, 8.0] and conflict["kept"] is None
     assert shards.manifest["labels"]["b_y"]["missing"] == {"rows disagree": 1}
     assert shards.manifest["labels"]["a_y"]["missing"] == {"in no dataset that has it": 1}
+
+
+def test_labels_of_a_mix_mean_the_same_by_the_rule_of_datasets_read_together() -> None:
+    assert (*MEANING, "classes") == LabelColumn._fields
 
 
 @pytest.mark.parametrize("difference", ["quantity", "unit", "theory", "geometry", "classes"])
