@@ -16,7 +16,8 @@ from ..recipes.mix_schema import Mix
 from ..shards import CONFLICTS, FORMAT, SPLIT_VALUES
 from .counts import count_molecules
 from .mix_columns import DATASET, SPLIT, MixColumn, MixTask
-from .mix_parts import JOINED, MISSING, MixFiles
+from .mix_files import MixFiles
+from .mix_parts import JOINED, MISSING
 from .mix_plan import MemberRows, Plan
 from .parts import read_parts
 from .residuals import ABSENT_ELEMENT

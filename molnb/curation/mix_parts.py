@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import duckdb
 import numpy as np
@@ -17,61 +16,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..files import write_table, writing
-from ..shards import CONFLICTS, CONFLICTS_SCHEMA, DROPPED_SCHEMA
+from ..shards import CONFLICTS, DROPPED_SCHEMA
 from .database import connect, parquet_table, write_query
-from .mix_columns import DATASET, IDENTITY, MixColumn
-from .mix_plan import MEMORY, MemberRows, Plan
+from .mix_columns import DATASET, IDENTITY
+from .mix_conflicts import CONFLICT_SCHEMA, differing, members_conflicts
+from .mix_files import MixFiles, Piece
+from .mix_plan import MEMORY
 from .parts import read_parts
 
 MISSING = "missing"  # why computed labels are absent: of the first member that says so
-SAME = 1e-6  # of two values of a label, relative: less is rounding and no conflict
-CONFLICT_SCHEMA = CONFLICTS_SCHEMA.append(pa.field(DATASET, pa.string()))
 JOINED = "same molecule in an earlier member, labels joined"  # the reason of rows in `mix`
 _SOURCE = ("row", "line", "id", "input_smiles")  # of a joined row, for conflicts and lost rows
-
-
-class Piece(NamedTuple):
-    """Rows of one member that samples of a part are made of, beside these; null where none is."""
-
-    member: str
-    table: pa.Table
-
-
-class MixFiles:
-    """Where a mix is written to, from which members, by which plan."""
-
-    def __init__(
-        self, folder: Path, members: list[MemberRows], columns: list[MixColumn], plan: Plan
-    ):
-        self.folder = folder
-        self.members = members
-        self.columns = columns
-        self.plan = plan
-        self.work = folder / "work"
-        # residual labels lie in a file of their own, as members have them
-        self.stored = [column for column in columns if column.residual_of is None]
-
-    def joined_file(self, member: MemberRows) -> Path:
-        """The rows of a member that join a sample of an earlier one, in the order of samples."""
-        return self.work / f"joined-{member.name}.parquet"
-
-    def schema(self) -> pa.Schema:
-        """The columns of the parts: those of structures, then those of the mix."""
-        fields: dict[str, pa.Field] = {}
-        schemas = {m.name: pq.read_schema(m.shards.parts()[0]) for m in self.members}
-        of_mix = {(member, name) for c in self.stored for member, name in c.members.items()}
-        for member, schema in schemas.items():
-            for field in schema:
-                if (member, field.name) not in of_mix:
-                    fields.setdefault(field.name, field)
-        about = {"about": "the members of the mix that have this sample, joined by +"}
-        fields[DATASET] = pa.field(DATASET, pa.string(), metadata=about)
-        about = {"about": "one key for all samples of a molecule, whatever their geometry or split"}
-        fields[IDENTITY] = pa.field(IDENTITY, pa.string(), metadata=about)
-        for column in self.stored:
-            member, name = next(iter(column.members.items()))
-            fields[column.name] = schemas[member].field(name).with_name(column.name)
-        return pa.schema(fields.values())
 
 
 def write_parts(files: MixFiles) -> list[Path]:
@@ -81,7 +36,7 @@ def write_parts(files: MixFiles) -> list[Path]:
     for number in range(1, len(files.members)):
         _write_joined(con, files, number)
     schema = files.schema()
-    conflicts = [_members_conflicts(files, member) for member in files.members]
+    conflicts = [members_conflicts(files, member) for member in files.members]
     parts: list[Path] = []
     for number, member in enumerate(files.members):
         for table, is_first in _marked_parts(files, number):
@@ -187,7 +142,7 @@ def _make_part(
         values = [value.cast(kind) for value in values]
         arrays[column.name] = pc.coalesce(*values) if len(values) > 1 else values[0]
         if len(values) > 1 and column.label is not None:
-            conflicts += _differing(files, column, known, values, base)
+            conflicts += differing(files, column, known, values, base)
     whole = [
         arrays[field.name] if field.name in arrays else pa.nulls(len(base), field.type)
         for field in schema
@@ -198,71 +153,6 @@ def _make_part(
 
 def _array(table: pa.Table, name: str) -> pa.Array:
     return table.column(name).combine_chunks()
-
-
-def _differing(
-    files: MixFiles, column: MixColumn, pieces: list[Piece], values: list[pa.Array], base: pa.Table
-) -> Iterator[dict]:
-    """The samples of which members know different values of a label; the first one is kept."""
-    n_known = sum(pc.is_valid(value).to_numpy(zero_copy_only=False).astype(int) for value in values)
-    for i in np.flatnonzero(n_known > 1).tolist():
-        known = [(piece, value[i].as_py()) for piece, value in zip(pieces, values, strict=True)]
-        known = [(piece, value) for piece, value in known if value is not None]
-        stated = _different_numbers([value for _, value in known])
-        if stated is None:
-            continue
-        yield {
-            "row": base.column("row")[i].as_py(),
-            "smiles": base.column("smiles")[i].as_py(),
-            "label": column.name,
-            "kept": stated[0],
-            "values": stated,
-            "rows": [_source_row(files, piece, i) for piece, _ in known],
-            "lines": [piece.table.column("line")[i].as_py() for piece, _ in known],
-            DATASET: "+".join(piece.member for piece, _ in known),
-        }
-
-
-def _different_numbers(values: list) -> list[float] | None:
-    """The numbers in which values of one label differ; None where they agree.
-
-    Of lists (labels of atoms, bonds, pairs) the numbers where they differ most.
-    """
-    flat = [np.atleast_1d(np.asarray(value, float)) for value in values]
-    if len({len(value) for value in flat}) > 1:
-        return [float(len(value)) for value in flat]
-    numbers = np.stack(flat)
-    spread = np.ptp(numbers, axis=0)
-    allowed = SAME * np.abs(numbers).max(axis=0)
-    if not numbers.shape[1] or (spread <= allowed).all():
-        return None
-    return numbers[:, int(np.argmax(spread - allowed))].tolist()
-
-
-def _source_row(files: MixFiles, piece: Piece, i: int) -> int:
-    """The row of the member's own source."""
-    row = piece.table.column("row")[i].as_py()
-    return row - next(m.first_row for m in files.members if m.name == piece.member)
-
-
-def _members_conflicts(files: MixFiles, member: MemberRows) -> pa.Table:
-    """What a member's own rows disagree on, by the sample and the label of the mix."""
-    table = member.shards.conflicts()
-    names = {column.members.get(member.name): column.name for column in files.columns}
-    rows = files.plan.rows[files.members.index(member)]
-    molecule = pc.add(table.column("row"), member.first_row)
-    position = pc.index_in(molecule, value_set=rows.column("row"))
-    labels = [names.get(label, label) for label in table.column("label").to_pylist()]
-    replaced = {
-        "row": rows.column("sample").take(position),
-        "label": pa.array(labels, pa.string()),
-        DATASET: pa.array([member.name] * len(table), pa.string()),
-    }
-    columns = [
-        replaced[name] if name in replaced else table.column(name) for name in CONFLICT_SCHEMA.names
-    ]
-    # a molecule that got no conformer is among the lost rows, and its conflicts with it
-    return pa.Table.from_arrays(columns, schema=CONFLICT_SCHEMA).filter(pc.is_valid(position))
 
 
 def write_derived(files: MixFiles) -> None:

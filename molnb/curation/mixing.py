@@ -24,8 +24,9 @@ from ..shards import Shards, load_shards
 from .arrays import write_arrays
 from .manifest import file_sizes
 from .mix_columns import SPLIT, join_columns, join_tasks
+from .mix_files import MixFiles
 from .mix_manifest import describe_mix
-from .mix_parts import MixFiles, write_derived, write_lost, write_parts
+from .mix_parts import write_derived, write_lost, write_parts
 from .mix_plan import MemberRows, make_plan
 from .pipeline import curate, load_finished, locked
 from .reuse import versions
