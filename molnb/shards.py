@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from .errors import InputError
 from .files import write_json, writing_array
+from .mix_summary import mix_lines
 from .paths import MANIFEST
 
 FORMAT = "molnb-shards-1"
@@ -385,6 +386,8 @@ def _summary(manifest: dict[str, Any], path: Path) -> Iterator[str]:
     yield f"  {n_row:,} rows{sample} = {n_kept:,} molecules + {manifest['n_dropped']:,} dropped"
     for step, reasons in manifest["dropped"].items():
         yield f"    {step}: " + _counted(reasons)
+    if "mix" in manifest:
+        yield from mix_lines(manifest["mix"])
     counts = manifest["counts"]
     made = f"{_counted(counts['force_field'])}, {counts['unconverged']:,} not converged"
     if set(counts.get("embedded_by", ())) <= {GIVEN, GIVEN_COMPLETED, GIVEN_PERCEIVED}:

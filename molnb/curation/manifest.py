@@ -68,7 +68,7 @@ def finish(job: Job, located: LocatedSource, plan: dict[str, Any]) -> Shards:
         "seconds": molecules["seconds"] | {"finish": round(time.monotonic() - start, 3)},
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    manifest["files"] = _file_sizes(job.folder)
+    manifest["files"] = file_sizes(job.folder)
     write_json(manifest, job.folder / MANIFEST)
     shutil.rmtree(job.work, ignore_errors=True)
     return load_shards(job.folder)
@@ -104,7 +104,7 @@ def _describe_task(task: dict[str, Any], labels: dict[str, dict]) -> dict[str, A
     return description | {"labels": [labels[name] for name in task["labels"]]}
 
 
-def _file_sizes(folder: Path) -> dict[str, int]:
+def file_sizes(folder: Path) -> dict[str, int]:
     """Size of every file by its name in the folder; what a killed worker left is deleted."""
     for partial in folder.glob("*/.*.tmp"):
         partial.unlink(missing_ok=True)

@@ -25,6 +25,7 @@ from ..errors import InputError
 from ..files import check_folder, write_json
 from ..processes import Pool, count_cores
 from ..recipes.chosen_columns import with_chosen_columns
+from ..recipes.mix_schema import Mix
 from ..recipes.registry import load_recipe, molecules_id, recipe_id, without_computed
 from ..recipes.schema import Recipe
 from ..recipes.sources import (
@@ -51,7 +52,7 @@ from .reuse import adopt, report_versions, versions
 
 
 def curate(
-    recipe: str | os.PathLike | Recipe,
+    recipe: str | os.PathLike | Recipe | Mix,
     source: str | os.PathLike | dict | None = None,
     n: int | None = None,
     labels: bool = True,
@@ -68,11 +69,18 @@ def curate(
     the time); ``workers`` counts local processes (all cores; 0 works in this one, where a crash
     ends it), ``cluster`` is the address of a Dask scheduler instead; ``home`` holds ``data/``
     (MOLNB_HOME, or here). Where the recipe states the SHA-256 of its source, what was made before
-    is found without the source. Raises InputError for input it cannot use.
+    is found without the source. A mix has each member curated so, with ``n`` rows of each and
+    ``source[member]`` in place of its file, and joined. Raises InputError for input it cannot use.
     """
     refuse_counts(n, workers)
     home = Path(home or paths.home())
-    recipe = with_source(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), source)
+    recipe = recipe if isinstance(recipe, Recipe | Mix) else load_recipe(recipe)
+    if isinstance(recipe, Mix):
+        from .mixing import curate_mix  # which curates the members by this function
+
+        options = {"n": n, "labels": labels, "workers": workers, "cluster": cluster}
+        return curate_mix(recipe, source, home, progress, **options)
+    recipe = with_source(recipe, source)
     recipe = recipe if labels else without_computed(recipe)
     located = None
     sha256 = stated_digest(recipe)
@@ -82,7 +90,7 @@ def curate(
     sample = "" if n is None else f"-n{n}"
     folder = home / "data" / f"{recipe.name}-{recipe_id(recipe, sha256)}{sample}"
     if os.path.exists(folder / paths.MANIFEST):  # False also where the name is too long
-        return _load_finished(folder, progress)
+        return load_finished(folder, progress)
     check_folder(folder)
     located = located or find_source(recipe, home, progress)
     job = Job(folder, recipe)
@@ -109,7 +117,7 @@ def refuse_counts(n: int | None, workers: int | None) -> None:
         )
 
 
-def _load_finished(folder: Path, progress: bool) -> Shards:
+def load_finished(folder: Path, progress: bool) -> Shards:
     shards = load_shards(folder)
     report_versions(shards.manifest["versions"], folder)
     if progress:

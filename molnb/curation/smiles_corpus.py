@@ -26,6 +26,7 @@ from .. import paths
 from ..errors import InputError
 from ..files import write_json, write_table
 from ..processes import Pool, count_cores
+from ..recipes.mix_schema import Mix
 from ..recipes.readers.record import ROWS_PER_GROUP
 from ..recipes.registry import (
     list_recipes,
@@ -136,7 +137,13 @@ def _find_recipe(corpus: str | os.PathLike | Recipe) -> Recipe:
         return corpus
     is_recipe_file = str(corpus).endswith((".yaml", ".yml"))
     if str(corpus) in list_recipes() or is_recipe_file or not Path(corpus).is_file():
-        return load_recipe(corpus)  # which refuses an unknown name, with the nearest known one
+        recipe = load_recipe(corpus)  # which refuses an unknown name, with the nearest known one
+        if isinstance(recipe, Mix):
+            raise InputError(
+                f"{corpus} is a mix of {', '.join(recipe.members)}: read the molecules of one of "
+                "them, or curate the mix and give its shards"
+            )
+        return recipe
     return recipe_for_file(corpus)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from .label_schema import PLAIN_NAME
 from .source_schema import Strict
@@ -13,8 +14,11 @@ from .source_schema import Strict
 class MixMember(Strict):
     """A dataset of a mix: its recipe, what is changed in it, and its split.
 
-    ``changes`` replaces keys of the recipe (source, columns, conformers, ...). ``weight`` is the
-    share of samples that a run draws from it, relative to the others, where it draws by weight.
+    ``recipe`` is a name, or a YAML file beside that of the mix. ``changes`` replaces keys of the
+    recipe (source, columns, conformers, ...), key by key; a part whose ``kind`` it names, and every
+    list, is replaced whole. ``split`` is one of the recipe's splits, by default its default.
+    ``weight`` is the share of samples that a run draws from it, relative to the others, where it
+    draws by weight.
     """
 
     recipe: str
@@ -40,6 +44,12 @@ class Mix(Strict):
     leaks: Literal["keep", "drop"] = "keep"
     faults: list[str] = []
     unverified: list[str] = []
+    _folder: Path = PrivateAttr(default_factory=Path)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that files of members' recipes are looked up in."""
+        return self._folder
 
     @model_validator(mode="after")
     def _plain_names(self) -> Mix:

@@ -7,18 +7,21 @@ import json
 import os
 import typing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from ..errors import InputError, did_you_mean
 from ..paths import shipped_folder
+from .mix_schema import Mix
 from .schema import Recipe
 
 # Of what becomes of a row, whatever the recipe says: standardisation, conformers, duplicates.
 # Raised when these change, so that molecules made by other rules are not taken for the same.
 RULES = 2
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class _SafeLoader(yaml.SafeLoader):
@@ -34,11 +37,11 @@ class _SafeLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_recipe(name_or_path: str | os.PathLike) -> Recipe:
-    """Read a recipe by its name or from a YAML file.
+def load_recipe(name_or_path: str | os.PathLike) -> Recipe | Mix:
+    """Read a recipe, or a mix of recipes (which has ``members``), by its name or from a YAML file.
 
     Raises InputError naming the file, the key and the nearest known key when the file holds what
-    the schema does not.
+    the schema does not, and for a mix whose members are no recipes.
     """
     path = _recipe_file(str(name_or_path))
     try:
@@ -51,33 +54,62 @@ def load_recipe(name_or_path: str | os.PathLike) -> Recipe:
             f"{path} holds {type(content).__name__}, a recipe is a mapping of keys: "
             f"see {shipped_folder('data_recipes') / 'README.md'}"
         )
-    recipe = make_recipe(content, str(path))
+    if "members" in content:
+        recipe = _validated(Mix, content, str(path))
+        _check_members(recipe, path)
+    else:
+        recipe = make_recipe(content, str(path))
     recipe._folder = path.parent
     return recipe
 
 
 def make_recipe(content: dict[str, Any], where: str = "recipe") -> Recipe:
     """Check a dictionary against the schema; ``where`` opens the message when it is refused."""
+    return _validated(Recipe, content, where)
+
+
+def _validated(model: type[_Model], content: dict[str, Any], where: str) -> _Model:
     try:
-        return Recipe.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
         raise InputError(
-            "; ".join(f"{where}: {_explain(item)}" for item in error.errors())
+            "; ".join(f"{where}: {_explain(item, model)}" for item in error.errors())
         ) from None
 
 
-def _explain(error: dict) -> str:
+def _check_members(mix: Mix, path: Path) -> None:
+    """Raise InputError where a member names no recipe, or the mix itself."""
+    known = list_recipes()
+    for name, member in mix.members.items():
+        try:
+            file = member_file(member.recipe, path.parent, known)
+        except InputError as refusal:
+            raise InputError(f"{path}: member '{name}': {refusal}") from None
+        if file.resolve() == path.resolve():
+            raise InputError(
+                f"{path}: member '{name}' is the mix itself: name recipes of datasets alone"
+            )
+
+
+def member_file(recipe: str, folder: Path, known: dict[str, Path] | None = None) -> Path:
+    """The file of a member's recipe, which is a name or a YAML file beside the mix."""
+    if recipe.endswith((".yaml", ".yml")):
+        beside = folder / recipe
+        return _recipe_file(str(beside if beside.is_file() else recipe))
+    return _recipe_file(recipe, known)
+
+
+def _explain(error: dict, model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] != "extra_forbidden":
         return (f"{key}: " if key else "") + error["msg"].removeprefix("Value error, ")
-    allowed = _allowed_keys(error["loc"][:-1])
+    allowed = _allowed_keys(error["loc"][:-1], model)
     nearest = did_you_mean(str(error["loc"][-1]), allowed)
     return f"unknown key '{key}'{nearest}; known here: {', '.join(allowed)}"
 
 
-def _allowed_keys(location: tuple) -> list[str]:
+def _allowed_keys(location: tuple, model: type[BaseModel]) -> list[str]:
     """The keys of the part of a recipe that a path of keys and list positions leads to."""
-    model: type[BaseModel] = Recipe
     for part in location:
         if part in model.model_fields:
             model = _model_in(model.model_fields[part].annotation) or model
@@ -118,13 +150,13 @@ def list_recipes() -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
-def _recipe_file(name: str) -> Path:
-    """The file of a recipe given by its name or by the file itself."""
+def _recipe_file(name: str, known: dict[str, Path] | None = None) -> Path:
+    """The file of a recipe given by its name (of those ``known``, or of all) or by the file."""
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         if not Path(name).is_file():
             raise InputError(f"There is no recipe file {name}.")
         return Path(name)
-    files = list_recipes()
+    files = list_recipes() if known is None else known
     if name not in files:
         raise InputError(
             f"There is no recipe '{name}'{did_you_mean(name, files)}. "
@@ -177,6 +209,12 @@ def molecules_id(recipe: Recipe, source_sha256: str) -> str:
     return _content_id(content, source_sha256)
 
 
+def mix_id(mix: Mix, members: dict[str, str]) -> str:
+    """Eight hex digits for the content of a mix and the recipe ids of its curated members."""
+    content = mix.model_dump(mode="json", exclude_defaults=True)
+    return _digest([RULES, content, members])
+
+
 def _content_id(content: dict[str, Any], source_sha256: str) -> str:
     # What stands at its default does not count, so that a new key leaves the ids of recipes
     # without it as they are; whoever changes a default raises RULES. The bytes of the source count,
@@ -184,7 +222,9 @@ def _content_id(content: dict[str, Any], source_sha256: str) -> str:
     for key in ("file", "url", "sha256", "mirrors", "bytes", "rows"):
         content["source"].pop(key, None)
     content["source"].get("join", {}).pop("sha256", None)
-    text = json.dumps(
-        [RULES, content, source_sha256], sort_keys=True, ensure_ascii=False, separators=(",", ":")
-    )
+    return _digest([RULES, content, source_sha256])
+
+
+def _digest(content: list) -> str:
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

@@ -1,0 +1,82 @@
+"""One run learns the tasks of several datasets from the folder of a mix."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from made_mixes import curate_here, write_member, write_mix
+from tiny import STEADY, small_run
+
+from molnb.evaluation.run_scores import evaluate
+from molnb.objectives.supervised import Supervised
+from molnb.shards import Shards
+from molnb.training.loop import train
+from molnb.training.runs import Run
+
+RINGS = ["c1ccccc1", "c1ccncc1", "C1CCCCC1", "c1ccoc1", "c1ccsc1", "C1CCNCC1"]
+GROUPS = ["O", "N", "CO", "CN", "CCO", "C#N", "F", "Cl"]
+# which of the 48 molecules a member has; what it knows of ring i with group j
+MEMBERS = {"ring": (0, 24), "tail": (16, 40), "nitrogen": (30, 48)}
+
+
+@pytest.fixture(scope="module")
+def mix(tmp_path_factory: pytest.TempPathFactory) -> Shards:
+    """Three datasets that share molecules: two numbers and a class, all of the structure."""
+    folder = tmp_path_factory.mktemp("mix")
+    molecules = [(i, j) for i in range(len(RINGS)) for j in range(len(GROUPS))]
+    values = {
+        "ring": lambda i, j: i,
+        "tail": lambda i, j: 10 * GROUPS[j].count("O"),
+        "nitrogen": lambda i, j: int("n" in (RINGS[i] + GROUPS[j]).lower()),
+    }
+    for name, (start, end) in MEMBERS.items():
+        rows = [
+            (
+                RINGS[i] + GROUPS[j],
+                ("train", "train", "val", "test")[(i + j) % 4],
+                values[name](i, j),
+            )
+            for i, j in molecules[start:end]
+        ]
+        keys = {}
+        if name == "nitrogen":
+            task = {"name": "of_nitrogen", "labels": [name], "kind": "binary", "loss": "bce"}
+            keys = {"tasks": [task]}
+        write_member(folder, name, rows, {name: {}}, **keys)
+    return curate_here(folder, write_mix(folder, {name: name for name in MEMBERS}))
+
+
+@pytest.fixture(scope="module")
+def run(mix: Shards, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    settings = {"steps": 100, "global_batch": 16, "learning_rate": 3e-3, "eval_every": 50}
+    config = small_run(mix, model=STEADY, objective=Supervised(), **settings)
+    return train(config, tmp_path_factory.mktemp("run") / "mixed")
+
+
+def rows_of(run: Run, part: str) -> list[dict]:
+    lines = (run.path / "metrics.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if row["part"] == part]
+
+
+def test_the_mix_holds_every_molecule_once_with_all_that_is_known_of_it(mix: Shards) -> None:
+    assert mix.n == 48 and mix.manifest["mix"]["apart"] == {"geometry": 0, "side": 0}
+    assert mix.manifest["mix"]["joined"] == {"ring+tail": 8, "tail+nitrogen": 10}
+    known = {name: label["known"] for name, label in mix.manifest["labels"].items()}
+    assert known == {name: end - start for name, (start, end) in MEMBERS.items()}
+
+
+def test_every_task_of_a_mix_is_learnt_in_one_run(run: Run) -> None:
+    before, *_, after = rows_of(run, "train_sample")
+    for name in MEMBERS:
+        losses = (before[f"of_{name}_loss"], after[f"of_{name}_loss"])
+        assert losses[1] < 0.6 * losses[0], f"{name}: {losses}"
+    validated = rows_of(run, "val")[-1]
+    assert {f"of_{name}_loss" for name in MEMBERS} <= set(validated)
+
+
+def test_a_run_on_a_mix_is_scored_on_the_test_rows_of_each_member(run: Run, mix: Shards) -> None:
+    scores = evaluate(run)
+    table = scores.to_string()
+    assert all(name in table for name in MEMBERS)
+    assert mix.array("split_mix").tolist().count(2) == 12
