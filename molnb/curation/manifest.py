@@ -101,6 +101,8 @@ def _describe_label(label: dict[str, Any]) -> dict[str, Any]:
 
 def _describe_task(task: dict[str, Any], labels: dict[str, dict]) -> dict[str, Any]:
     description = {key: task[key] for key in ("level", "kind", "loss", "fold")}
+    if task["pairs"] == "ordered":
+        description["pairs"] = "ordered"
     return description | {"labels": [labels[name] for name in task["labels"]]}
 
 
