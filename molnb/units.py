@@ -14,7 +14,10 @@ CONVERSIONS: dict[tuple[str, str], float] = {
     ("kcal/mol", "eV"): 4184 / FARADAY,
     ("kJ/mol", "eV"): 1000 / FARADAY,
     ("meV", "eV"): 1e-3,
+    ("a0", "Å"): 0.529177210903,
+    ("a0^2", "Å^2"): 0.280028520539,
     ("a0^3", "Å^3"): 0.14818471147,
+    ("1e-4 Å", "Å"): 1e-4,  # coordinates as whole numbers
     ("1/cm", "GHz"): 29.9792458,
 }
 _MOLAR = {"M": 0, "mM": -3, "uM": -6, "µM": -6, "μM": -6, "nM": -9, "pM": -12}  # powers of ten

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -11,7 +12,13 @@ Format = Literal[
     "npz", "mat", "hdf5", "msgpack", "lmdb",
 ]  # fmt: skip
 SHA256 = "^[0-9a-f]{64}$"
-PART = "{part}"  # stands in an address for the number of a part
+PART = "{part}"  # stands in an address for the number or the name of a part
+_PART = re.compile(r"\{part(?::0(\d))?\}")  # {part:02} is a number of two digits
+
+
+def part_address(address: str, part: int | str) -> str:
+    """The address of one part: its number or name, in the place of ``{part}`` or ``{part:02}``."""
+    return _PART.sub(lambda match: str(part).zfill(int(match[1] or 0)), address)
 
 
 class Strict(BaseModel):
@@ -44,16 +51,17 @@ class Source(Strict):
     """Where the rows come from. Leave ``format`` out to go by the file's ending.
 
     ``mirrors`` are further addresses of the same bytes, tried in this order. ``parts`` are the
-    first and the last number that stand for ``{part}`` in the address. ``member`` names the file,
-    or by a pattern the files, of an archive that hold the rows. ``bytes`` and ``rows`` say what
-    size and how many rows to expect; another number of rows is refused.
+    first and the last number, or names, that stand for ``{part}`` in the address (``{part:02}``
+    writes 1 as 01). ``member`` names the file, or by a pattern the files, of an archive that hold
+    the rows. ``bytes`` and ``rows`` say what size and how many rows to expect; another number of
+    rows is refused. A ``header`` of names says what the words of an XYZ comment are.
     """
 
     kind: Literal["rdkit", "file", "url"]
     file: str | None = None
     url: str | None = None
     mirrors: list[str] = []
-    parts: tuple[int, int] | None = None
+    parts: tuple[int, int] | list[str] | None = None
     member: str | None = None
     sha256: str | None = Field(None, pattern=SHA256)
     bytes: int | None = Field(None, gt=0)
@@ -80,17 +88,27 @@ class Source(Strict):
         addresses = [self.url or self.file, *self.mirrors]
         if self.parts is None:
             return self
-        if any(PART not in address for address in addresses):
+        if any(_PART.search(address) is None for address in addresses):
             raise ValueError(
                 f"a source with parts says in every address where their number stands: {PART}"
             )
-        if self.parts[0] > self.parts[1] or self.parts[0] < 0:
+        numbers = isinstance(self.parts, tuple)
+        if numbers and (self.parts[0] > self.parts[1] or self.parts[0] < 0):
             raise ValueError(f"parts are [first, last] number, not {list(self.parts)}")
+        if not numbers and (not self.parts or len(set(self.parts)) < len(self.parts)):
+            raise ValueError("parts by name are one name at least, each once")
         if self.sha256 is not None:
             raise ValueError(
                 "a source in parts has no one sha256: each part's is kept when fetched"
             )
         return self
+
+    @property
+    def part_names(self) -> list[int] | list[str]:
+        """Numbers or names of the parts, in their order; none of a source in one piece."""
+        if isinstance(self.parts, tuple):
+            return list(range(self.parts[0], self.parts[1] + 1))
+        return list(self.parts or [])
 
 
 class GivenGeometry(Strict):
