@@ -90,8 +90,8 @@ def _chosen_tasks(recipe: Recipe, labels: dict[str, list[Label]]) -> list:
 def _chosen_columns(recipe: Recipe, source: Source, names: Sequence[str]) -> Columns:
     """Structure and identifier, each the first of its names that the file has.
 
-    In a file of structures the record's own counts where the geometry is given, or no SMILES is;
-    columns of a geometry then count if the file has them.
+    In a file of structures the record's own counts where the geometry is given, or no SMILES is.
+    A geometry of whose columns the file has none stands in the structures themselves.
     """
     columns = recipe.columns
     chosen = {
@@ -102,9 +102,9 @@ def _chosen_columns(recipe: Recipe, source: Source, names: Sequence[str]) -> Col
         given = recipe.conformers.kind == "given"
         if given or chosen["smiles"] not in names:
             chosen["smiles"] = None
-        geometry = columns.geometry
-        if geometry is not None and not {geometry.numbers, geometry.coords} <= set(names):
-            chosen["geometry"] = None
+    geometry = columns.geometry
+    if geometry is not None and not {geometry.numbers, geometry.coords} & set(names):
+        chosen["geometry"] = None
     return columns.model_copy(update=chosen)
 
 

@@ -94,7 +94,7 @@ def test_a_list_without_identifiers_is_refused(tmp_path: Path) -> None:
         ({}, "one of the keys file and url"),
         ({"file": "a", "url": "https://b"}, "one of the keys file and url"),
         ({"file": "a", "pattern": "x"}, "has 0 groups"),
-        ({"file": "a", "pattern": "("}, "is no expression"),
+        ({"file": "a", "pattern": "("}, "no regular expression"),
     ],
 )
 def test_what_is_no_list_is_refused(listed: dict, message: str) -> None:

@@ -84,6 +84,8 @@ def test_a_record_s_own_structure_counts_where_the_geometry_is_given(tmp_path: P
     assert chosen(tmp_path, "a.sdf", block, "made").smiles == "SMILES"
     table = chosen(tmp_path, "a.csv", "smiles,z,pos\nC,[6],[0]\n", "given")
     assert table.smiles == "smiles" and table.geometry.coords == "pos"
+    assert chosen(tmp_path, "a.csv", "smiles,y\nC,1\n", "given").geometry is None
+    assert chosen(tmp_path, "a.csv", "smiles,z\nC,1\n", "given").geometry is not None
 
 
 def test_a_table_without_any_of_the_names_of_smiles_is_refused(tmp_path: Path) -> None:
