@@ -38,7 +38,7 @@ def read_lists(job: Job) -> dict[str, dict[str, Any]]:
         if flag.listed is None:
             continue
         try:
-            ids = list(_identifiers(job, name, flag.listed))
+            ids = _identifiers(job, name, flag.listed)
         except InputError as error:
             if job.recipe.source.kind == "url" or flag.listed.url is None:
                 raise
@@ -46,7 +46,7 @@ def read_lists(job: Job) -> dict[str, dict[str, Any]]:
             continue
         spellings = {*ids, *(flag.listed.prefix + text for text in ids)}
         write_table(pa.table({"id": sorted(spellings)}, SCHEMA), _list_file(job, name))
-        accounts[name] = {"listed": len(set(ids))}
+        accounts[name] = {"listed": len(ids)}
     if accounts:
         job.work.mkdir(parents=True, exist_ok=True)
         write_json(accounts, finished)
@@ -100,21 +100,25 @@ def flag_notices(recipe: Recipe, molecules: dict[str, Any]) -> Iterator[str]:
             yield f"flag '{name}' marks no molecule; its list names {account['listed']:,}"
 
 
-def _identifiers(job: Job, name: str, listed: IdList) -> Iterator[str]:
-    """The identifiers of a list, in its order; InputError for a list without any."""
+def _identifiers(job: Job, name: str, listed: IdList) -> set[str]:
+    """The identifiers of a list; InputError for a list without any, or not of the stated number."""
     path = _list_path(job, listed)
     pattern = re.compile(listed.pattern)
-    n_id = 0
-    for text in read_lines(path):
-        matched = pattern.match(text)
-        if matched is not None and matched[1]:
-            n_id += 1
-            yield matched[1]
-    if n_id == 0:
+    lines = list(read_lines(path))
+    matches = map(pattern.match, lines[listed.head : len(lines) - listed.foot])
+    ids = {match[1] for match in matches if match is not None and match[1]}
+    if not ids:
         raise InputError(
             f"{path}: no line holds an identifier as pattern '{listed.pattern}' says, which flag "
             f"'{name}' needs. Is it the right file?"
         )
+    if listed.n is not None and len(ids) != listed.n:
+        raise InputError(
+            f"{path} names {len(ids):,} identifiers where the recipe states {listed.n:,} for flag "
+            f"'{name}': it is damaged, or another file. Take the key n out of 'listed' if it is "
+            "meant."
+        )
+    return ids
 
 
 def _list_path(job: Job, listed: IdList) -> Path:

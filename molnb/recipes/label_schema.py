@@ -220,7 +220,8 @@ class Task(Strict):
 class IdList(Strict):
     """A text file, or one at a url, with an identifier in each line that ``pattern`` fits.
 
-    The pattern's group is the identifier; the rows may have ``prefix`` in front of it.
+    The pattern's group is the identifier; the rows may have ``prefix`` in front of it. The first
+    ``head`` and the last ``foot`` lines are no part of the list; ``n`` is how many it must name.
     """
 
     file: str | None = None
@@ -228,6 +229,9 @@ class IdList(Strict):
     sha256: str | None = Field(None, pattern=SHA256)
     pattern: str = r"\s*(\S+)"
     prefix: str = ""
+    head: int = Field(0, ge=0)
+    foot: int = Field(0, ge=0)
+    n: int | None = Field(None, gt=0)
 
     @model_validator(mode="after")
     def _readable(self) -> IdList:

@@ -20,7 +20,7 @@ Index  SMILES  other
 ===
 2 molecules
 """
-PATTERN = r"\s*(\d+)\s+\S+\s+\S+\s*$"
+LINES = {"pattern": r"\s*(\d+)\s", "head": 4, "foot": 2}
 
 
 def recipe(folder: Path, listed: dict, ids: str = "gdb_{}", **source) -> object:
@@ -36,7 +36,7 @@ def recipe(folder: Path, listed: dict, ids: str = "gdb_{}", **source) -> object:
             "citation": "none",
             "source": source or {"kind": "file", "file": str(folder / "mine.csv")},
             "columns": {"smiles": "smiles", "id": "id"},
-            "flags": {"failed": {"listed": listed | {"pattern": PATTERN}, "why": "they failed"}},
+            "flags": {"failed": {"listed": LINES | listed, "why": "they failed"}},
         }
     )
 
@@ -85,6 +85,13 @@ def test_a_list_without_identifiers_is_refused(tmp_path: Path) -> None:
     (tmp_path / "failed.txt").write_text("<html>sorry</html>\n")
     listed = {"file": str(tmp_path / "failed.txt")}
     with pytest.raises(InputError, match="no line holds an identifier.*flag 'failed'"):
+        curate(recipe(tmp_path, listed), workers=0, home=tmp_path, progress=False)
+
+
+def test_a_list_of_another_length_than_stated_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "failed.txt").write_text(LIST)
+    listed = {"file": str(tmp_path / "failed.txt"), "n": 3}
+    with pytest.raises(InputError, match="names 2 identifiers where the recipe states 3"):
         curate(recipe(tmp_path, listed), workers=0, home=tmp_path, progress=False)
 
 
