@@ -91,13 +91,14 @@ def _chosen_columns(recipe: Recipe, source: Source, names: Sequence[str]) -> Col
     """Structure and identifier, each the first of its names that the file has.
 
     In a file of structures the record's own counts where the geometry is given, or no SMILES is.
-    A geometry of whose columns the file has none stands in the structures themselves.
+    A geometry of whose columns the file has none stands in the structures themselves. A list of
+    names of identifiers says that editions differ: one may have none.
     """
     columns = recipe.columns
-    chosen = {
-        "smiles": _first_or_missing(columns.smiles, names),
-        "id": _first_or_missing(columns.id, names),
-    }
+    identifier = columns.id
+    if isinstance(identifier, list):
+        identifier = next((name for name in identifier if name in names), None)
+    chosen = {"smiles": _first_or_missing(columns.smiles, names), "id": identifier}
     if file_format(source) in OWN_STRUCTURES:
         given = recipe.conformers.kind == "given"
         if given or chosen["smiles"] not in names:

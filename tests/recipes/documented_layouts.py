@@ -61,9 +61,11 @@ def distances(atoms: list[tuple[str, float, float, float]]) -> list[float]:
 
 def molblock(title: str, atoms: list[tuple[str, float, float, float]]) -> str:
     """A mol block of one heavy atom with its hydrogens."""
-    lines = [title, "  made", "", f"{len(atoms):3d}{len(atoms) - 1:3d}  0  0  0  0  0  0  0  0999 V2000"]
+    n_atom = len(atoms)
+    counts = f"{n_atom:3d}{n_atom - 1:3d}  0  0  0  0  0  0  0  0999 V2000"
+    lines = [title, "  made", "", counts]
     lines += [f"{x:10.4f}{y:10.4f}{z:10.4f} {e:<3} 0  0" for e, x, y, z in atoms]
-    lines += [f"  1{k + 2:3d}  1  0" for k in range(len(atoms) - 1)]
+    lines += [f"  1{k + 2:3d}  1  0" for k in range(n_atom - 1)]
     return "\n".join([*lines, "M  END"]) + "\n"
 
 
@@ -117,8 +119,7 @@ def _qm9_values() -> dict[str, dict[str, float]]:
     factors |= {"alpha": BOHR**3, "r2": BOHR**2}
     return {
         smiles: {
-            name: value * factors.get(name, 1)
-            for name, value in zip(QM9_COLUMNS, row, strict=True)
+            name: value * factors.get(name, 1) for name, value in zip(QM9_COLUMNS, row, strict=True)
         }
         for smiles, row in QM9.items()
     }
@@ -126,9 +127,7 @@ def _qm9_values() -> dict[str, dict[str, float]]:
 
 def qm9(folder: Path) -> Found:
     """gdb9.sdf and gdb9.sdf.csv in qm9.zip, and the list of what failed."""
-    sdf = "".join(
-        molblock(f"gdb_{k}", atoms) + "$$$$\n" for k, atoms in ((1, METHANE), (2, WATER))
-    )
+    sdf = "".join(molblock(f"gdb_{k}", atoms) + "$$$$\n" for k, atoms in ((1, METHANE), (2, WATER)))
     header = ",".join(["mol_id", *QM9_COLUMNS])
     rows = [",".join(map(str, [f"gdb_{k}", *row])) for k, row in enumerate(QM9.values(), 1)]
     with zipfile.ZipFile(folder / "qm9.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -275,9 +274,7 @@ PCQM4M_GRAPH = (
     "inertia_charges_lowdin_b inertia_charges_lowdin_c spherocity plane_best_fit tddft_alpha_gap "
     "tddft_energy_beta_gap tddft_energy_total"
 ).split()
-PCQM4M_NODE = (
-    "charges_mulliken charges_lowdin tddft_charges_mulliken tddft_charges_lowdin".split()
-)
+PCQM4M_NODE = "charges_mulliken charges_lowdin tddft_charges_mulliken tddft_charges_lowdin".split()
 
 
 def pcqm4m_g25_n4(folder: Path) -> Found:
@@ -410,7 +407,7 @@ def geom_drugs(folder: Path) -> Found:
 
 
 def compas_1d(folder: Path) -> Found:
-    """COMPAS-1D.csv with the columns of its readme; annulations hold letters, commas and brackets."""
+    """COMPAS-1D.csv with the columns of its readme."""
     header = (
         "molecule,smiles,balaban_notation,augmented_lalas,lalas,HOMO_eV,LUMO_eV,GAP_eV,"
         "Dipmom_Debye,E_SCF_eV,Etot_eV,Etot_pos_eV,Etot_neg_eV,aEA_eV,aIP_eV,n_rings,Erel_eV"
@@ -475,7 +472,8 @@ def unimol(folder: Path) -> Found:
                 given[smiles] = distances(atoms)
         environment.close()
     members = {
-        f"ligands/{name}.lmdb": (folder / f"{name}.lmdb").read_bytes() for name in ("train", "valid")
+        f"ligands/{name}.lmdb": (folder / f"{name}.lmdb").read_bytes()
+        for name in ("train", "valid")
     }
     with_tar(folder / "ligands.tar.gz", members)
     return Found(2, {"C", "O"}, {}, distances=given)

@@ -130,7 +130,7 @@ def curated(recipe: Recipe, home: Path) -> Shards:
 
 def check(shards: Shards, found: Found) -> None:
     """Rows in, molecules, values in the right unit, labels at their atoms, distances as given."""
-    table = shards.table().to_pylist() if callable(shards.table) else []
+    table = shards.table().to_pylist()
     by_smiles = {row["smiles"]: row for row in table}
     assert shards.manifest["n_source"] == found.n_row
     assert set(by_smiles) == found.smiles
@@ -226,18 +226,17 @@ def test_wehi_gets_the_labels_of_nci(tmp_path: Path) -> None:
         assert row["gap"] == pytest.approx(row["lumo"] - row["homo"], abs=1e-6)
 
 
-def test_a_wrong_unit_is_outside_of_the_range(name: str = "qm9") -> None:
-    """Numbers of methane and water in the file's unit, stored as they are, would be seen."""
-    recipe = shipped(name)
+def test_values_of_another_unit_lie_outside_of_the_ranges_of_qm9() -> None:
+    """Numbers of methane and water are inside once converted, and outside as the file has them."""
+    recipe = shipped("qm9")
+    converted = "alpha homo gap r2 zpve u0 u298 h298 g298 u0_atom u298_atom h298_atom g298_atom"
     for smiles, row in layouts.QM9.items():
         for column, value in zip(layouts.QM9_COLUMNS, row, strict=True):
             label = recipe.label(column)
             low, high = label.range
             assert low <= value * label.scale <= high, (smiles, column)
-    raw = {name: row[layouts.QM9_COLUMNS.index("u0_atom")] for name, row in layouts.QM9.items()}
-    low, high = recipe.label("u0_atom").range
-    assert not any(low <= value <= high for value in raw.values())
-    assert not -25 <= -0.25 * 1 <= -1.5  # a HOMO in Hartree
+            if column in converted.split() and column not in ("alpha", "r2"):
+                assert not low <= value <= high, (smiles, column)
 
 
 def test_published_sizes_follow_from_the_declared_splits() -> None:
