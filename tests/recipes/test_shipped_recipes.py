@@ -245,7 +245,7 @@ def test_published_sizes_follow_from_the_declared_splits() -> None:
         ("zinc12k", 12_000, (9_600, 1_200, 1_200)),
     ):
         recipe = shipped(name)
-        split = recipe.splits["published"]
+        split = recipe.splits["toymix"]
         n_val = int(n * split.fractions[1])
         n_test = int(n * split.fractions[2])
         assert (split.kind, split.seed, recipe.source.rows) == ("shuffle", 42, n)
