@@ -18,6 +18,7 @@ from .digests import remembered_digest
 from .downloads import download
 from .label_grammar import DeclaredLabel, describe_labels, parse_label
 from .label_schema import plain_name
+from .listed_splits import without_listed_rows
 from .readers import column_names
 from .readers.collection import structure_files
 from .readers.names import identifier_column, smiles_candidates
@@ -51,6 +52,7 @@ def with_source(recipe: Recipe, source: str | Path | dict | None) -> Recipe:
     content.setdefault("kind", "url" if "url" in content else "file")
     if content["kind"] == "file":
         content["file"] = str(Path(content["file"]).resolve())
+        recipe = without_listed_rows(recipe)
     where = f"recipe {recipe.name} with source={source}"
     replaced = make_recipe(recipe.model_dump() | {"source": content}, where)
     if columns is None and replaced.source.kind == "file":
