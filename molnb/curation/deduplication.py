@@ -18,6 +18,7 @@ from ..recipes.schema import Recipe
 from ..shards import CONFLICTS, DROPPED_SCHEMA, LOOSE_KEYS
 from .chunks import Job
 from .database import connect, parquet_table, quoted, write_query
+from .flag_lists import count_marked, flag_columns
 from .grouping import group_rows
 from .repeats import combine_labels, count_across, count_repeats, write_conflicts
 
@@ -64,7 +65,9 @@ def merge(job: Job) -> dict[str, Any]:
     if drop_loose:
         group_rows(con, "distinct_rows", LOOSE_KEYS)
     con.execute(_LOST + _LOST_LOOSE if drop_loose else _LOST)
-    n_kept = write_query(con, _molecules_to_keep(job.recipe, drop_loose), job.work / "kept.parquet")
+    to_keep = _molecules_to_keep(con, job, drop_loose)
+    n_kept = write_query(con, to_keep, job.work / "kept.parquet")
+    marked = count_marked(con, job.recipe, job.work / "kept.parquet")
     labelled = _count_labelled(con, job.recipe, job.work / "kept.parquet")
     write_query(con, "SELECT * FROM lost ORDER BY row", job.work / "merged.parquet", DROPPED_SCHEMA)
     write_conflicts(con, job.recipe, job.folder / CONFLICTS)
@@ -76,6 +79,7 @@ def merge(job: Job) -> dict[str, Any]:
     return {
         "n_kept": n_kept,
         "n_labelled": labelled,
+        "marked": marked,
         "duplicates": duplicates,
         "given_coords_replaced": n_given,
     }
@@ -89,19 +93,16 @@ def _count_labelled(con: duckdb.DuckDBPyConnection, recipe: Recipe, kept: Path) 
     return con.execute(query).fetchall()[0][0]
 
 
-def _molecules_to_keep(recipe: Recipe, drop_loose: bool) -> str:
+def _molecules_to_keep(con: duckdb.DuckDBPyConnection, job: Job, drop_loose: bool) -> str:
     """SQL for the molecules to keep, with the labels of the source, flags and kept texts."""
+    recipe = job.recipe
     values = {
         label.name: f"CASE WHEN c.row IS NULL THEN s.{quoted(label.name)} "
         f"ELSE c.{quoted(label.name)} END"
         for label in recipe.molecule_labels
     }
     labels = [f"{value} AS {quoted(name)}" for name, value in values.items()]
-    flags = [
-        f"coalesce({values[flag.label]} IN ({', '.join(map(repr, flag.equals))}), false) "
-        f"AS {quoted(name)}"
-        for name, flag in recipe.flags.items()
-    ]
+    flags = [f"{marks} AS {quoted(name)}" for name, marks in flag_columns(con, job, values)]
     texts = [f"s.{quoted(name)}" for name in recipe.text_columns]
     excluded = "EXCLUDE (step, reason, detail, molecule)"  # lists of labels are among the rest
     columns = ", ".join([f"d.* {excluded}", *labels, *flags, *texts])

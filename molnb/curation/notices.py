@@ -7,6 +7,7 @@ from typing import Any
 
 from ..recipes.schema import Recipe
 from ..shards import SPLIT_VALUES
+from .flag_lists import flag_notices
 
 _KEPT = {
     "median": "the median is kept (of classes the most frequent)",
@@ -35,6 +36,7 @@ def make_notices(
         *_notices_of_loss(columns, labels),
         *_notices_of_geometry(recipe, duplicates),
         *_notices_of_repeats(duplicates),
+        *flag_notices(recipe, molecules),
         *_notices_of_splits(splits, duplicates.get("across_splits", {})),
     ]
 

@@ -37,6 +37,7 @@ from ..recipes.sources import (
 )
 from ..shards import Shards, load_shards
 from .chunks import Job
+from .flag_lists import read_lists
 from .manifest import finish
 from .passes import (
     LABELLING,
@@ -188,6 +189,7 @@ def _make_molecules(
     seconds: dict[str, float] = {}
     with _timed(seconds, "source"):
         source = take_snapshot(job, located, plan["n"])
+        flags = read_lists(job)
     with _timed(seconds, "read"):
         run_pass(job, pool, READING, source["sampled"], progress)
     with _timed(seconds, "merge"):
@@ -218,6 +220,8 @@ def _make_molecules(
         "columns": source["columns"],
         "duplicates": merged["duplicates"],
         "given_coords_replaced": merged.get("given_coords_replaced", 0),
+        "flags": flags,
+        "marked": merged.get("marked", {}),
         "workers": pool.workers if pool.cluster is None else pool.cluster,
         "resumed": plan["resumed"],
         "versions": plan["versions"],

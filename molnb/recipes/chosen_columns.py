@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import InputError, did_you_mean
 from .label_schema import STAR, Label
 from .readers import column_names
+from .readers.record import OWN_STRUCTURES, file_format
 from .schema import Recipe
 from .source_schema import Columns, Source
 from .sources import LocatedSource, join_path, source_path
@@ -35,7 +36,7 @@ def with_chosen_columns(recipe: Recipe, located: LocatedSource) -> Recipe:
     chosen = {
         "labels": [label for several in labels.values() for label in several],
         "tasks": _chosen_tasks(recipe, labels),
-        "columns": _chosen_columns(recipe, names),
+        "columns": _chosen_columns(recipe, located.source, names),
     }
     changed = recipe.model_copy(update=chosen)
     changed._folder = recipe.folder
@@ -86,13 +87,25 @@ def _chosen_tasks(recipe: Recipe, labels: dict[str, list[Label]]) -> list:
     return tasks
 
 
-def _chosen_columns(recipe: Recipe, names: Sequence[str]) -> Columns:
-    """Structure and identifier, each the first of its names that the file has."""
+def _chosen_columns(recipe: Recipe, source: Source, names: Sequence[str]) -> Columns:
+    """Structure and identifier, each the first of its names that the file has.
+
+    In a file of structures the record's own counts where the geometry is given, or no SMILES is.
+    A geometry of whose columns the file has none stands in the structures themselves. A list of
+    names of identifiers says that editions differ: one may have none.
+    """
     columns = recipe.columns
-    chosen = {
-        "smiles": _first_or_missing(columns.smiles, names),
-        "id": _first_or_missing(columns.id, names),
-    }
+    identifier = columns.id
+    if isinstance(identifier, list):
+        identifier = next((name for name in identifier if name in names), None)
+    chosen = {"smiles": _first_or_missing(columns.smiles, names), "id": identifier}
+    if file_format(source) in OWN_STRUCTURES:
+        given = recipe.conformers.kind == "given"
+        if given or chosen["smiles"] not in names:
+            chosen["smiles"] = None
+    geometry = columns.geometry
+    if geometry is not None and not {geometry.numbers, geometry.coords} & set(names):
+        chosen["geometry"] = None
     return columns.model_copy(update=chosen)
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from ..shards import part_schema
 from ..units import conversion_factor
-from .source_schema import Strict
+from .source_schema import SHA256, Strict
 from .transforms import parse_transform
 
 Level = Literal["molecule", "atom", "bond", "pair"]
@@ -222,9 +222,48 @@ class Task(Strict):
     fold: Literal["sum"] | None = None
 
 
-class Flag(Strict):
-    """A yes/no column that marks rows whose label has one of these exact values."""
+class IdList(Strict):
+    """A text file, or one at a url, with an identifier in each line that ``pattern`` fits.
 
-    label: str
-    equals: list[FiniteFloat]
+    The pattern's group is the identifier; the rows may have ``prefix`` in front of it. The first
+    ``head`` and the last ``foot`` lines are no part of the list; ``n`` is how many it must name.
+    """
+
+    file: str | None = None
+    url: str | None = None
+    sha256: str | None = Field(None, pattern=SHA256)
+    pattern: str = r"\s*(\S+)"
+    prefix: str = ""
+    head: int = Field(0, ge=0)
+    foot: int = Field(0, ge=0)
+    n: int | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _readable(self) -> IdList:
+        if (self.file is None) == (self.url is None):
+            raise ValueError("a list of identifiers takes one of the keys file and url")
+        try:
+            n_group = re.compile(self.pattern).groups
+        except re.error as error:
+            raise ValueError(
+                f"pattern '{self.pattern}' is no regular expression: {error}"
+            ) from None
+        if n_group != 1:
+            raise ValueError(f"pattern '{self.pattern}' has {n_group} groups: write one, (...)")
+        return self
+
+
+class Flag(Strict):
+    """A yes/no column: rows whose label has one of these exact values, or that a list names."""
+
+    label: str | None = None
+    equals: list[FiniteFloat] = []
+    listed: IdList | None = None
     why: str
+
+    @model_validator(mode="after")
+    def _values_or_list(self) -> Flag:
+        has_values = self.label is not None and bool(self.equals)
+        if has_values == (self.listed is not None) or (self.label is None) != (not self.equals):
+            raise ValueError("a flag takes the keys label and equals, or else listed")
+        return self

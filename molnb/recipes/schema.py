@@ -211,7 +211,10 @@ def _check_labels(recipe: Recipe) -> None:
                 f"label '{label.name}' is a residual of '{label.residual_of}', which is not a label"
             )
     for name, flag in recipe.flags.items():
-        if flag.label not in names or recipe.label(flag.label).column is None:
+        if flag.listed is not None:
+            if recipe.columns.id is None:
+                raise ValueError(f"flag '{name}' is a list of identifiers: name columns.id")
+        elif flag.label not in names or recipe.label(flag.label).column is None:
             raise ValueError(f"flag '{name}' needs a label read from a column, not '{flag.label}'")
         if name.lower() in RESERVED | recipe.split_names | set(lower_names):
             raise ValueError(f"flag name '{name}' is taken; choose another")

@@ -19,6 +19,7 @@ from .digests import remembered_digest
 from .downloads import DOWNLOADS, RemoteFile, announce_parts, get_file
 from .label_grammar import DeclaredLabel, describe_labels, parse_label
 from .label_schema import plain_name
+from .listed_splits import without_listed_rows
 from .own_source import own_source_keys
 from .readers import column_names
 from .readers.collection import structure_files
@@ -64,6 +65,7 @@ def with_source(recipe: Recipe, source: str | Path | dict | None) -> Recipe:
     content.setdefault("kind", "url" if "url" in content else "file")
     if content["kind"] == "file":
         content["file"] = str(Path(content["file"]).resolve())
+        recipe = without_listed_rows(recipe)
     where = f"recipe {recipe.name} with source={source}"
     replaced = make_recipe(recipe.model_dump() | {"source": content}, where)
     if columns is None and replaced.source.kind == "file":

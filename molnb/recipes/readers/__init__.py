@@ -14,6 +14,7 @@ from .sdf import sdf_columns, sdf_records
 from .smi import smi_columns, smi_records
 from .workbook import workbook_columns, workbook_records
 from .xyz import xyz_records
+from .xyz_comments import comment_columns, named_words
 
 
 def read_records(source: Source, path: Path, columns: list[str] | None = None) -> Iterator[Record]:
@@ -28,10 +29,11 @@ def read_records(source: Source, path: Path, columns: list[str] | None = None) -
         return csv_records(source, path, kind)
     if kind == "mol":
         return sdf_records(path, with_stem=True)
+    if kind == "xyz":
+        return named_words(xyz_records(path), path, source.header)
     read = {
         "smi": smi_records,
         "sdf": sdf_records,
-        "xyz": xyz_records,
         "folder": folder_records,
         "xlsx": workbook_records,
     }
@@ -46,7 +48,7 @@ def column_names(source: Source, path: Path) -> list[str]:
     if kind in ("csv", "tsv"):
         return csv_columns(source, path, kind)
     if kind == "xyz":
-        return ["name"]
+        return ["name", *comment_columns(source.header)]
     if kind == "mol":
         return list(dict.fromkeys(["name", *sdf_columns(path)]))
     read = {
