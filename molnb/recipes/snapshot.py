@@ -21,10 +21,17 @@ from .readers.record import (
     Record,
     file_format,
     record_structure,
+    source_files,
 )
 from .schema import Recipe
 from .source_schema import Source
-from .sources import LocatedSource, join_path, refuse_missing_columns, source_path
+from .sources import (
+    LocatedSource,
+    join_path,
+    joined_source,
+    refuse_missing_columns,
+    source_path,
+)
 
 
 class JoinedTable(NamedTuple):
@@ -81,8 +88,9 @@ def write_snapshot(recipe: Recipe, located: LocatedSource, path: Path) -> dict[s
         },
         "columns": {name: _describe_column(reader) for name, reader in readers.items()},
     }
-    if file_format(source) in TEXT_FORMATS:
-        n_foreign, first = foreign_lines(file)
+    files = source_files(source, file)
+    if file_format(source) in TEXT_FORMATS and len(files) == 1:
+        n_foreign, first = foreign_lines(files[0])
         if n_foreign:
             counts["foreign_lines"] = {"n": n_foreign, "first": first}
     if table is not None:
@@ -134,7 +142,7 @@ def _source_columns(recipe: Recipe, source: Source) -> list[str]:
 def _read_joined_table(recipe: Recipe, located: LocatedSource) -> JoinedTable:
     join = located.source.join
     path = join_path(located.source, located.folder)
-    source = Source(kind="file", file=str(path), format=join.format)
+    source = joined_source(located.source, path)
     columns = [join.column, *(label.column for label in recipe.source_labels)]
     refuse_missing_columns(path, columns, column_names(source, path))
     rows: dict[str, dict[str, Any]] = {}
