@@ -19,7 +19,7 @@ from ...errors import InputError
 from .archives import listed
 from .record import Record
 
-BLOCK_BYTES = 1 << 24  # of an array are read at a time
+BLOCK_BYTES = 1 << 22  # of an array are read at a time
 MAX_INDEXED = 64  # columns of a matrix that are columns of the table
 _INDEXED = re.compile(r"(.+)\[(\d+)\]")
 

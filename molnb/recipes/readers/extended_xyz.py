@@ -87,6 +87,9 @@ def further_columns(columns: list[AtomColumn]) -> list[AtomColumn]:
 
 def atom_values(column: AtomColumn, atoms: list[list[str]]) -> list[Any]:
     """The values of a column, one an atom; raises ValueError where one is no such value."""
+    for words in atoms:
+        if len(words) < column.words.stop:
+            raise ValueError(f"{len(words)} words in a line where it ends with {column.words.stop}")
     values = [[_value(word, column.kind) for word in words[column.words]] for words in atoms]
     if column.words.stop - column.words.start == 1:
         return [value for (value,) in values]
