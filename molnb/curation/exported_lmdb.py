@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..extras import how_to_install
-from .exported_rows import ExportedRow
+from .exported_molecules import ExportedRow
 
 _FIRST_MAP_BYTES = 1 << 26
 _N_TOGETHER = 1024  # molecules in a transaction

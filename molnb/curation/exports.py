@@ -16,7 +16,13 @@ from ..errors import InputError, did_you_mean
 from ..files import check_folder, check_output, writing
 from ..shards import SPLIT_VALUES, Shards
 from .exported_lmdb import LmdbWriter
-from .exported_rows import ExportedRow, exported_rows, molecule_labels, with_coords, with_hydrogens
+from .exported_molecules import (
+    ExportedRow,
+    exported_rows,
+    molecule_labels,
+    with_coords,
+    with_hydrogens,
+)
 
 ENDINGS = (".sdf", ".sdf.gz", ".csv", ".csv.gz", ".lmdb")
 LMDB_FILES = dict(zip(SPLIT_VALUES, ("train.lmdb", "valid.lmdb", "test.lmdb"), strict=True))

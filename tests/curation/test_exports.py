@@ -13,7 +13,7 @@ from rdkit import Chem
 
 from molnb.cli import main
 from molnb.curation import exports
-from molnb.curation.exported_rows import exported_rows
+from molnb.curation.exported_molecules import exported_rows
 from molnb.curation.exports import export_shards
 from molnb.curation.pipeline import curate
 from molnb.errors import InputError

@@ -11,7 +11,7 @@ from .archives import Member, listed
 from .collection import folder_columns, folder_records
 from .delimited import csv_columns, csv_records
 from .hdf5 import hdf5_columns, hdf5_records
-from .lmdb_records import lmdb_columns, lmdb_records
+from .lmdb_file import lmdb_columns, lmdb_records
 from .matlab import mat_columns, mat_records
 from .message_pack import msgpack_columns, msgpack_records
 from .npz import npz_columns, npz_records
