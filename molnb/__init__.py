@@ -44,6 +44,7 @@ _PUBLIC = {
     "curation.pipeline": "curate",
     "curation.smiles_corpus": "load_molecules query_molecules",
     "curation.scaffolds": "count_scaffolds",
+    "curation.exports": "export_shards",
     "curation.datacard": "data_card lost_rows split_table",
     "data.batch": "MolBatch",
     "data.masked": "MaskedBatch",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..paths import MANIFEST, find_data, home
 from .options import SEVERAL, Add, refuse_given
 
 _LABELS = """
@@ -132,10 +133,37 @@ def _other_source(texts: list[str], recipe: Any) -> str | dict[str, str] | None:
     return files
 
 
+def is_export_of_data(args: argparse.Namespace) -> bool:
+    """Whether an export is of curated molecules, and not of a notebook."""
+    if args.file is not None or args.split is not None:
+        return True
+    folders = (Path(args.notebook), home() / "data" / args.notebook)
+    return any((folder / MANIFEST).is_file() for folder in folders)
+
+
+def export_data(args: argparse.Namespace) -> int:
+    """Write curated molecules to a file for other programs."""
+    from ..curation.exports import export_shards, label_headers
+    from ..shards import load_shards
+
+    refuse_given(args, out="curated molecules are written to FILE: molnb export DIR FILE")
+    if args.single:
+        raise InputError("--single: it is of pages, and curated molecules are no page")
+    shards = load_shards(find_data(args.notebook))
+    if args.file is None:
+        raise InputError(
+            f"{args.notebook} is curated molecules: name the file they go to, as in "
+            f"molnb export {args.notebook} {shards.name}.sdf (.csv, .lmdb)"
+        )
+    for path in export_shards(shards, args.file, args.split, args.force):
+        print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    if args.split is not None or args.file.suffix.lower() == ".lmdb":
+        print(f"target: {', '.join(label_headers(shards).values()) or 'no labels of molecules'}")
+    return 0
+
+
 def curated_folder(name: str) -> Path:
     """The folder of a dataset; the name of a recipe is curated, unless it has been before."""
-    from ..paths import find_data
-
     try:
         return find_data(name)
     except InputError as refusal:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..extras import require
+from .data import export_data, is_export_of_data
 from .options import PAIR, Add, add_force, given_shared, refuse_given
 
 NOT_OF_LESSONS = {
@@ -93,7 +94,9 @@ def run_one(args: argparse.Namespace) -> int:
 
 
 def run_export(args: argparse.Namespace) -> int:
-    """write a notebook as a web page that needs no network; runs it first if it has no outputs"""
+    """write a notebook as a web page that needs no network, or curated molecules as a file"""
+    if is_export_of_data(args):
+        return export_data(args)
     require(*NOTEBOOK_PACKAGES)
     from ..notebooks.execution import export
 
@@ -144,7 +147,30 @@ def add_lessons(add: Add) -> None:
         "--size", default="tour", choices=("test", "tour", "full"), help="of every lesson"
     )
     command = add("export", run_export)
-    command.add_argument("notebook", help="path of an executed copy, or the name of a lesson")
+    command.usage = "molnb export NOTEBOOK [--single] [--out PAGE] | DIR FILE [--split NAME]"
+    command.add_argument(
+        "notebook",
+        metavar="NOTEBOOK_OR_DIR",
+        help=(
+            "path of an executed copy, or the name of a lesson, which is run first if it has no "
+            "outputs; or curated molecules: their folder, or its name below data/"
+        ),
+    )
+    command.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help=(
+            "of molecules: .sdf (with hydrogens, all conformers and labels), .csv (SMILES, splits, "
+            "labels), either packed with .gz, or .lmdb (as Uni-Mol reads them)"
+        ),
+    )
+    command.add_argument(
+        "--split",
+        metavar="NAME",
+        help="of molecules: FILE is a folder that gets train.lmdb, valid.lmdb and test.lmdb",
+    )
     command.add_argument(
         "--single", action="store_true", help="one file to mail, with all scripts inside"
     )

@@ -21,7 +21,7 @@ from ..paths import find_data, home
 from ..recipes.readers import column_names, read_records
 from ..recipes.readers.collection import holds_structures
 from ..recipes.readers.parquet import open_parquet
-from ..recipes.readers.record import Record, file_format, record_structure
+from ..recipes.readers.record import Record, file_format, record_structure, source_files
 from ..recipes.schema import Recipe
 from ..recipes.sources import recipe_for_file, refuse_missing_columns
 from ..shards import Shards, load_shards
@@ -89,7 +89,8 @@ class MoleculeFile:
         """Number of rows; None where nobody knows before they are read."""
         kind = file_format(self.recipe.source)
         if kind == "parquet":
-            return open_parquet(self.path).metadata.num_rows
+            files = source_files(self.recipe.source, self.path)
+            return sum(open_parquet(file).metadata.num_rows for file in files)
         return sum(1 for _ in self._records()) if kind in _COUNTED else None
 
     def _records(self) -> Iterator[Record]:
@@ -177,7 +178,8 @@ def _open_file(
     names = _once([recipe.columns.id, *keep])
     kinds: dict[str, pa.DataType] = {}
     if file_format(recipe.source) == "parquet":
-        kinds = {field.name: field.type for field in open_parquet(path).schema_arrow}
+        file = source_files(recipe.source, path)[0]
+        kinds = {field.name: field.type for field in open_parquet(file).schema_arrow}
     columns = [CarriedColumn(name, kinds.get(name, pa.string())) for name in names]
     return MoleculeFile(path, recipe, columns)
 

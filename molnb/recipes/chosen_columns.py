@@ -12,7 +12,7 @@ from .readers import column_names
 from .readers.record import OWN_STRUCTURES, file_format
 from .schema import Recipe
 from .source_schema import Columns, Source
-from .sources import LocatedSource, join_path, source_path
+from .sources import LocatedSource, join_path, joined_source, source_path
 
 
 def with_chosen_columns(recipe: Recipe, located: LocatedSource) -> Recipe:
@@ -28,10 +28,7 @@ def with_chosen_columns(recipe: Recipe, located: LocatedSource) -> Recipe:
     label_path = path
     if located.source.join is not None:
         label_path = join_path(located.source, located.folder)
-        join = located.source.join
-        label_names = column_names(
-            Source(kind="file", file=str(label_path), format=join.format), label_path
-        )
+        label_names = column_names(joined_source(located.source, label_path), label_path)
     labels = _chosen_labels(recipe, label_path, label_names)
     chosen = {
         "labels": [label for several in labels.values() for label in several],

@@ -24,10 +24,17 @@ from .readers.record import (
     Record,
     file_format,
     record_structure,
+    source_files,
 )
 from .schema import Recipe
 from .source_schema import Source
-from .sources import LocatedSource, join_path, refuse_missing_columns, source_path
+from .sources import (
+    LocatedSource,
+    join_path,
+    joined_source,
+    refuse_missing_columns,
+    source_path,
+)
 
 # What `read_geometry` reads of a row, where its geometry stands in columns.
 GEOMETRY_FIELDS = [
@@ -109,8 +116,9 @@ def _count_foreign_lines(located: LocatedSource) -> dict[str, int] | None:
     n_foreign = 0
     first = None
     for part in located.each:
-        if file_format(part) in TEXT_FORMATS:
-            n_more, line = foreign_lines(source_path(part, located.folder))
+        files = source_files(part, source_path(part, located.folder))
+        if file_format(part) in TEXT_FORMATS and len(files) == 1:
+            n_more, line = foreign_lines(files[0])
             n_foreign += n_more
             first = first or line
     return {"n": n_foreign, "first": first} if n_foreign else None
@@ -190,7 +198,7 @@ def _source_columns(recipe: Recipe, source: Source) -> list[str]:
 def _read_joined_table(recipe: Recipe, located: LocatedSource) -> JoinedTable:
     join = located.source.join
     path = join_path(located.source, located.folder)
-    source = Source(kind="file", file=str(path), format=join.format)
+    source = joined_source(located.source, path)
     columns = [join.column, *(label.column for label in recipe.source_labels)]
     refuse_missing_columns(path, columns, column_names(source, path))
     rows: dict[str, dict[str, Any]] = {}

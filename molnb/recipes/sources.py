@@ -24,7 +24,7 @@ from .own_source import own_source_keys
 from .readers import column_names
 from .readers.collection import structure_files
 from .readers.names import identifier_column, smiles_candidates
-from .readers.record import OWN_STRUCTURES, file_format
+from .readers.record import OWN_STRUCTURES, file_format, with_member
 from .registry import make_recipe
 from .schema import Recipe
 from .source_schema import Source, part_address
@@ -127,7 +127,7 @@ def recipe_for_file(
     measurements.
     """
     path = Path(path)
-    source = Source(kind="file", file=str(path.resolve()))
+    source = with_member(Source(kind="file", file=str(path.resolve())), path)
     names = column_names(source, source_path(source, Path()))
     named = [smiles, identifier, split_column, *keep]
     declared = _declared_labels(path, labels or (), names)
@@ -197,7 +197,7 @@ def stated_digest(recipe: Recipe) -> str | None:
     """
     source = recipe.source
     digests = [source.sha256]
-    if source.join is not None:
+    if source.join is not None and source.join.file is not None:
         digests.append(source.join.sha256)
     return None if None in digests else _joint_digest(digests)
 
@@ -221,7 +221,7 @@ def find_source(recipe: Recipe, home: Path, progress: bool = True) -> LocatedSou
         else:
             path = source_path(part, recipe.folder)
             digests.append(_checked_digest(recipe, path, part.sha256, home))
-        parts.append(part)
+        parts.append(with_member(part, source_path(part, recipe.folder)))
     if source.join is not None and is_address(source.join.file):
         file = get_file(remote_join(source, recipe.name), home / DOWNLOADS, progress)
         join = source.join.model_copy(update={"file": str(file.path.resolve())})
@@ -302,8 +302,16 @@ def source_path(source: Source, folder: Path) -> Path:
 
 
 def join_path(source: Source, folder: Path) -> Path:
-    """The file of the table that is joined to a source."""
+    """The file of the table that is joined to a source, or the archive of both."""
+    if source.join.file is None:
+        return source_path(source, folder)
     return _existing_file(source.kind, source.join.file, folder)
+
+
+def joined_source(source: Source, path: Path) -> Source:
+    """The table that is joined to a source, whose file or archive lies at a path, as a source."""
+    join = source.join
+    return Source(kind="file", file=str(path), member=join.member, format=join.format)
 
 
 def _existing_file(kind: str, file: str, folder: Path) -> Path:

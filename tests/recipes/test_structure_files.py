@@ -68,7 +68,8 @@ def test_a_charge_counts_where_the_comment_states_it(
     assert record.problem.startswith("no bonds could be perceived (Final molecular charge (0)")
     lines[1] = f"energy=-5.0 charge={charge}"
     (record,) = read(tmp_path, "\n".join(lines))
-    assert smiles_of(record) == smiles and record.fields == {"name": "mine"}
+    assert smiles_of(record) == smiles and record.fields["name"] == "mine"
+    assert record.fields["energy"] == "-5.0"
 
 
 @pytest.mark.parametrize(
@@ -257,11 +258,9 @@ def test_without_openpyxl_a_workbook_is_refused_with_two_ways_out(
 @pytest.mark.parametrize(
     "name, advice",
     [
-        ("mine.tar.gz", "What to do: unpack it"),
-        ("mine.tgz", "What to do: unpack it"),
-        ("mine.zip", "What to do: unpack it, and name the file or the folder"),
-        ("mine.csv.bz2", "What to do: unpack it"),
+        ("mine.rar", "What to do: unpack it, and name the file or the folder"),
         ("mine.7z", "What to do: unpack it"),
+        ("mine.npy", "numpy.savez"),
         ("mine.xls", "What to do: save or export the table as CSV"),
         ("mine.ods", "What to do: save or export the table as CSV"),
         ("mine.json", "What to do: save or export the table as CSV"),

@@ -11,6 +11,7 @@ import random
 import tracemalloc
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from molnb.errors import InputError
@@ -60,6 +61,9 @@ ENCODED = {
     "UTF-16 of DOS": TABLE.replace("\n", "\r\n").encode("utf-16"),
     "no last line end": TABLE.rstrip("\n").encode(),
     "packed": gzip.compress(TABLE.encode()),
+    "packed with bzip2": bz2.compress(TABLE.encode()),
+    "packed with xz": lzma.compress(TABLE.encode()),
+    "packed with zstd": pa.compress(TABLE.encode(), codec="zstd", asbytes=True),
     "packed twice": gzip.compress(gzip.compress(TABLE.encode())),
     "packed UTF-16": gzip.compress(TABLE.encode("utf-16")),
 }
@@ -126,9 +130,22 @@ REFUSED = {
         gzip.compress(TABLE.encode())[:-8] + b"12345678",
         r"packed file .gzip. is damaged behind line \d .*again",
     ),
-    "a zip archive": ("mine.csv", b"PK\x03\x04 and more", "zip archive.*unpack it"),
-    "bzip2": ("mine.csv", bz2.compress(TABLE.encode()), "bzip2.*bunzip2"),
-    "xz": ("mine.csv", lzma.compress(TABLE.encode()), "xz.*unxz"),
+    "a zip archive": ("mine.csv", b"PK\x03\x04 and more", "zip archive.*end in .zip"),
+    "bzip2 cut off": (
+        "mine.csv.bz2",
+        bz2.compress(TABLE.encode())[:-10],
+        r"packed file .bzip2. is damaged behind line \d .*again",
+    ),
+    "xz cut off": (
+        "mine.csv.xz",
+        lzma.compress(TABLE.encode())[:-10],
+        r"packed file .xz. is damaged behind line \d .*again",
+    ),
+    "zstd cut off": (
+        "mine.csv.zst",
+        pa.compress(TABLE.encode(), codec="zstd", asbytes=True)[:-10],
+        r"is damaged or cut off .zstd: .*again",
+    ),
     "a Parquet file": ("mine.csv", b"PAR1 and more", "Parquet file.*end in .parquet"),
     "an old workbook": ("mine.csv", b"\xd0\xcf\x11\xe0 and more", "Excel.*as CSV"),
     "a PDF": ("mine.csv", b"%PDF-1.4", "PDF.*as CSV"),

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ...errors import InputError
 from ..source_schema import Source
+from .archives import Member
 from .lines import NumberedLines, read_lines
 from .names import checked_names
 from .record import Record
@@ -47,12 +48,12 @@ class _Table(NamedTuple):
     n_named: int  # columns up to the last that has a name
 
 
-def csv_columns(source: Source, path: Path, kind: str) -> list[str]:
+def csv_columns(source: Source, path: Path | Member, kind: str) -> list[str]:
     """The columns of a CSV or TSV file."""
     return _open_table(source, path, kind).names
 
 
-def csv_records(source: Source, path: Path, kind: str) -> Iterator[Record]:
+def csv_records(source: Source, path: Path | Member, kind: str) -> Iterator[Record]:
     """Every row of a CSV or TSV file; one that has too few or too many fields says so."""
     table = _open_table(source, path, kind)
     names = table.names
@@ -81,7 +82,7 @@ def _misfit(fields: list[str], table: _Table) -> str | None:
 # ------------------------------------------------------------------------------------ header
 
 
-def _open_table(source: Source, path: Path, kind: str) -> _Table:
+def _open_table(source: Source, path: Path | Member, kind: str) -> _Table:
     lines = NumberedLines(enumerate(read_lines(path), 1))
     separator = _skip_to_first_row(lines)
     first = next(iter(lines), None)

@@ -7,21 +7,18 @@ that is none is read as Windows-1252, which spreadsheets of western Europe and A
 from __future__ import annotations
 
 import codecs
-import gzip
-import io
 import itertools
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from ...errors import InputError
+from .archives import Member
+from .packing import DamagedError, open_unpacked
 
 BLOCK_BYTES = 1 << 18
 _SAMPLE_BYTES = 4096
-_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)
-_GZIP = b"\x1f\x8b"
 _MARKS = {  # of UTF-32 first: its mark begins with that of UTF-16
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",
@@ -30,31 +27,28 @@ _MARKS = {  # of UTF-32 first: its mark begins with that of UTF-16
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
 _NO_TEXT = {  # how a file begins: what it is, and what to do with it
-    b"PK\x03\x04": ("a zip archive or an .xlsx workbook", "unpack it, or save its sheet as CSV"),
+    b"PK\x03\x04": ("a zip archive or an .xlsx workbook", "let its name end in .zip or .xlsx"),
     b"\xd0\xcf\x11\xe0": ("an old Excel workbook", "save its sheet as CSV"),
-    b"BZh": ("packed with bzip2", "unpack it with bunzip2"),
-    b"\xfd7zXZ": ("packed with xz", "unpack it with unxz"),
-    b"\x28\xb5\x2f\xfd": ("packed with zstd", "unpack it with unzstd"),
     b"7z\xbc\xaf": ("a 7z archive", "unpack it"),
     b"PAR1": ("a Parquet file", "let its name end in .parquet"),
-    b"\x89HDF": ("an HDF5 file", "export its table as CSV"),
+    b"\x89HDF": ("an HDF5 file", "let its name end in .h5"),
     b"%PDF": ("a PDF", "export its table as CSV"),
 }
 
 
-def read_lines(path: Path) -> Iterator[str]:
+def read_lines(path: Path | Member) -> Iterator[str]:
     """Every line of a text file, without its end; raises InputError where it cannot be read."""
     pieces: list[bytes] = []  # of the line that is not whole yet
     n_line = 0
-    with _opened(path) as file:
+    with open_unpacked(path) as file:
         blocks = _text_blocks(path, file)
         while True:
             try:
                 block = next(blocks, b"")
-            except _DAMAGED as error:
+            except DamagedError as error:
                 raise InputError(
-                    f"{path}: the packed file (gzip) is damaged behind line {n_line} ({error}). "
-                    "Fetch or pack it again."
+                    f"{path}: the packed file ({error.how}) is damaged behind line {n_line} "
+                    f"({error.reason}). Fetch or pack it again."
                 ) from None
             except UnicodeDecodeError as error:
                 raise InputError(
@@ -72,13 +66,13 @@ def read_lines(path: Path) -> Iterator[str]:
                 return
 
 
-def foreign_lines(path: Path) -> tuple[int, int | None]:
+def foreign_lines(path: Path | Member) -> tuple[int, int | None]:
     """How many lines of a text file are no UTF-8, so read as Windows-1252; number of the first."""
     n_line = 0
     n_foreign = 0
     first = None
     pieces: list[bytes] = []
-    with _opened(path) as file:
+    with open_unpacked(path) as file:
         for block in itertools.chain(_text_blocks(path, file), [b""]):
             pieces.append(block)
             if block and b"\n" not in block and b"\r" not in block:
@@ -141,7 +135,7 @@ def _whole_lines(data: bytes, at_end: bool) -> tuple[list[bytes], bytes]:
     return lines, rest
 
 
-def _decoded(path: Path, lines: list[bytes], n_before: int) -> list[str]:
+def _decoded(path: Path | Member, lines: list[bytes], n_before: int) -> list[str]:
     try:
         text = b"\n".join(lines).decode("utf-8")
     except UnicodeDecodeError:
@@ -149,7 +143,7 @@ def _decoded(path: Path, lines: list[bytes], n_before: int) -> list[str]:
     return text.split("\n") if lines else []
 
 
-def _decoded_line(path: Path, line: bytes, number: int) -> str:
+def _decoded_line(path: Path | Member, line: bytes, number: int) -> str:
     """One line, as UTF-8 or else as Windows-1252."""
     try:
         return line.decode("utf-8")
@@ -167,29 +161,19 @@ def _decoded_line(path: Path, line: bytes, number: int) -> str:
 # ------------------------------------------------------------------------------------- bytes
 
 
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be opened ({error.strerror}). Check its name and your rights to it."
-        ) from None
-
-
-def _text_blocks(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    """The file in blocks of bytes: unpacked, without its byte order mark, and as UTF-8.
+def _text_blocks(path: Path | Member, file: BinaryIO) -> Iterator[bytes]:
+    """An unpacked file in blocks of bytes: without its byte order mark, and as UTF-8.
 
     What a line is encoded in is decided by the line; only UTF-16 and UTF-32 are of the whole file.
     """
-    stream = _unpacked(file)
-    block = _read_block(stream)
+    block = _read_block(file)
     _refuse_what_is_no_text(path, block)
     mark, encoding = _encoding(block)
     block = block[len(mark) :]
     decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)()
     while block:
         yield from [block] if decoder is None else _as_utf8(decoder, block)
-        block = _read_block(stream)
+        block = _read_block(file)
     if decoder is not None:
         decoder.decode(b"", final=True)
 
@@ -213,7 +197,7 @@ def _read_block(stream: BinaryIO) -> bytes:
     while n_left:
         try:
             piece = stream.read1(n_left)
-        except _DAMAGED:
+        except DamagedError:
             if pieces:
                 break  # it comes again, when the lines before it are counted
             raise
@@ -224,20 +208,14 @@ def _read_block(stream: BinaryIO) -> bytes:
     return b"".join(pieces)
 
 
-def _unpacked(file: BinaryIO) -> BinaryIO:
-    """The content of a file that is packed with gzip, whatever its name; else the file itself."""
-    start = file.peek(2)[:2] if isinstance(file, io.BufferedReader) else b""
-    if start != _GZIP:
-        return file
-    return _unpacked(io.BufferedReader(gzip.GzipFile(fileobj=file, mode="rb")))
-
-
-def _refuse_what_is_no_text(path: Path, first: bytes) -> None:
+def _refuse_what_is_no_text(path: Path | Member, first: bytes) -> None:
     for start, (content, advice) in _NO_TEXT.items():
         if first.startswith(start):
             raise InputError(f"{path} is {content}, and no text: {advice}.")
     if first[257:262] == b"ustar":
-        raise InputError(f"{path} is a tar archive: unpack it (tar -xf) and name a file of it.")
+        raise InputError(
+            f"{path} is a tar archive: let its name end in .tar, or name source.member."
+        )
 
 
 def _encoding(first: bytes) -> tuple[bytes, str]:

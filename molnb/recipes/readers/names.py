@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from ...errors import InputError
+from .archives import Member
 
 _SMILES = frozenset(
     """smiles canonicalsmiles cansmiles isomericsmiles isosmiles canonicalisomericsmiles cxsmiles
@@ -62,7 +63,7 @@ def identifier_column(names: list[str], structure: str | None = None) -> str | N
     return next((name for name in names if name != structure and is_identifier_name(name)), None)
 
 
-def checked_names(path: Path, line: int, written: list[str]) -> list[str]:
+def checked_names(path: Path | Member, line: int, written: list[str]) -> list[str]:
     """The names of a header without blanks around them; a column without a name gets a number.
 
     Raises InputError where two columns bear one name.

@@ -10,18 +10,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...errors import InputError
+from .archives import Member, on_disk
+from .array_table import text_or_bytes
 from .record import ROWS_PER_GROUP, Record
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
+def open_parquet(path: Path | Member) -> pq.ParquetFile:
     """A Parquet file to read from; raises InputError where it is none."""
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(on_disk(path))
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path} is not a readable Parquet file: {error}") from None
 
 
-def parquet_columns(path: Path) -> list[str]:
+def parquet_columns(path: Path | Member) -> list[str]:
     """The columns of a Parquet file; raises InputError where two bear one name."""
     names = list(open_parquet(path).schema_arrow.names)
     for name, count in Counter(names).items():
@@ -32,12 +34,12 @@ def parquet_columns(path: Path) -> list[str]:
     return names
 
 
-def parquet_records(path: Path, columns: list[str] | None) -> Iterator[Record]:
-    """Every row of a Parquet file, with these columns or with all."""
+def parquet_records(path: Path | Member, columns: list[str] | None) -> Iterator[Record]:
+    """Every row of a Parquet file, with these columns or with all; lists are lists."""
     batches = open_parquet(path).iter_batches(batch_size=ROWS_PER_GROUP, columns=columns)
     for batch in batches:
         for fields in batch.to_pylist():
             for name, value in fields.items():
-                if isinstance(value, bytes):  # text, as some programs write it
-                    fields[name] = value.decode("utf-8", "replace")
+                if isinstance(value, bytes):
+                    fields[name] = text_or_bytes(value)
             yield Record(None, fields)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .archives import Member
 from .lines import read_lines
 from .record import Record
 
@@ -20,7 +21,7 @@ _COUNTS = re.compile(r"\s*\d+(?:\s+\d+){2,}\D*V[23]000\s*")
 _END = "M  END"
 
 
-def sdf_records(path: Path, with_stem: bool = False) -> Iterator[Record]:
+def sdf_records(path: Path | Member, with_stem: bool = False) -> Iterator[Record]:
     """Every mol block of a file, with its properties; what is between them and no property too.
 
     The column ``name`` is the property of that name, or else the title, or else, ``with_stem``, the
@@ -35,7 +36,7 @@ def sdf_records(path: Path, with_stem: bool = False) -> Iterator[Record]:
         yield record
 
 
-def sdf_columns(path: Path) -> list[str]:
+def sdf_columns(path: Path | Member) -> list[str]:
     """Names of all properties that any record has, and ``name`` where one has a title."""
     names: dict[str, None] = {}
     for record in sdf_records(path):
@@ -45,7 +46,7 @@ def sdf_columns(path: Path) -> list[str]:
     return list(names)
 
 
-def _records(path: Path) -> Iterator[Record]:
+def _records(path: Path | Member) -> Iterator[Record]:
     """Records end at ``$$$$``; where it is missing, at the next mol block."""
     lines: list[str] = []
     start = 1  # number of the first of them

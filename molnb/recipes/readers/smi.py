@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from .archives import Member
 from .lines import read_lines
 from .names import checked_names, is_identifier_name, plain_letters
 from .record import Record
@@ -18,7 +19,7 @@ _N_SAMPLED = 1000  # lines that tell which columns there are
 _LINE = re.compile(r"\s*(\S+)(?:\s+(\|[^|]*\|)(?=\s|$))?(.*)$", re.DOTALL)
 
 
-def smi_columns(path: Path) -> list[str]:
+def smi_columns(path: Path | Member) -> list[str]:
     """The columns of a SMILES file: of its header, or ``smiles``, ``name``, ``column_3``, ..."""
     header = _header(path)
     if header is not None:
@@ -29,7 +30,7 @@ def smi_columns(path: Path) -> list[str]:
     return ["smiles", "name", *sorted(further, key=lambda name: (len(name), name))]
 
 
-def smi_records(path: Path) -> Iterator[Record]:
+def smi_records(path: Path | Member) -> Iterator[Record]:
     """Every line of a SMILES file; one that names the columns is no row.
 
     Without such a line ``name`` is all that follows the SMILES, or the second of several fields
@@ -55,7 +56,7 @@ def smi_records(path: Path) -> Iterator[Record]:
         yield Record(line, fields, problem)
 
 
-def _header(path: Path) -> list[str] | None:
+def _header(path: Path | Member) -> list[str] | None:
     """The names of the columns where the first line holds names, and no molecule."""
     for line, text in enumerate(read_lines(path), 1):
         if text and not text.isspace():

@@ -9,23 +9,24 @@ from typing import Any
 
 from ...errors import InputError
 from ...extras import how_to_install
+from .archives import Member, on_disk
 from .names import checked_names
 from .record import Record
 
 
-def workbook_columns(path: Path) -> list[str]:
+def workbook_columns(path: Path | Member) -> list[str]:
     """The columns of a workbook: the first row with a value in it."""
     return _table(path)[0]
 
 
-def workbook_records(path: Path) -> Iterator[Record]:
+def workbook_records(path: Path | Member) -> Iterator[Record]:
     """Every row of the first sheet below its header that holds a value."""
     names, rows = _table(path)
     for line, fields in rows:
         yield Record(line, dict(zip(names, fields, strict=True)))
 
 
-def _table(path: Path) -> tuple[list[str], list[tuple[int, list[Any]]]]:
+def _table(path: Path | Member) -> tuple[list[str], list[tuple[int, list[Any]]]]:
     """The names of the columns, and the rows that hold a value, each with its number."""
     rows = [
         (line, fields)
@@ -39,7 +40,7 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[Any]]]]:
     return checked_names(path, line, written), rows[1:]
 
 
-def _cells(path: Path) -> list[list[Any]]:
+def _cells(path: Path | Member) -> list[list[Any]]:
     """The cells of the first sheet, None where one is empty."""
     if importlib.util.find_spec("openpyxl") is None:
         raise InputError(
@@ -50,7 +51,7 @@ def _cells(path: Path) -> list[list[Any]]:
 
     try:
         # As text and numbers that stand there: "NA" is no missing value but sodium with an A.
-        sheet = pd.read_excel(path, header=None, dtype=object, keep_default_na=False)
+        sheet = pd.read_excel(on_disk(path), header=None, dtype=object, keep_default_na=False)
     except Exception as error:  # whatever openpyxl meets in a damaged file
         raise InputError(
             f"{path} is not a readable workbook ({type(error).__name__}: {error}). Save the sheet "

@@ -1,13 +1,27 @@
-"""Frames of XYZ files as mol blocks with their coordinates; bonds follow from the distances."""
+"""Frames of XYZ files as mol blocks with their coordinates; bonds follow from the distances.
+
+In extended XYZ the values of the comment are columns, and so are further columns of the atoms, as
+lists in the order of the atoms.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .archives import Member
+from .extended_xyz import (
+    AtomColumn,
+    atom_columns,
+    atom_values,
+    comment_values,
+    further_columns,
+    structure_columns,
+)
 from .lines import NumberedLines, read_lines
 from .record import Record
 
@@ -15,15 +29,47 @@ MAX_BOND_ORDER_STEPS = 20_000  # of RDKit's search, which has no end for some la
 # Times the sum of two covalent radii, the longest bond. Of 4,000 QM9 geometries 1.3 alone gives 222
 # a bond too many, across strained rings, and then no valences; these three in turn none.
 BOND_LENGTH_FACTORS = (1.3, 1.2, 1.15)
+_N_SAMPLED = 1000  # frames that tell which columns there are
 _CHARGE = re.compile(r"\bcharge\s*=\s*\"?([+-]?\d+)\b", re.IGNORECASE)
+
+_ELEMENT = AtomColumn("species", "S", slice(0, 1))
+_POSITION = AtomColumn("pos", "R", slice(1, 4))
 
 
 class _Atom(NamedTuple):
     element: str  # a symbol or an atomic number
     position: list[float]  # Å
+    words: list[str]  # of its line
 
 
-def xyz_records(path: Path) -> Iterator[Record]:
+def xyz_columns(path: Path | Member) -> list[str]:
+    """``name``, and the columns that the comments of the first frames name."""
+    lines = read_lines(path)
+    names: dict[str, None] = {"name": None}
+    n_frame = 0
+    for text in lines:
+        if not text.strip().isdecimal():
+            continue
+        names |= dict.fromkeys(_comment_columns(next(lines, "")))
+        for _ in itertools.islice(lines, int(text)):
+            pass
+        n_frame += 1
+        if n_frame == _N_SAMPLED:
+            break
+    return list(names)
+
+
+def _comment_columns(comment: str) -> list[str]:
+    values = comment_values(comment)
+    properties = values.pop("Properties", None)
+    try:
+        atoms = [] if properties is None else further_columns(atom_columns(properties))
+    except ValueError:
+        atoms = []
+    return [*values, *(column.name for column in atoms)]
+
+
+def xyz_records(path: Path | Member) -> Iterator[Record]:
     """Every frame of an XYZ file, named by its comment, or else by the file.
 
     Bonds are perceived for charge 0, or for the charge that the comment states (``charge=-1``);
@@ -62,25 +108,45 @@ def _skip_text(lines: NumberedLines) -> str:
 def _frame(number: int, n_atom: int, name: str, lines: NumberedLines) -> Record:
     """The record of one frame, whose number of atoms stood on line ``number``."""
     comment = next(iter(lines), (0, ""))[1].strip()
+    fields: dict[str, Any] = {"name": _title(comment) or name} | comment_values(comment)
+    properties = fields.pop("Properties", None)
+    try:
+        columns = None if properties is None else atom_columns(properties)
+        structure = None if columns is None else structure_columns(columns)
+    except ValueError as error:
+        return _without_structure(number, fields, n_atom, lines, str(error))
     atoms: list[_Atom] = []
-    for line, text in lines:
-        atom = _read_atom(text)
+    for line, text in itertools.islice(lines, n_atom) if columns else lines:
+        atom = _read_atom(text, structure)
         if atom is None:
             lines.put_back([(line, text)])
             break
         atoms.append(atom)
-    fields = {"name": _title(comment) or name}
     if len(atoms) != n_atom:
         return Record(number, fields, f"{len(atoms)} atoms where the frame states {n_atom}")
     if not atoms:
         return Record(number, fields, "a frame without atoms")
     stated = _CHARGE.search(comment)
     try:
+        for column in further_columns(columns) if columns else ():
+            fields[column.name] = atom_values(column, [atom.words for atom in atoms])
+    except (IndexError, ValueError) as error:
+        return Record(number, fields, f"the column '{column.name}' of the atoms: {error}")
+    try:
         molblock = _molblock(fields["name"], atoms, int(stated[1]) if stated else 0)
     except (RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())
         return Record(number, fields, f"no bonds could be perceived ({text[:160]})")
     return Record(number, fields, None, molblock)
+
+
+def _without_structure(
+    number: int, fields: dict[str, Any], n_atom: int, lines: NumberedLines, problem: str
+) -> Record:
+    """The record of a frame that cannot be read; its atoms are passed by."""
+    for _ in itertools.islice(lines, n_atom):
+        pass
+    return Record(number, fields, problem)
 
 
 def _title(comment: str) -> str | None:
@@ -94,16 +160,23 @@ def _title(comment: str) -> str | None:
     return None
 
 
-def _read_atom(text: str) -> _Atom | None:
-    """The atom of a line, or None where it holds none; what follows its position is left out."""
+def _read_atom(text: str, structure: tuple[AtomColumn, AtomColumn] | None = None) -> _Atom | None:
+    """The atom of a line, or None where it holds none; ``structure`` says where its parts stand.
+
+    Without, the element stands first, and behind it the position.
+    """
     words = text.split()
-    if len(words) < 4 or not (words[0].isalpha() or words[0].isdecimal()):
+    element, position = structure or (_ELEMENT, _POSITION)
+    if len(words) < position.words.stop or len(words) < element.words.stop:
+        return None
+    symbol = words[element.words][0]
+    if not (symbol.isalpha() or symbol.isdecimal()):
         return None
     try:
-        position = [float(word.replace("*^", "e")) for word in words[1:4]]
+        place = [float(word.replace("*^", "e")) for word in words[position.words]]
     except ValueError:
         return None
-    return _Atom(words[0], position) if all(map(math.isfinite, position)) else None
+    return _Atom(symbol, place, words) if all(map(math.isfinite, place)) else None
 
 
 def _molblock(name: str, atoms: list[_Atom], charge: int) -> str:
@@ -114,7 +187,7 @@ def _molblock(name: str, atoms: list[_Atom], charge: int) -> str:
     molecule = Chem.RWMol()
     conformer = Chem.Conformer(len(atoms))
     conformer.Set3D(True)
-    for k, (element, position) in enumerate(atoms):
+    for k, (element, position, _) in enumerate(atoms):
         try:
             atom = Chem.Atom(int(element) if element.isdecimal() else element.capitalize())
         except RuntimeError:
