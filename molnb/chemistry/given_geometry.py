@@ -96,9 +96,11 @@ def _in_stored_order(complete: Chem.Mol, cleared_isotopes: int) -> GivenMolecule
         [conformer.GetPositions()[positions] for conformer in complete.GetConformers()]
     )
     with_hydrogens = Chem.AddHs(parent)
-    for conformer in coords:
+    for number, conformer in enumerate(coords):
         checked_coords(conformer, "unreasonable geometry")
-        check_geometry(with_hydrogens, conformer, flat_reason=NO_GEOMETRY)
+        # A drawing behind the geometries is one that is meant, as Uni-Mol's last conformer.
+        if number == 0 or np.any(conformer[:, 2]):
+            _check_in_space(with_hydrogens, conformer)
     stored = atoms(complete)
     order = [_input_index(stored[position]) for position in positions]
     return GivenMolecule(
@@ -135,10 +137,19 @@ def _check(mol: Chem.Mol, max_heavy_atoms: int) -> None:
         raise MoleculeError("dummy atom", "an atom * stands for no element")
     if not mol.GetNumConformers():
         raise MoleculeError(NO_GEOMETRY, "the structure has no coordinates")
-    for conformer in mol.GetConformers():
-        coords = conformer.GetPositions()
-        if not conformer.Is3D() and not np.any(coords[:, 2]):
-            raise MoleculeError(NO_GEOMETRY, "its coordinates are a drawing in the plane")
+    is_flat = not np.any(mol.GetConformer().GetPositions()[:, 2])
+    if is_flat and any(atom.GetTotalNumHs() for atom in atoms(mol)):
+        raise MoleculeError(NO_GEOMETRY, "its coordinates are a drawing in the plane")
+
+
+def _check_in_space(mol: Chem.Mol, coords: np.ndarray) -> None:
+    """Raise MoleculeError for coordinates of all atoms that cannot be a geometry."""
+    try:
+        check_geometry(mol, coords, flat_reason=NO_GEOMETRY)
+    except MoleculeError as error:
+        if not np.any(coords[:, 2]):  # water is flat, and a drawing of it has bonds of 1.5 Å
+            raise MoleculeError(NO_GEOMETRY, f"a drawing in the plane: {error.detail}") from None
+        raise
 
 
 def _with_all_hydrogens(mol: Chem.Mol) -> Chem.Mol:

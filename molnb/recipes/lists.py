@@ -17,7 +17,7 @@ from .source_schema import GivenGeometry
 from .transforms import parse_transform
 
 NO_LIST = "not a list of numbers"
-_NUMPY_TEXT = re.compile(r"[\[\](),;\s]+")
+_NUMPY_TEXT = re.compile(r"[\[\](),;|\s]+")
 
 
 def read_list(value: Any) -> tuple[np.ndarray | None, str | None]:
@@ -35,7 +35,7 @@ def read_list(value: Any) -> tuple[np.ndarray | None, str | None]:
 
 
 def _read_text(text: str) -> tuple[np.ndarray | None, str | None]:
-    """Numbers of a text, as JSON or as NumPy prints an array."""
+    """Numbers of a text: JSON, as NumPy prints an array, or between commas, blanks, ; or |."""
     try:
         content = json.loads(text)
     except ValueError:

@@ -127,6 +127,17 @@ def test_missing_hydrogens_are_placed_and_told() -> None:
     assert len(given.coords[0]) == 11
 
 
+def test_a_molecule_that_is_flat_is_no_drawing_and_a_drawing_may_stand_behind_geometries() -> None:
+    water = Chem.AddHs(Chem.MolFromSmiles("O"))
+    flat = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    assert given_molecule(numbered(with_coords(water, [flat])), 64, drawn=True).smiles == "O"
+    drawing = 1.5 * flat
+    with pytest.raises(MoleculeError, match=NO_GEOMETRY):
+        given_molecule(numbered(with_coords(water, [drawing])), 64, drawn=True)
+    both = given_molecule(numbered(with_coords(water, [flat, drawing])), 64, drawn=True)
+    assert len(both.coords) == 2
+
+
 def refusals() -> dict[str, tuple[str, Chem.Mol]]:
     """Structures whose geometry cannot be theirs, by what is wrong."""
     good = in_space(SMILES)

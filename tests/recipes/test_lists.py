@@ -22,6 +22,7 @@ from molnb.recipes.source_schema import GivenGeometry
         "[1.  2.5 3. ]",
         "1 2.5 3",
         "1;2.5;3",
+        "1|2.5|3",
     ],
     ids=str,
 )
