@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...errors import InputError
+from .arrow_rows import batch_records
 from .record import ROWS_PER_GROUP, Record
 
 
@@ -36,8 +37,4 @@ def parquet_records(path: Path, columns: list[str] | None) -> Iterator[Record]:
     """Every row of a Parquet file, with these columns or with all."""
     batches = open_parquet(path).iter_batches(batch_size=ROWS_PER_GROUP, columns=columns)
     for batch in batches:
-        for fields in batch.to_pylist():
-            for name, value in fields.items():
-                if isinstance(value, bytes):  # text, as some programs write it
-                    fields[name] = value.decode("utf-8", "replace")
-            yield Record(None, fields)
+        yield from batch_records(batch)
