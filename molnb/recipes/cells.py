@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..errors import InputError
 from .label_schema import Label
-from .relations import EXACT, joint_relation, read_relation, split_relation, turned_relation
+from .relations import (
+    DISAGREEING,
+    EXACT,
+    UNKNOWN_RELATION,
+    joint_relation,
+    read_relation,
+    split_relation,
+    turned_relation,
+)
 from .transforms import Transform, parse_transform
 
 EMPTY = "empty"
@@ -30,6 +38,7 @@ TOO_LARGE = "too large once it is converted"
 _BOUNDED = "bounded or approximate (<, >, ~)"
 _COMMA = "comma in the number (decimal or thousands)"
 _POINT = "point in a column of decimal commas"
+_OF_RELATIONS = (_BOUNDED, DISAGREEING, UNKNOWN_RELATION)
 _NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*(e[+-]?\d+)?", re.IGNORECASE)
 _TRUE_FALSE = "true or false, not a number"
 _REASONS = (
@@ -155,7 +164,9 @@ class ColumnReader:
             stored, reason = self._read_measurement(value, relation)
         if reason is not None:
             mark = "" if relation is None else str(relation).strip()
-            self.count_unread(reason, f"{mark} {value}" if mark and value is not None else value, line)
+            self.count_unread(
+                reason, f"{mark} {value}" if mark and value is not None else value, line
+            )
             return Stored(None)
         self.count_known(stored.value, line)
         if stored.relation is not None:
