@@ -163,10 +163,9 @@ class ColumnReader:
         elif reason is None:
             stored, reason = self._read_measurement(value, relation)
         if reason is not None:
-            mark = "" if relation is None else str(relation).strip()
-            self.count_unread(
-                reason, f"{mark} {value}" if mark and value is not None else value, line
-            )
+            if reason in _OF_RELATIONS and relation is not None:
+                value = f"{relation} {value}".strip()
+            self.count_unread(reason, value, line)
             return Stored(None)
         self.count_known(stored.value, line)
         if stored.relation is not None:

@@ -322,6 +322,8 @@ def test_a_relation_that_cannot_be_told_leaves_no_value(
     reader = column_of([], relation="r", qualified="value")
     assert reader.read_qualified(cell, 2, None, relation) == (None, None)
     assert list(reader.unread) == [reason]
+    is_shown = "relation" in reason  # else the cell alone says why
+    assert reader.unread[reason].first == (f"{relation} {cell}" if is_shown else cell)
     assert not reader.relations and not reader.n_known
 
 
