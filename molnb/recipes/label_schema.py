@@ -32,7 +32,9 @@ STAR = "*"  # in the name and column of a label: one of every column that fits
 LOSS_OF_CLASSES = {"binary": "bce", "classes": "ce"}
 
 # Every column and array of shards; a label or flag of that name would hide it.
+# So would one of "structure" or "problem", which the snapshot of a source has.
 RESERVED = frozenset(part_schema([], []).names) | {"group", "index", "offset"}
+RESERVED |= {"structure", "problem"}
 # Letters of any script, digits, underscores: names of folders, files and heads of a model.
 PLAIN_NAME = r"^[^\W_]\w*$"
 MAX_NAME_BYTES = 80  # of a plain name; systems of files take 255 in all

@@ -228,3 +228,14 @@ def test_a_label_named_like_the_relation_of_another_is_refused(tmp_path: Path) -
         tmp_path / "mine.csv", labels=["y:nM"], qualified=["y=value"], keep=["y relation"]
     )
     assert recipe.text_columns == {"y relation (source)": "y relation"}
+
+
+def test_columns_called_as_those_of_the_snapshot_do_not_hide_them(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("smiles,structure,problem\nCCO,1,a\nCCN,2,b\n")
+    file = tmp_path / "mine.csv"
+    with pytest.raises(InputError, match="label_structure"):
+        recipe_for_file(file, labels=["structure:1"])
+    recipe = recipe_for_file(file, labels=["structure=y:1"], keep=["problem", "structure"])
+    shards = curate(recipe, workers=0, home=tmp_path, progress=False)
+    table = shards.table(["y", "problem (source)", "structure (source)"]).to_pydict()
+    assert list(table.values()) == [[1.0, 2.0], ["a", "b"], ["1", "2"]]
