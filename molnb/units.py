@@ -9,23 +9,39 @@ FARADAY = 96485.33212  # C/mol: one eV a molecule is so many J/mol
 # that shards hold was made with it.
 EV_PER_KCAL_MOL = 0.0433641043
 
+ANGSTROM_PER_BOHR = 0.529177210903  # CODATA 2018, as the dipole of one e a0
+DEBYE_PER_AU = 2.541746473
+
 CONVERSIONS: dict[tuple[str, str], float] = {
     ("Hartree", "eV"): EV_PER_HARTREE,
     ("kcal/mol", "eV"): 4184 / FARADAY,
     ("kJ/mol", "eV"): 1000 / FARADAY,
     ("meV", "eV"): 1e-3,
-    ("a0", "Å"): 0.529177210903,
-    ("a0^2", "Å^2"): 0.280028520539,
+    ("eV", "kcal/mol"): FARADAY / 4184,
+    ("eV", "kJ/mol"): FARADAY / 1000,
+    ("eV", "Hartree"): 1 / EV_PER_HARTREE,
+    ("Hartree", "kcal/mol"): EV_PER_HARTREE * FARADAY / 4184,
+    ("kcal/mol", "kJ/mol"): 4.184,
+    ("kJ/mol", "kcal/mol"): 1 / 4.184,
     ("a0^3", "Å^3"): 0.14818471147,
-    ("1/cm", "GHz"): 29.9792458,
+    ("a0^2", "Å^2"): ANGSTROM_PER_BOHR**2,
+    ("a0", "Å"): ANGSTROM_PER_BOHR,
+    ("bohr", "Å"): ANGSTROM_PER_BOHR,
     ("nm", "Å"): 10.0,
     ("pm", "Å"): 0.01,
+    ("e a0", "D"): DEBYE_PER_AU,
+    ("Debye", "D"): 1.0,
+    ("debye", "D"): 1.0,
+    ("1/cm", "GHz"): 29.9792458,
 }
+# Mass in a volume: one factor whatever the substance. From mass to moles there is none.
+_MASS = {"g/L": 0, "mg/mL": 0, "mg/L": -3, "ug/mL": -3, "µg/mL": -3, "μg/mL": -3, "ng/mL": -6}
 _MOLAR = {"M": 0, "mM": -3, "uM": -6, "µM": -6, "μM": -6, "nM": -9, "pM": -12}  # powers of ten
 CONVERSIONS |= {
-    (source, target): float(f"1e{_MOLAR[source] - _MOLAR[target]}")
-    for source in _MOLAR
-    for target in _MOLAR
+    (source, target): float(f"1e{powers[source] - powers[target]}")
+    for powers in (_MOLAR, _MASS)
+    for source in powers
+    for target in powers
     if source != target
 }
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from molnb.cli import main
+from molnb.shards import load_shards
 
 pytest.importorskip("lightgbm")
 metrics = pytest.importorskip("sklearn.metrics")
@@ -115,3 +116,69 @@ def test_evaluate_refuses_what_it_cannot_score_or_write(
     both = str(tmp_path / "both.csv")
     assert main(["evaluate", "x", "--out", both, "--predictions", both]) == 2
     assert "name two files" in capsys.readouterr().err
+
+
+ODD = """smiles,IC50,relation,Units,inhibition,pH
+CCO,10,=,nM,"45,5 %","7,4"
+OCC,30,=,nM,"45,5 %","7,4"
+CCN,50,>,nM,12%,"1.007,4"
+CCC,"<2,5",,nM,"3,5","6,8"
+CCCC,7,,uM,1%,
+CCCCC,9,=,nM,101%,"20"
+"""
+
+
+def test_a_table_of_odd_cells_is_described_by_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "odd.csv").write_text(ODD)
+    lines = molnb(
+        capsys, "curate", tmp_path / "odd.csv", "--out", tmp_path, "--workers", "0",
+        "--label", "IC50:nM", "--label", "inhibition=inh:%", "--label", "pH:1",
+        "--relation", "IC50=relation", "--qualified", "IC50=value", "--percent", "inh",
+        "--decimal", ",", "--where", "Units=nM", "--max-spread", "IC50=15", "--range", "pH=0..14",
+    )  # fmt: skip
+    table = load_shards(lines[-1]).table(["IC50", "IC50 relation", "inh", "pH"]).to_pydict()
+    assert table["IC50"] == [None, 50.0, 2.5, 9.0]
+    assert table["IC50 relation"] == [None, ">", "<", None]
+    assert table["inh"] == [45.5, 12.0, 3.5, 101.0]
+    assert table["pH"] == [7.4, None, 6.8, 20.0]
+    printed = "\n".join(lines)
+    assert "6 rows = 4 molecules + 2 dropped" in printed and "filter: where: Units 1" in printed
+    for said in (
+        "2 values are bounds or approximate (> 1, < 1)",
+        "1 cells are no value, point in a column of decimal commas; the first is '1.007,4'",
+        "lie outside its range of 0 to 14 1, and are kept; the first is 20 in line 7",
+        "further apart than 15 nM",
+    ):
+        assert said in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--where", "Unit=nM"], "there is no column 'Unit' (did you mean 'Units'?)"),
+        (["--where", "Units"], "has no value: write COLUMN=VALUE"),
+        (["--relation", "ic50=relation"], "there is no label 'ic50' (did you mean 'IC50'?)"),
+        (["--relation", "IC50=rel"], "has no column 'rel'"),
+        (["--qualified", "IC50=used"], "qualified: Input should be 'missing' or 'value'"),
+        (["--percent", "inh"], "there is no label 'inh'"),
+        (["--max-spread", "IC50=much"], "'much' is no number"),
+        (["--range", "IC50=1-5"], "write LABEL=LOW..HIGH"),
+        (["--range", "IC50=1..x"], "'x' is no number"),
+        (["--range", "IC50=5..1"], "low, then high"),
+        (["--range", "IC50=0..1"], "lie outside its range"),
+    ],
+)
+def test_an_option_of_cells_that_fits_nothing_is_refused(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "odd.csv").write_text(ODD)
+    command = ["curate", str(tmp_path / "odd.csv"), "--out", str(tmp_path), "--label", "IC50:nM"]
+    assert main([*command, *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_recipe_is_not_described_by_options(capsys: pytest.CaptureFixture) -> None:
+    assert main(["curate", "nci", "--where", "a=b", "--decimal", ","]) == 2
+    assert "--where, --decimal: this describes a file of yours" in capsys.readouterr().err

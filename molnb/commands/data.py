@@ -16,6 +16,13 @@ Classes: --label toxic:binary (0 and 1, true and false), --label
 "outcome=mutagenic:binary(mutagens=1,nonmutagens=0)", --label "grade:classes(low,medium,high)".
 A conversion is asked for: --transform NAME:-log10:nM->M (log10, -log10, log1p or a factor). COLUMN
 is matched against the header, longest first, so it may hold colons and equal signs.
+Cells that are no plain numbers are missing and counted, unless the table is described: >, < and ~
+before a number or in a column of their own (--relation IC50=Relation) are used with --qualified
+IC50=value, and kept in the column "IC50 relation"; --percent IC50 cuts off percent signs, --decimal
+, reads 4,5; --range LABEL=LOW..HIGH, in the unit that is stored, tells of values outside, and
+refuses a column most of whose values are. Of repeated measurements further apart than --max-spread
+LABEL=NUMBER there is no value. --where "Units=nM" leaves out all other rows; given several times
+for one column it keeps any of the values.
 """
 
 _SOURCES = """
@@ -33,6 +40,13 @@ _DESCRIBING = {
     "keep": "keep",
     "split_column": "split_column",
     "repeats": "repeats",
+    "where": "where",
+    "relation": "relations",
+    "qualified": "qualified",
+    "decimal": "decimal",
+    "percent": "percent",
+    "max_spread": "max_spread",
+    "range": "ranges",
 }
 
 # Modules with the work itself are imported inside the commands: `molnb --help` answers at once, and
@@ -93,9 +107,10 @@ def run_curate(args: argparse.Namespace) -> int:
             )
         recipe = recipe_for_file(recipe, **described)
     elif any(described.values()):
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in _DESCRIBING)
+        given = [name for name in _DESCRIBING if getattr(args, name)]
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise InputError(
-            f"{options} describe a file of yours; a recipe says this itself: leave them out"
+            f"{options}: this describes a file of yours, a recipe says it itself: leave it out"
         )
     else:
         recipe = load_recipe(recipe)
@@ -216,8 +231,37 @@ def add_data(add: Add) -> None:
         choices=("median", "mean", "first", "drop"),
         help="value of a molecule that was measured several times (default: median)",
     )
+    _add_cells(command)
     command.epilog = _LABELS
     command.add_argument("--n", type=int, help="a sample of this many rows instead of all")
     command.add_argument(
         "--cluster", metavar="ADDRESS", help="of a Dask scheduler, as tcp://host:8786"
+    )
+
+
+def _add_cells(command: argparse.ArgumentParser) -> None:
+    """Options that say which rows of one's own table count, and how its cells are read."""
+    command.add_argument(
+        "--where", metavar="COLUMN=VALUE", help="keep the rows whose cell holds this", **SEVERAL
+    )
+    command.add_argument(
+        "--relation", metavar="LABEL=COLUMN", help="column of >, < or ~ of a label", **SEVERAL
+    )
+    command.add_argument(
+        "--qualified",
+        metavar="LABEL=value|missing",
+        help="use what stands behind >, < or ~, or not (default: missing)",
+        **SEVERAL,
+    )
+    command.add_argument(
+        "--decimal", choices=(".", ","), help="sign before the decimals of all numbers"
+    )
+    command.add_argument(
+        "--percent", metavar="LABEL", help="a label written with percent signs", **SEVERAL
+    )
+    command.add_argument(
+        "--range", metavar="LABEL=LOW..HIGH", help="what its values can be", **SEVERAL
+    )
+    command.add_argument(
+        "--max-spread", metavar="LABEL=NUMBER", help="how far repeats may lie apart", **SEVERAL
     )

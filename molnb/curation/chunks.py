@@ -7,6 +7,7 @@ is left out.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from ..chemistry.standardization import standardize
 from ..chemistry.xtb import UndefinedLabelError, xtb_labels
 from ..files import write_table
 from ..processes import Slice
+from ..recipes.row_filters import FILTER, FILTER_CELL
 from ..recipes.schema import Recipe
 from ..shards import DROPPED_SCHEMA, GIVEN, GIVEN_COMPLETED, GIVEN_PERCEIVED, part_schema
 from .geometries import make_conformers, read_given
@@ -99,19 +101,24 @@ class Job(NamedTuple):
     def schema(self) -> pa.Schema:
         """Columns of this recipe's parts, without residuals, which depend on the training rows."""
         labels = [label.model_dump() for label in self.recipe.labels if label.residual_of is None]
-        return part_schema(labels, list(self.recipe.flags), list(self.recipe.text_columns))
+        texts = [*self.recipe.relation_columns.values(), *self.recipe.text_columns]
+        return part_schema(labels, list(self.recipe.flags), texts)
 
 
-def read_rows(path: Path, rows: np.ndarray) -> pa.Table:
-    """Some rows of a Parquet file, by ascending position, from the row groups they lie in alone."""
+def read_rows(path: Path, rows: np.ndarray, without: Collection[str] = ()) -> pa.Table:
+    """Some rows of a Parquet file, by ascending position, from the row groups they lie in alone.
+
+    Columns ``without`` which it goes are not read.
+    """
     file = pq.ParquetFile(path)
     sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
     starts = np.concatenate([[0], np.cumsum(sizes)])
     group_of_row = np.searchsorted(starts, rows, side="right") - 1
+    columns = [name for name in file.schema_arrow.names if name not in without]
     pieces = []
     for group in np.unique(group_of_row):
         inside = rows[group_of_row == group] - starts[group]
-        pieces.append(file.read_row_group(int(group)).take(pa.array(inside)))
+        pieces.append(file.read_row_group(int(group), columns).take(pa.array(inside)))
     return pa.concat_tables(pieces)
 
 
@@ -144,7 +151,8 @@ def read_slice(job: Job, piece: Slice, write: bool = True) -> None:
     numbers = positions
     if job.sample.exists():
         numbers = np.asarray(np.load(job.sample, mmap_mode="r")[positions])
-    rows = read_rows(job.work / "source.parquet", numbers).to_pylist()
+    unused = {label.name for label in job.recipe.source_labels if label.missing == "keep"}
+    rows = read_rows(job.work / "source.parquet", numbers, unused).to_pylist()
     read = [
         _read_row(row, job.recipe, died=position in piece.died)
         for position, row in zip(positions.tolist(), rows, strict=True)
@@ -167,6 +175,8 @@ def _read_row(row: dict[str, Any], recipe: Recipe, died: bool) -> dict[str, Any]
         return columns | _outcome("worker", DIED, "")
     if row["problem"] is not None:
         return columns | _outcome("read", "malformed row", row["problem"])
+    if row.get(FILTER) is not None:
+        return columns | _outcome("filter", f"where: {row[FILTER]}", row[FILTER_CELL])
     for label in recipe.labels:
         if label.missing == "drop" and row[label.name] is None:
             return columns | _outcome("label", "label missing", label.name)

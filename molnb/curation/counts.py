@@ -47,44 +47,66 @@ def count_molecules(parts: list[Path]) -> dict[str, Any]:
     return dict(totals) | {name: dict(sorted(counts.items())) for name, counts in kinds.items()}
 
 
-def count_known(parts: list[Path], label: dict, folder: Path) -> dict[str, Any]:
-    """How many molecules have a label, of each class too, and why the others have none.
+def count_known(parts: list[Path], labels: list[dict], folder: Path) -> dict[str, dict[str, Any]]:
+    """How many molecules have each label, of each class too, and why the others have none.
 
-    ``label`` holds ``names_of_classes``, which is None for numbers.
+    ``labels`` hold ``names_of_classes``, which is None for numbers. All are counted in one pass.
     """
-    column = label["residual_of"] or label["name"]
-    n_known = 0
-    missing: Counter = Counter()
-    classes: Counter = Counter()
-    disagreeing = _without_value(folder, label["name"])
-    for table in read_parts(parts, [column, "missing", "row"]):
-        absent = pc.is_null(table.column(column))
-        n_known += len(table) - int(pc.sum(absent).as_py() or 0)
-        lacking = table.filter(absent)
-        rows = lacking.column("row").to_pylist()
-        for row, reason in zip(rows, lacking.column("missing").to_pylist(), strict=True):
-            unknown = "rows disagree" if row in disagreeing else "not in the source"
-            missing[reason or unknown] += 1
+    column_of = {label["name"]: label["residual_of"] or label["name"] for label in labels}
+    known: Counter = Counter()
+    missing: dict[str, Counter] = {name: Counter() for name in column_of}
+    classes: dict[str, Counter] = {name: Counter() for name in column_of}
+    disagreeing = _without_value(folder)
+    for table in read_parts(parts, [*dict.fromkeys(column_of.values()), "missing", "row"]):
+        reasons = np.array(table.column("missing").to_pylist(), object)
+        rows = table.column("row").to_numpy()
+        for label in labels:
+            name = label["name"]
+            column = table.column(column_of[name])
+            absent = pc.is_null(column).to_numpy()
+            known[name] += len(table) - int(np.count_nonzero(absent))
+            missing[name].update(_count_absent(absent, reasons, rows, disagreeing.get(name, [])))
+            if label["names_of_classes"] is not None:
+                classes[name].update(column.drop_null().to_pylist())
+    counts = {}
+    for label in labels:
+        name = label["name"]
+        if label["residual_of"] is not None:
+            residuals = pq.read_table(folder / "derived.parquet", columns=[name]).column(0)
+            n_unpriced = residuals.null_count - sum(missing[name].values())
+            known[name] -= n_unpriced
+            if n_unpriced:
+                missing[name][ABSENT_ELEMENT] = n_unpriced
+        counts[name] = {"known": known[name], "missing": dict(sorted(missing[name].items()))}
         if label["names_of_classes"] is not None:
-            classes.update(table.column(column).drop_null().to_pylist())
-    if label["residual_of"] is not None:
-        residuals = pq.read_table(folder / "derived.parquet", columns=[label["name"]]).column(0)
-        n_unpriced = residuals.null_count - sum(missing.values())
-        n_known -= n_unpriced
-        if n_unpriced:
-            missing[ABSENT_ELEMENT] = n_unpriced
-    counts = {"known": n_known, "missing": dict(sorted(missing.items()))}
-    if label["names_of_classes"] is not None:
-        names = enumerate(label["names_of_classes"])
-        counts["class_counts"] = {name: classes[number] for number, name in names}
+            names = enumerate(label["names_of_classes"])
+            counts[name]["class_counts"] = {text: classes[name][number] for number, text in names}
     return counts
 
 
-def _without_value(folder: Path, label: str) -> set[int]:
-    """Rows of molecules that lost a label because the rows they stand in disagree."""
+def _count_absent(
+    absent: np.ndarray, reasons: np.ndarray, rows: np.ndarray, disagreeing: list[int]
+) -> dict[str, int]:
+    """Why molecules of a part have no value of a label; ``reasons`` are those of computed ones."""
+    is_told = reasons != None  # noqa: E711 (element by element)
+    counts = Counter(reasons[absent & is_told].tolist())
+    untold = absent & ~is_told
+    n_disagree = int(np.count_nonzero(np.isin(rows[untold], disagreeing))) if disagreeing else 0
+    n_other = int(np.count_nonzero(untold)) - n_disagree
+    for reason, n in (("rows disagree", n_disagree), ("not in the source", n_other)):
+        if n:
+            counts[reason] = n
+    return counts
+
+
+def _without_value(folder: Path) -> dict[str, list[int]]:
+    """Rows of molecules that lost a label because the rows they stand in disagree, by label."""
     file = folder / CONFLICTS
     if not file.exists():  # taken over from a curation that listed none
-        return set()
+        return {}
     table = pq.read_table(file, columns=["row", "label", "kept"])
-    lost = pc.and_(pc.equal(table["label"], label), pc.is_null(table["kept"]))
-    return set(table.filter(lost).column("row").to_pylist())
+    lost = table.filter(pc.is_null(table["kept"]))
+    rows: dict[str, list[int]] = {}
+    for row, label in zip(lost["row"].to_pylist(), lost["label"].to_pylist(), strict=True):
+        rows.setdefault(label, []).append(row)
+    return rows

@@ -103,12 +103,18 @@ def _molecules_to_keep(con: duckdb.DuckDBPyConnection, job: Job, drop_loose: boo
     }
     labels = [f"{value} AS {quoted(name)}" for name, value in values.items()]
     flags = [f"{marks} AS {quoted(name)}" for name, marks in flag_columns(con, job, values)]
+    relations = [
+        f"CASE WHEN {values[name]} IS NULL THEN NULL WHEN q.row IS NULL THEN s.{quoted(column)} "
+        f"ELSE q.{quoted(column)} END AS {quoted(column)}"
+        for name, column in recipe.relation_columns.items()
+    ]
+    with_relations = "LEFT JOIN combined_relations q ON q.row = d.row" if relations else ""
     texts = [f"s.{quoted(name)}" for name in recipe.text_columns]
     excluded = "EXCLUDE (step, reason, detail, molecule)"  # lists of labels are among the rest
-    columns = ", ".join([f"d.* {excluded}", *labels, *flags, *texts])
+    columns = ", ".join([f"d.* {excluded}", *labels, *flags, *relations, *texts])
     # Of a loose group only its first row.
     only_first = "JOIN groups g ON g.row = d.row AND g.grp = d.row" if drop_loose else ""
     return (
         f"SELECT {columns} FROM distinct_rows d JOIN source s ON s.row = d.row {only_first} "
-        "LEFT JOIN combined c ON c.row = d.row ORDER BY d.row"
+        f"LEFT JOIN combined c ON c.row = d.row {with_relations} ORDER BY d.row"
     )

@@ -40,10 +40,8 @@ def finish(job: Job, located: LocatedSource, plan: dict[str, Any]) -> Shards:
         for task in job.recipe.tasks
     ]
     write_arrays(parts, tasks, set(fits), list(job.recipe.splits), job.folder)
-    labels = {
-        name: _describe_label(label) | count_known(parts, label, job.folder)
-        for name, label in labels.items()
-    }
+    known = count_known(parts, list(labels.values()), job.folder)
+    labels = {name: _describe_label(label) | known[name] for name, label in labels.items()}
     counts = count_molecules(parts) | {
         "loose_duplicates": loose_duplicates,
         "duplicates": molecules["duplicates"],

@@ -31,14 +31,21 @@ def make_notices(
     columns = molecules.get("columns", {})
     duplicates = molecules["duplicates"]
     return [
+        *_warning(recipe),
         *_notices_of_encoding(molecules.get("foreign_lines")),
         *_notices_of_labels(recipe, columns),
         *_notices_of_loss(columns, labels),
         *_notices_of_geometry(recipe, duplicates),
-        *_notices_of_repeats(duplicates),
+        *_notices_of_repeats(recipe, duplicates),
         *flag_notices(recipe, molecules),
         *_notices_of_splits(splits, duplicates.get("across_splits", {})),
     ]
+
+
+def _warning(recipe: Recipe) -> Iterator[str]:
+    """What the recipe warns of, in one line."""
+    if recipe.warning is not None:
+        yield " ".join(recipe.warning.split())
 
 
 def _notices_of_encoding(foreign: dict[str, int] | None) -> Iterator[str]:
@@ -59,6 +66,7 @@ def _notices_of_labels(recipe: Recipe, columns: dict[str, dict]) -> Iterator[str
                 f"label '{name}': {unread['n']:,} cells are no value, {reason}; the first is "
                 f"'{first}'{line}"
             )
+        yield from _notices_of_values(recipe, name, column)
         if "example" in column:
             before, after = column["example"]
             label = recipe.label(name)
@@ -72,6 +80,27 @@ def _notices_of_labels(recipe: Recipe, columns: dict[str, dict]) -> Iterator[str
                 f"declare it binary (--label '{recipe.label(name).column}:binary'; in a recipe "
                 "kind: binary)"
             )
+
+
+def _notices_of_values(recipe: Recipe, name: str, column: dict[str, Any]) -> Iterator[str]:
+    """That values are bounds or approximate, or lie where none should."""
+    label = recipe.label(name)
+    if "relations" in column:
+        relations = ", ".join(f"{sign} {n:,}" for sign, n in column["relations"].items())
+        yield (
+            f"label '{name}': {sum(column['relations'].values()):,} values are bounds or "
+            f"approximate ({relations}) and are used as they stand; the column "
+            f"'{recipe.relation_columns[name]}' says which"
+        )
+    if "outside" in column:
+        outside = column["outside"]
+        line = "" if outside["line"] is None else f" in line {outside['line']}"
+        low, high = label.range
+        yield (
+            f"label '{name}': {outside['n']:,} of {column['known']:,} values lie outside its range "
+            f"of {low:g} to {high:g} {label.unit}, and are kept; the first is "
+            f"{outside['first']:g}{line}"
+        )
 
 
 def _notices_of_loss(columns: dict[str, dict], labels: dict[str, dict]) -> Iterator[str]:
@@ -116,7 +145,7 @@ def _notices_of_geometry(recipe: Recipe, duplicates: dict[str, Any]) -> Iterator
         )
 
 
-def _notices_of_repeats(duplicates: dict[str, Any]) -> Iterator[str]:
+def _notices_of_repeats(recipe: Recipe, duplicates: dict[str, Any]) -> Iterator[str]:
     n_conflict = duplicates["conflicting"]
     if n_conflict:
         policy = _KEPT[duplicates.get("policy", "first")]
@@ -124,6 +153,11 @@ def _notices_of_repeats(duplicates: dict[str, Any]) -> Iterator[str]:
             f"{n_conflict:,} molecules stand in several rows whose values differ: {policy}; all "
             "values are listed in conflicts.parquet (Shards.conflicts), another policy is chosen "
             "by 'repeats' (--repeats)"
+        )
+    for name, n in duplicates.get("too_far_apart", {}).items():
+        yield (
+            f"label '{name}': {n:,} molecules have no value, because theirs lie further apart than "
+            f"{recipe.max_spread[name]:g} {recipe.label(name).unit} (max_spread)"
         )
     if duplicates["known_only_in_a_copy"]:
         yield (

@@ -56,10 +56,16 @@ def _chosen_labels(recipe: Recipe, path: Path, names: Sequence[str]) -> dict[str
                 f"{did_you_mean(missing, names)}. Its columns are: {_listed(names)}."
             )
         chosen[label.name] = [
-            label.model_copy(update={"column": column, "name": label.name.replace(STAR, star)})
+            label.model_copy(update=_with_star(label, column, star))
             for column, star in columns.items()
         ]
     return chosen
+
+
+def _with_star(label: Label, column: str, star: str) -> dict[str, str | None]:
+    """What changes of a label that is read from one column: the star is what stands for it."""
+    relation = label.relation and label.relation.replace(STAR, star)
+    return {"column": column, "name": label.name.replace(STAR, star), "relation": relation}
 
 
 def _matching(label: Label, names: Sequence[str]) -> dict[str, str]:

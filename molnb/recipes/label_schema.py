@@ -160,6 +160,16 @@ class Label(Strict):
         """Raise ValueError for keys that say how cells are read, where they have no meaning."""
         if self.column is None and self.optional:
             raise ValueError(f"label '{self.name}': only a label read from a column is optional")
+        if self.column is None and self.reads_numbers_only:
+            raise ValueError(
+                f"label '{self.name}': decimal, percent, relation, qualified and range are for "
+                "labels read from a column"
+            )
+        if self.classes is not None and self.reads_numbers_only:
+            raise ValueError(
+                f"label '{self.name}' is of classes: decimal, percent, relation, qualified and "
+                "range are for numbers"
+            )
         n_star = self.name.count(STAR)
         if n_star > 1 or any(column.count(STAR) != n_star for column in self.columns):
             raise ValueError(
@@ -176,6 +186,12 @@ class Label(Strict):
             raise ValueError(
                 f"label '{self.name}' has the range {list(self.range)}: low, then high"
             )
+
+    @property
+    def reads_numbers_only(self) -> bool:
+        """Whether a key says how numbers are read of a column, or what they can be."""
+        is_plain = (self.decimal, self.percent, self.qualified) == (".", False, "missing")
+        return not is_plain or self.relation is not None or self.range is not None
 
     @property
     def columns(self) -> list[str]:

@@ -90,7 +90,7 @@ class Recipe(Strict):
     default_split: str = "scaffold"
     repeats: Literal["median", "mean", "first", "drop"] | None = None
     max_spread: dict[str, FiniteFloat] = {}
-    where: dict[str, str | float | bool | list[str | float]] = {}
+    where: dict[str, str | float | bool | list[str | float | bool]] = {}
     warning: str | None = None
     faults: list[str] = []
     unverified: list[str] = []
@@ -102,6 +102,7 @@ class Recipe(Strict):
     def _consistent(self) -> Recipe:
         _check_labels(self)
         _check_tasks(self)
+        _check_measurements(self)
         if self.default_split not in self.splits:
             raise ValueError(
                 f"default_split '{self.default_split}' is none of the splits "
@@ -149,6 +150,7 @@ class Recipe(Strict):
         """
         taken = set(RESERVED) | {label.name.lower() for label in self.labels}
         taken |= {name.lower() for name in self.flags} | self.split_names
+        taken |= {name.lower() for name in self.relation_columns.values()}
         split_columns = [split.column for split in self.splits.values() if split.column]
         names: dict[str, str] = {}
         for column in dict.fromkeys([*self.columns.keep, *split_columns]):
@@ -158,6 +160,15 @@ class Recipe(Strict):
             taken.add(name.lower())
             names[name] = column
         return names
+
+    @property
+    def relation_columns(self) -> dict[str, str]:
+        """Of labels whose qualified values are used: the column of the shards with <, > or ~."""
+        return {
+            label.name: f"{label.name} relation"
+            for label in self.source_labels
+            if label.qualified == "value"
+        }
 
     @property
     def split_names(self) -> set[str]:
@@ -218,6 +229,31 @@ def _check_labels(recipe: Recipe) -> None:
             raise ValueError(f"flag '{name}' needs a label read from a column, not '{flag.label}'")
         if name.lower() in RESERVED | recipe.split_names | set(lower_names):
             raise ValueError(f"flag name '{name}' is taken; choose another")
+
+
+def _check_measurements(recipe: Recipe) -> None:
+    """Raise ValueError for keys of numbers on a label of classes, and for columns of two names."""
+    names = {name.lower() for name in [*(label.name for label in recipe.labels), *recipe.flags]}
+    relation_columns = recipe.relation_columns
+    for label in recipe.source_labels:
+        if label.reads_numbers_only and recipe.kind_of(label.name) != "regression":
+            raise ValueError(
+                f"label '{label.name}' is of classes: decimal, percent, relation, qualified and "
+                "range are for numbers"
+            )
+        column = relation_columns.get(label.name, "")
+        if column.lower() in names | recipe.split_names:
+            raise ValueError(
+                f"label '{label.name}' keeps its relation in a column '{column}', which is taken: "
+                "give one of them another name"
+            )
+    measured = [label.name for label in recipe.source_labels]
+    for name, spread in recipe.max_spread.items():
+        if name not in measured or recipe.kind_of(name) != "regression" or spread < 0:
+            raise ValueError(
+                f"max_spread of '{name}' is {spread:g}: it takes a label of numbers read from a "
+                f"column, and a number of at least 0 in its unit{did_you_mean(name, measured)}"
+            )
 
 
 def _check_tasks(recipe: Recipe) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import InputError
-from .cells import EMPTY, ColumnReader
+from .cells import EMPTY, FILTERED, ColumnReader
+from .column_reading import CellRows, read_column
 from .label_schema import Label
 from .lists import ListReader, read_geometry
 from .own_split import PartCounter
 from .readers import column_names, read_records
+from .readers.arrow_rows import whole_batch
 from .readers.lines import foreign_lines
 from .readers.record import (
     OWN_STRUCTURES,
@@ -26,6 +28,7 @@ from .readers.record import (
     record_structure,
     source_files,
 )
+from .row_filters import FILTER, FILTER_CELL, RowFilter
 from .schema import Recipe
 from .source_schema import Source
 from .sources import (
@@ -35,6 +38,7 @@ from .sources import (
     refuse_missing_columns,
     source_path,
 )
+from .value_range import check_range
 
 # What `read_geometry` reads of a row, where its geometry stands in columns.
 GEOMETRY_FIELDS = [
@@ -62,21 +66,27 @@ def write_snapshot(recipe: Recipe, located: LocatedSource, path: Path) -> dict[s
     """
     source = located.source
     file = source_path(source, located.folder)
-    table = _read_joined_table(recipe, located) if source.join is not None else None
-    columns = _source_columns(recipe, source)
+    names = column_names(source, file)
+    columns = _source_columns(recipe, source, names)
+    table = None
+    if source.join is not None:
+        table = _read_joined_table(recipe, located, set(recipe.where) - set(names))
     readers = {label.name: _make_reader(recipe, label) for label in recipe.source_labels}
     texts = recipe.text_columns
     split_columns = {split.column for split in recipe.splits.values() if split.column}
     parts = {name: PartCounter(c) for name, c in texts.items() if c in split_columns}
     schema = snapshot_schema(recipe)
     n_row = 0
+    row_filter = RowFilter(recipe.where)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         records = enumerate(_records_of_parts(located, columns))
         while batch := list(itertools.islice(records, ROWS_PER_GROUP)):
             rows = [
-                _snapshot_row(row, record, recipe, table, readers, texts) for row, record in batch
+                _snapshot_row(row, record, recipe, table, row_filter, texts)
+                for row, record in batch
             ]
-            writer.write_table(pa.Table.from_pylist(rows, schema))
+            values = _label_columns([record for _, record in batch], rows, recipe, table, readers)
+            writer.write_table(_snapshot_table(rows, values, schema))
             n_row += len(batch)
             for name, counter in parts.items():
                 for row in rows:
@@ -85,8 +95,10 @@ def write_snapshot(recipe: Recipe, located: LocatedSource, path: Path) -> dict[s
         raise InputError(f"{file} is empty: 0 rows. Give a file with at least one molecule.")
     for counter in parts.values():
         counter.check(str(file))
+    row_filter.check(str(file), n_row)
     for reader in readers.values():
         reader.check(str(file), n_row)
+        check_range(reader, str(file), path)
     counts = {
         "rows": n_row,
         "missing": {
@@ -141,7 +153,8 @@ def check_row_number(recipe: Recipe, located: LocatedSource, n_row: int) -> None
 def _describe_column(reader: ColumnReader) -> dict[str, Any]:
     """What the manifest says of a label's column: values that are none, classes, an example."""
     described: dict[str, Any] = {"known": reader.n_known}
-    strange = {reason: u for reason, u in reader.unread.items() if reason != EMPTY}
+    expected = (EMPTY, FILTERED)
+    strange = {reason: u for reason, u in reader.unread.items() if reason not in expected}
     if strange:
         described["unread"] = {reason: unread._asdict() for reason, unread in strange.items()}
     if reader.kind != "regression":
@@ -150,6 +163,11 @@ def _describe_column(reader: ColumnReader) -> dict[str, Any]:
         described["example"] = reader.example
     if reader.looks_binary:
         described["looks_binary"] = True
+    if reader.relations:
+        described["relations"] = dict(reader.relations)
+    if reader.outside is not None:
+        first, line = reader.outside
+        described["outside"] = {"n": reader.n_outside, "first": first, "line": line}
     return described
 
 
@@ -171,8 +189,11 @@ def snapshot_schema(recipe: Recipe) -> pa.Schema:
         ("structure", pa.string()),
         ("problem", pa.string()),
     ]
+    if recipe.where:
+        row += [(FILTER, pa.string()), (FILTER_CELL, pa.string())]
     labels = [(label.name, _snapshot_type(label)) for label in recipe.source_labels]
-    texts = [(name, pa.string()) for name in recipe.text_columns]
+    names = [*recipe.relation_columns.values(), *recipe.text_columns]
+    texts = [(name, pa.string()) for name in names]
     geometry = GEOMETRY_FIELDS if recipe.columns.geometry is not None else []
     return pa.schema(row + geometry + labels + texts)
 
@@ -181,8 +202,11 @@ def _snapshot_type(label: Label) -> pa.DataType:
     return pa.float64() if label.level == "molecule" else pa.list_(pa.float64())
 
 
-def _source_columns(recipe: Recipe, source: Source) -> list[str]:
-    """The columns that are read of the source itself."""
+def _source_columns(recipe: Recipe, source: Source, names: list[str]) -> list[str]:
+    """The columns that are read of the source itself, whose columns have these names.
+
+    Those of ``where`` stand in the source or, where that has none of the name, in a joined table.
+    """
     columns = [recipe.columns.smiles] if recipe.columns.smiles else []
     # Records of an SDF need not all have a property.
     if recipe.columns.id and file_format(source) not in OWN_STRUCTURES:
@@ -191,15 +215,26 @@ def _source_columns(recipe: Recipe, source: Source) -> list[str]:
     if recipe.columns.geometry is not None:
         columns += recipe.columns.geometry.names
     if source.join is not None:
-        return [*columns, source.join.key]
-    return columns + [label.column for label in recipe.source_labels]
+        in_source = [column for column in recipe.where if column in names]
+        return [*columns, *in_source, source.join.key]
+    return list(dict.fromkeys([*columns, *recipe.where, *_measured_columns(recipe)]))
 
 
-def _read_joined_table(recipe: Recipe, located: LocatedSource) -> JoinedTable:
+def _measured_columns(recipe: Recipe) -> list[str]:
+    """The columns of labels, and of their relations."""
+    labels = recipe.source_labels
+    relations = [label.relation for label in labels if label.relation is not None]
+    return [label.column for label in labels] + relations
+
+
+def _read_joined_table(
+    recipe: Recipe, located: LocatedSource, filtering: Collection[str]
+) -> JoinedTable:
+    """The table that is joined to a source; ``filtering`` are columns of it that rows go by."""
     join = located.source.join
     path = join_path(located.source, located.folder)
     source = joined_source(located.source, path)
-    columns = [join.column, *(label.column for label in recipe.source_labels)]
+    columns = [join.column, *_measured_columns(recipe), *sorted(filtering)]
     refuse_missing_columns(path, columns, column_names(source, path))
     rows: dict[str, dict[str, Any]] = {}
     n_row = 0
@@ -223,12 +258,12 @@ def _snapshot_row(
     record: Record,
     recipe: Recipe,
     table: JoinedTable | None,
-    readers: dict[str, ColumnReader],
+    row_filter: RowFilter,
     texts: dict[str, str],
 ) -> dict[str, Any]:
-    """One row as the snapshot has it.
+    """One row as the snapshot has it, but for its labels.
 
-    ``readers`` keep account of labels without a value; ``texts`` are the recipe's `text_columns`.
+    ``texts`` are the recipe's `text_columns`; ``row_filter`` says whether the row is left out.
     """
     fields = record.fields
     structure, problem = record_structure(record, recipe.columns.smiles)
@@ -250,11 +285,83 @@ def _snapshot_row(
         text = fields.get(column)
         # Fields of a malformed row may have moved to other columns.
         columns[name] = None if text is None or problem is not None else str(text)
-    values = fields
-    reason = None if problem is None else "malformed row"
-    if table is not None:
-        values = table.rows.get(_join_key(fields.get(recipe.source.join.key)), {})
-        reason = reason or (None if values else "no row in the joined table")
-    for name, reader in readers.items():
-        columns[name] = reader.read(values.get(reader.label.column), record.line, reason)
+    if recipe.where and problem is None:
+        joined = {} if table is None else _joined_fields(record, recipe, table)
+        columns[FILTER], columns[FILTER_CELL] = row_filter.judge(fields, joined)
     return columns
+
+
+def _joined_fields(record: Record, recipe: Recipe, table: JoinedTable) -> Mapping[str, Any]:
+    """What the joined table says of a row; nothing where it does not have its key."""
+    return table.rows.get(_join_key(record.fields.get(recipe.source.join.key)), {})
+
+
+def _label_columns(
+    records: list[Record],
+    rows: list[dict[str, Any]],
+    recipe: Recipe,
+    table: JoinedTable | None,
+    readers: dict[str, ColumnReader],
+) -> dict[str, pa.Array]:
+    """Labels of some rows as the snapshot has them, and the relations of those that keep some.
+
+    ``readers`` keep account of labels without a value.
+    """
+    fields = [record.fields for record in records]
+    if table is not None:
+        fields = [_joined_fields(record, recipe, table) for record in records]
+    reasons = [
+        _why_unlabelled(row, table is None or bool(known))
+        for row, known in zip(rows, fields, strict=True)
+    ]
+    cell_rows = CellRows(
+        [record.line for record in records], reasons, len(reasons) - reasons.count(None)
+    )
+    batch = whole_batch(fields)
+    relation_columns = recipe.relation_columns
+    columns: dict[str, pa.Array] = {}
+    for name, reader in readers.items():
+        label = reader.label
+        if batch is None or label.level != "molecule":
+            cells = [known.get(label.column) for known in fields]
+        else:
+            cells = batch.array(label.column)
+        marks = None
+        if label.relation is not None:
+            marks = [known.get(label.relation) for known in fields]
+        if label.level != "molecule":
+            columns[name] = _read_lists(reader, cells, cell_rows)
+            continue
+        columns[name], relations = read_column(reader, cells, cell_rows, marks)
+        if name in relation_columns:
+            nothing = [None] * len(records)
+            columns[relation_columns[name]] = pa.array(relations or nothing, pa.string())
+    return columns
+
+
+def _read_lists(reader: ColumnReader, cells: list[Any], rows: CellRows) -> pa.Array:
+    """The lists of a column of labels of atoms, bonds or pairs, null where there is none."""
+    lists = [
+        reader.read(cell, line, reason)
+        for cell, line, reason in zip(cells, rows.lines, rows.reasons, strict=True)
+    ]
+    return pa.array(lists, pa.list_(pa.float64()))
+
+
+def _why_unlabelled(row: dict[str, Any], is_joined: bool) -> str | None:
+    """Why a row can have no label, whatever its cells hold."""
+    if row["problem"] is not None:
+        return "malformed row"
+    if row.get(FILTER) is not None:
+        return FILTERED
+    return None if is_joined else "no row in the joined table"
+
+
+def _snapshot_table(
+    rows: list[dict[str, Any]], values: dict[str, pa.Array], schema: pa.Schema
+) -> pa.Table:
+    """Rows and the columns of their labels as one table."""
+    others = pa.schema([field for field in schema if field.name not in values])
+    table = pa.Table.from_pylist(rows, others)
+    columns = [values[name] if name in values else table.column(name) for name in schema.names]
+    return pa.Table.from_arrays(columns, schema=schema)

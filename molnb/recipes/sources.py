@@ -28,6 +28,7 @@ from .readers.record import OWN_STRUCTURES, file_format, with_member
 from .registry import make_recipe
 from .schema import Recipe
 from .source_schema import Source, part_address
+from .value_grammar import add_values, parse_spreads, parse_where
 
 
 class LocatedSource(NamedTuple):
@@ -115,6 +116,13 @@ def recipe_for_file(
     keep: Sequence[str] = (),
     split_column: str | None = None,
     repeats: str | None = None,
+    where: Mapping[str, Any] | Sequence[str] = (),
+    relations: Mapping[str, str] | Sequence[str] = (),
+    qualified: Mapping[str, str] | Sequence[str] = (),
+    decimal: str | None = None,
+    percent: Sequence[str] = (),
+    max_spread: Mapping[str, float] | Sequence[str] = (),
+    ranges: Mapping[str, tuple[float, float]] | Sequence[str] = (),
 ) -> Recipe:
     """A recipe for one's own table, structure file, or folder of structure files.
 
@@ -124,7 +132,10 @@ def recipe_for_file(
     mapping of columns to what stands behind the colon; ``transforms`` likewise. Labels of numbers
     form one task named after the file, binary ones another. ``keep`` are columns to carry along as
     text, ``split_column`` says train, val or test of each row, ``repeats`` what becomes of repeated
-    measurements.
+    measurements. How cells are read, which rows are kept and how far repeated measurements may lie
+    apart is said by a mapping, or by texts of the grammar in `value_grammar`: ``where``,
+    ``relations``, ``qualified``, ``decimal`` ("," in all numbers), ``percent``, ``max_spread``,
+    ``ranges``.
     """
     path = Path(path)
     source = with_member(Source(kind="file", file=str(path.resolve())), path)
@@ -135,6 +146,9 @@ def recipe_for_file(
     if smiles is None and file_format(source) not in OWN_STRUCTURES:
         smiles = _guess_smiles(path, names)
     stem = plain_name(name or path.name.split(".")[0])
+    described = describe_labels(declared, transforms, stem)
+    numeric = [label.name for label in declared if label.kind == "regression"]
+    add_values(described["labels"], numeric, relations, qualified, decimal, percent, ranges)
     content = {
         "name": stem,
         "title": f"the user's file {path.name}",
@@ -147,7 +161,9 @@ def recipe_for_file(
             "keep": list(keep),
         },
         "repeats": repeats,
-        **describe_labels(declared, transforms, stem),
+        "where": parse_where(where, names),
+        "max_spread": parse_spreads(max_spread, [label.name for label in declared]),
+        **described,
     }
     if split_column is not None:
         own_split = {"kind": "column", "column": split_column}

@@ -19,6 +19,11 @@ class Transform(NamedTuple):
     function: str | None  # one of FUNCTIONS
     unit: str  # of the result
 
+    @property
+    def turns(self) -> bool:
+        """Whether a larger value gives a smaller one: a lower bound becomes an upper one."""
+        return (self.factor < 0) != (self.function == "-log10")
+
     def apply(self, value: float) -> float | None:
         """The transformed value; None where the logarithm is of nothing positive."""
         value = value * self.factor

@@ -10,6 +10,7 @@ import pytest
 from molnb.chemistry.xtb import MISSING_REASONS
 from molnb.curation.pipeline import curate
 from molnb.errors import InputError
+from molnb.recipes.registry import make_recipe
 from molnb.recipes.sources import recipe_for_file
 from molnb.shards import Shards
 
@@ -147,3 +148,94 @@ def test_lines_of_another_encoding_are_counted_with_the_first(
     if n:
         assert notices[0].startswith(f"{n} lines of the file are no UTF-8")
         assert "the first is line 3" in notices[0]
+
+
+def test_a_wrong_unit_is_refused_with_median_range_and_unit(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("smiles,gap\nCCO,8.1\nCCN,7.4\nCCC,0.3\nCCCC,9.9\n")
+    label = {
+        "name": "gap", "column": "gap", "quantity": "gap", "unit": "eV", "source_unit": "Hartree",
+        "theory": "t", "geometry": "none", "range": [0, 30],
+    }  # fmt: skip
+    content = recipe_for_file(tmp_path / "mine.csv").model_dump() | {"labels": [label]}
+    with pytest.raises(InputError) as refused:
+        curate(make_recipe(content), workers=0, home=tmp_path, progress=False)
+    message = str(refused.value)
+    assert "3 of 4 values of label 'gap' lie outside its range, 0 to 30 in eV" in message
+    assert (
+        "median is 210.888 eV" in message and "source_unit 'Hartree', is probably wrong" in message
+    )
+    assert not list((tmp_path / "data").iterdir())
+    content["labels"] = [label | {"source_unit": "eV", "range": [0, 9]}]
+    shards = curate(make_recipe(content), workers=0, home=tmp_path, progress=False)
+    assert shards.table(["gap"]).column(0).to_pylist() == [8.1, 7.4, 0.3, 9.9]
+    said = "label 'gap': 1 of 4 values lie outside its range of 0 to 9 eV, and are kept; the first"
+    assert f"{said} is 9.9 in line 5" in shards.summary()
+
+
+def test_a_warning_is_printed_and_faults_are_not(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("smiles,y\nCCO,1\nCCN,2\nCCC,3\n")
+    content = recipe_for_file(tmp_path / "mine.csv", labels=["y:nM"]).model_dump()
+    content |= {"warning": "Half of it\nis wrong.\n", "faults": ["line 3 is a typing error"]}
+    shards = curate(make_recipe(content), workers=0, home=tmp_path, progress=False)
+    assert shards.manifest["notices"][0] == "Half of it is wrong."
+    assert "note: Half of it is wrong." in shards.summary()
+    assert "typing error" not in shards.summary()
+
+
+def test_a_relation_column_is_carried_into_the_shards(tmp_path: Path) -> None:
+    rows = "CCO,10,=\nCCN,20,>\nCCC,<30,\nCCCC,40,?\nCCCCC,,>\n"
+    (tmp_path / "mine.csv").write_text("smiles,IC50,rel\n" + rows)
+    described = {"labels": ["IC50:uM"], "relations": {"IC50": "rel"}}
+    transforms = ["IC50:-log10:uM->M"]
+    kept = recipe_for_file(
+        tmp_path / "mine.csv", transforms=transforms, qualified={"IC50": "value"}, **described
+    )
+    shards = curate(kept, workers=0, home=tmp_path, progress=False)
+    table = shards.table(["IC50", "IC50 relation"]).to_pydict()
+    assert table["IC50 relation"] == [None, "<", ">", None, None]
+    assert [None if x is None else round(x, 3) for x in table["IC50"]] == [
+        5,
+        4.699,
+        4.523,
+        None,
+        None,
+    ]
+    assert "2 values are bounds or approximate (< 1, > 1)" in shards.summary()
+    missing = shards.manifest["molecules"]["missing_in_source"]["IC50"]
+    assert missing == {"unknown relation": 1, "empty": 1}
+    strict = recipe_for_file(tmp_path / "mine.csv", transforms=transforms, **described)
+    shards = curate(strict, workers=0, home=tmp_path, progress=False)
+    assert shards.table(["IC50"]).column(0).null_count == 4
+    assert "IC50 relation" not in shards.columns
+    said = "2 cells are no value, bounded or approximate (<, >, ~); the first is '> 20' in line 3"
+    assert said in shards.summary()
+
+
+def test_a_relation_column_that_the_file_lacks_is_missed(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("smiles,y,sign\nCCO,1,=\n")
+    recipe = recipe_for_file(tmp_path / "mine.csv", labels=["y:nM"], relations={"y": "signs"})
+    with pytest.raises(InputError, match="no column 'signs' .did you mean 'sign'"):
+        curate(recipe, workers=0, home=tmp_path, progress=False)
+
+
+def test_a_label_named_like_the_relation_of_another_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("smiles,y,y relation\nCCO,1,2\n")
+    with pytest.raises(InputError, match="column 'y relation', which is taken"):
+        recipe_for_file(
+            tmp_path / "mine.csv", labels=["y:nM", "y relation:1"], qualified=["y=value"]
+        )
+    recipe = recipe_for_file(
+        tmp_path / "mine.csv", labels=["y:nM"], qualified=["y=value"], keep=["y relation"]
+    )
+    assert recipe.text_columns == {"y relation (source)": "y relation"}
+
+
+def test_columns_called_as_those_of_the_snapshot_do_not_hide_them(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("smiles,structure,problem\nCCO,1,a\nCCN,2,b\n")
+    file = tmp_path / "mine.csv"
+    with pytest.raises(InputError, match="label_structure"):
+        recipe_for_file(file, labels=["structure:1"])
+    recipe = recipe_for_file(file, labels=["structure=y:1"], keep=["problem", "structure"])
+    shards = curate(recipe, workers=0, home=tmp_path, progress=False)
+    table = shards.table(["y", "problem (source)", "structure (source)"]).to_pydict()
+    assert list(table.values()) == [[1.0, 2.0], ["a", "b"], ["1", "2"]]

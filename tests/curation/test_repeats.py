@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from molnb.curation.database import connect
 from molnb.curation.pipeline import curate
+from molnb.curation.repeats import combine_labels, count_repeats, write_conflicts
+from molnb.errors import InputError
 from molnb.recipes.registry import make_recipe
 from molnb.recipes.sources import recipe_for_file
 from molnb.shards import Shards
@@ -127,3 +133,104 @@ def test_another_policy_makes_other_molecules_and_another_split_none(
     assert again.manifest["adopted_from"] == median.path.name
     assert again.conflicts() == median.conflicts()
     assert again.manifest["notices"][0] == median.manifest["notices"][0]
+
+
+@pytest.mark.parametrize(
+    ("repeats", "spread", "y"),
+    [
+        ("median", 7.9, [None, 7.0, 5.0, 3.0]),  # ethanol: 1 2 9 4, eight apart
+        ("median", 8.0, [3.0, 7.0, 5.0, 3.0]),
+        ("mean", 0.5, [None, 7.0, 5.0, 3.0]),
+        ("first", 7.9, [None, 7.0, 5.0, 3.0]),
+        ("first", 8.0, [1.0, 7.0, 5.0, 3.0]),
+    ],
+)
+def test_measurements_too_far_apart_give_no_value_whatever_the_policy(
+    tmp_path: Path, repeats: str, spread: float, y: list
+) -> None:
+    shards = curate_repeats(tmp_path, repeats, max_spread={"y": spread})
+    assert shards.table(["y"]).column(0).to_pylist() == y
+    conflicts = [row for row in shards.conflicts().to_pylist() if row["label"] == "y"]
+    assert [(row["values"], row["kept"]) for row in conflicts] == [([1.0, 2.0, 9.0, 4.0], y[0])]
+    lost = y[0] is None
+    assert shards.manifest["counts"]["duplicates"]["too_far_apart"] == ({"y": 1} if lost else {})
+    said = f"label 'y': 1 molecules have no value, because theirs lie further apart than {spread:g}"
+    assert (said in shards.summary()) == lost
+    missing = shards.manifest["labels"]["y"]["missing"]
+    assert missing == ({"rows disagree": 1} if lost else {})
+
+
+@pytest.mark.parametrize("max_spread", [{"kind": 1.0}, {"z": 1.0}, {"y": -1.0}])
+def test_a_spread_of_what_is_no_number_is_refused(tmp_path: Path, max_spread: dict) -> None:
+    with pytest.raises(InputError, match="max_spread of"):
+        curate_repeats(tmp_path, max_spread=max_spread)
+
+
+@pytest.mark.parametrize(
+    ("repeats", "values", "relations"),
+    [
+        ("median", [7.5, 50.0, 3.0, 5.0], ["~", ">", None, "<"]),
+        ("first", [5.0, 40.0, 3.0, 5.0], [None, ">", None, "<"]),
+        ("drop", [None, None, 3.0, 5.0], [None, None, None, "<"]),
+    ],
+)
+def test_the_relation_of_a_repeated_molecule_is_that_of_its_rows_or_approximate(
+    tmp_path: Path, repeats: str, values: list, relations: list
+) -> None:
+    rows = "CCO,5\nOCC,>10\nCCN,>40\nNCC,>60\nCCC,3\nCCC,3\nCCCC,<5\nCCCC,\n"
+    (tmp_path / "mine.csv").write_text("smiles,y\n" + rows)
+    recipe = recipe_for_file(
+        tmp_path / "mine.csv", labels=["y:nM"], qualified=["y=value"], repeats=repeats
+    )
+    shards = curate(recipe, workers=0, home=tmp_path, progress=False)
+    table = shards.table(["y", "y relation"]).to_pydict()
+    assert table == {"y": values, "y relation": relations}
+
+
+def test_more_than_a_thousand_labels_are_combined_in_one_pass(tmp_path: Path) -> None:
+    """Agreement with a plain calculation, on sparse labels of every kind."""
+    n_label = 1_328
+    random = np.random.default_rng(0)
+    molecule = np.repeat(np.arange(40), 5)
+    values = np.where(
+        random.random((200, n_label)) < 0.1, random.integers(0, 2, (200, n_label)), -1
+    )
+    names = [f"task-{k}" for k in range(n_label)]
+    con = connect(tmp_path)
+    columns = {name: pa.array(v, pa.float64(), mask=v < 0) for name, v in zip(names, values.T)}
+    source = pa.table({"row": np.arange(200), "line": np.arange(2, 202)} | columns)
+    read = pa.table({"row": np.arange(200), "molecule": molecule, "smiles": molecule.astype(str)})
+    con.register("source", source)
+    con.register("read", read)
+    con.execute(
+        "CREATE TABLE first AS SELECT molecule, min(row) AS first, count(*) AS copies "
+        "FROM read GROUP BY molecule"
+    )
+    recipe = make_recipe(
+        {
+            "name": "wide", "title": "t", "licence": "n", "citation": "n",
+            "source": {"kind": "file", "file": "x.csv"},
+            "labels": [
+                {"name": n, "column": n, "quantity": n, "unit": "1", "theory": "t",
+                 "geometry": "none"}
+                for n in names
+            ],
+            "tasks": [{"name": "t", "labels": names, "kind": "binary", "loss": "bce"}],
+        }
+    )  # fmt: skip
+    combine_labels(con, recipe)
+    write_conflicts(con, recipe, tmp_path / "conflicts.parquet")
+    combined = {row["row"]: row for row in con.sql("FROM combined").to_arrow_table().to_pylist()}
+    expected = {}
+    for of_molecule in range(40):
+        block = values[molecule == of_molecule]
+        n_zero, n_one = (block == 0).sum(0), (block == 1).sum(0)
+        for name, zero, one in zip(names, n_zero.tolist(), n_one.tolist()):
+            kept = None if zero == one else float(one > zero)
+            assert combined[5 * of_molecule][name] == kept
+            if zero and one:
+                expected[5 * of_molecule, name] = kept
+    listed = pq.read_table(tmp_path / "conflicts.parquet").to_pylist()
+    assert {(row["row"], row["label"]): row["kept"] for row in listed} == expected
+    assert all(len(row["values"]) == len(row["lines"]) == len(row["rows"]) for row in listed)
+    assert count_repeats(con, recipe)["conflicting"] == len({row for row, _ in expected})

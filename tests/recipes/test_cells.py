@@ -227,3 +227,146 @@ def test_a_column_of_ever_other_words_is_not_told_to_be_classes() -> None:
     with pytest.raises(InputError, match="neither 0 nor 1") as error:
         column_of([f"w{k}" for k in range(100)], "binary").check("f.csv", 100)
     assert "classes(" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("cell", "number", "reason"),
+    [
+        ("4,5", 4.5, None),
+        ("-0,77", -0.77, None),
+        ("1,5e-3", 0.0015, None),
+        ("12", 12.0, None),
+        (4.5, 4.5, None),  # a number of the file itself has no comma to be written with
+        ("4.5", None, "point in a column of decimal commas"),
+        ("1.234,5", None, "point in a column of decimal commas"),
+        ("1,234,567", None, COMMA),
+        ("n.d.", None, "marked as missing (NA, -, ...)"),
+        ("<4,5", None, BOUNDED),
+        ("4,5 %", None, "percent sign"),
+    ],
+)
+def test_decimal_commas_are_read_where_the_column_has_them(
+    cell: object, number: float | None, reason: str | None
+) -> None:
+    assert read_number(cell, decimal=",") == (number, reason)
+
+
+@pytest.mark.parametrize(
+    ("cell", "number", "reason"),
+    [
+        ("45 %", 45.0, None),
+        ("45%", 45.0, None),
+        ("-1.5e1 %", -15.0, None),
+        ("45", 45.0, None),
+        ("%", None, "percent sign"),
+        ("45 %%", None, "percent sign"),
+        ("45 % w/w", None, BEHIND),
+        ("45,5 %", None, COMMA),
+    ],
+)
+def test_a_percent_sign_is_cut_off_where_the_label_says_so(
+    cell: str, number: float | None, reason: str | None
+) -> None:
+    assert read_number(cell, percent=True) == (number, reason)
+
+
+@pytest.mark.parametrize(
+    ("cell", "relation", "value", "sign"),
+    [
+        ("50", "=", 50, None),
+        ("50", "", 50, None),
+        ("50", None, 50, None),
+        (50.0, float("nan"), 50, None),
+        ("50", "'='", 50, None),  # as ChEMBL writes it
+        ("50", ">", 50, ">"),
+        ("50", "'>>'", 50, ">"),
+        ("50", "≤", 50, "<="),
+        ("50", "=<", 50, "<="),
+        (50.0, "~", 50, "~"),
+        (">50", "", 50, ">"),
+        (">50", "=", 50, ">"),
+        ("> 50", ">", 50, ">"),
+        (">= 50", None, 50, ">="),
+        ("=50", "=", 50, None),
+        ("≈5e1", "", 50, "~"),
+        (">-50", "", -50, ">"),
+    ],
+)
+def test_what_stands_qualified_is_a_value_with_its_relation_or_missing(
+    cell: object, relation: object, value: float, sign: str | None
+) -> None:
+    used = column_of([], relation="r", qualified="value")
+    assert used.read_qualified(cell, 2, None, relation) == (value, sign)
+    assert used.relations == ({} if sign is None else {sign: 1})
+    strict = column_of([], relation="r")
+    expected = (value, None) if sign is None else (None, None)
+    assert strict.read_qualified(cell, 2, None, relation) == expected
+    assert [u.n for u in strict.unread.values()] == ([] if sign is None else [1])
+
+
+@pytest.mark.parametrize(
+    ("cell", "relation", "reason"),
+    [
+        ("50", "@", "unknown relation"),
+        ("<50", ">", "two relations that disagree"),
+        ("<LOD", "", "not a number"),
+        ("", ">", "empty"),
+        (">", "", "empty"),
+        ("5,0", ">", COMMA),
+        ("±50", "", BOUNDED),
+    ],
+)
+def test_a_relation_that_cannot_be_told_leaves_no_value(
+    cell: str, relation: str, reason: str
+) -> None:
+    reader = column_of([], relation="r", qualified="value")
+    assert reader.read_qualified(cell, 2, None, relation) == (None, None)
+    assert list(reader.unread) == [reason]
+    is_shown = "relation" in reason  # else the cell alone says why
+    assert reader.unread[reason].first == (f"{relation} {cell}" if is_shown else cell)
+    assert not reader.relations and not reader.n_known
+
+
+@pytest.mark.parametrize(
+    ("transform", "unit", "sign"),
+    [
+        ("-log10:uM->M", "-log10(M)", "<"),
+        ("log10:uM->M", "log10(M)", ">"),
+        ("log1p", "log1p(uM)", ">"),
+        ("1000:uM->nM", "nM", ">"),
+        ("-1:uM->minus uM", "minus uM", "<"),
+    ],
+)
+def test_a_relation_turns_round_with_the_values(transform: str, unit: str, sign: str) -> None:
+    keys = {"unit": unit, "source_unit": "uM", "transform": transform, "qualified": "value"}
+    reader = column_of([], **keys)
+    assert reader.read_qualified(">10", 2).relation == sign
+    approximate = reader.read_qualified("~10", 3)
+    assert approximate.relation == "~"
+
+
+def test_ten_micromolar_at_least_is_a_pic50_of_five_at_most() -> None:
+    keys = {"unit": "-log10(M)", "source_unit": "uM", "transform": "-log10:uM->M"}
+    reader = column_of([], qualified="value", **keys)
+    assert reader.read_qualified(">10", 2) == (pytest.approx(5.0), "<")
+
+
+def test_values_outside_the_range_are_kept_and_counted_with_the_first() -> None:
+    reader = column_of(["7", "-1", "14", "15", "x"], range=(0, 14))
+    assert (reader.n_known, reader.n_outside, reader.outside) == (4, 2, (-1.0, 3))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"classes": {"a": 0, "b": 1}, "percent": True}, "is of classes"),
+        ({"classes": {"a": 0, "b": 1}, "range": (0, 1)}, "is of classes"),
+        ({"column": None, "computed": "xtb.gap", "range": (0, 9)}, "read from a column"),
+        ({"column": None, "computed": "xtb.gap", "qualified": "value"}, "read from a column"),
+        ({"range": (3, 1)}, "low, then high"),
+        ({"decimal": ";"}, "decimal"),
+    ],
+)
+def test_keys_of_numbers_are_refused_where_they_mean_nothing(keys: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Label(name="y", **MEANING | keys)

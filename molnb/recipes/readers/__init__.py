@@ -96,8 +96,7 @@ def _member_records(
                     "Choose members of one table (source.member)."
                 )
         for record in _file_records(source, kind, file, columns):
-            record.fields.setdefault("file", file.name)
-            yield record
+            yield record._replace(fields={"file": file.name, **record.fields})
 
 
 def _refuse_mixture(source: Source, files: list[Member]) -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ...errors import InputError
 from .archives import Member, on_disk
-from .array_table import text_or_bytes
+from .arrow_rows import batch_records
 from .record import ROWS_PER_GROUP, Record
 
 
@@ -38,8 +38,4 @@ def parquet_records(path: Path | Member, columns: list[str] | None) -> Iterator[
     """Every row of a Parquet file, with these columns or with all; lists are lists."""
     batches = open_parquet(path).iter_batches(batch_size=ROWS_PER_GROUP, columns=columns)
     for batch in batches:
-        for fields in batch.to_pylist():
-            for name, value in fields.items():
-                if isinstance(value, bytes):
-                    fields[name] = text_or_bytes(value)
-            yield Record(None, fields)
+        yield from batch_records(batch)
