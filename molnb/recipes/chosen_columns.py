@@ -87,12 +87,15 @@ def _chosen_tasks(recipe: Recipe, labels: dict[str, list[Label]]) -> list:
 
 
 def _chosen_columns(recipe: Recipe, names: Sequence[str]) -> Columns:
-    """Structure and identifier, each the first of its names that the file has."""
+    """Structure and identifier, each the first of its names that the file has.
+
+    A list of names of identifiers says that editions differ: one may have none.
+    """
     columns = recipe.columns
-    chosen = {
-        "smiles": _first_or_missing(columns.smiles, names),
-        "id": _first_or_missing(columns.id, names),
-    }
+    identifier = columns.id
+    if isinstance(identifier, list):
+        identifier = next((name for name in identifier if name in names), None)
+    chosen = {"smiles": _first_or_missing(columns.smiles, names), "id": identifier}
     return columns.model_copy(update=chosen)
 
 
