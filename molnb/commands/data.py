@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from .options import SEVERAL, Add, refuse_given
 
 _LABELS = """
@@ -60,8 +60,8 @@ def run_curate(args: argparse.Namespace) -> int:
     if recipe not in list_recipes() and Path(recipe).suffix not in (".yaml", ".yml"):
         if not Path(recipe).exists():
             raise InputError(
-                f"{recipe!r} is neither a recipe ({', '.join(list_recipes())}) nor a file: "
-                "name one of them"
+                f"{recipe!r} is neither a recipe{did_you_mean(recipe, list_recipes())} nor a file: "
+                "name one of them; `molnb recipes` lists the recipes"
             )
         recipe = recipe_for_file(recipe, **described)
     elif any(described.values()):
