@@ -297,7 +297,7 @@ def test_no_runs_is_said(capsys: pytest.CaptureFixture) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["curate", "ncy"], "'ncy' is neither a recipe ("),
+        (["curate", "ncy"], "'ncy' is neither a recipe (did you mean 'nci'?) nor a file"),
         (
             ["curate", "{csv}", "--smiles", "smiles", "--label", "activity"],
             "has no unit: write COLUMN:UNIT",

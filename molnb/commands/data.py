@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from ..paths import MANIFEST, find_data, home
 from .options import SEVERAL, Add, refuse_given
 
@@ -97,8 +97,8 @@ def run_curate(args: argparse.Namespace) -> int:
     if recipe not in list_recipes() and Path(recipe).suffix not in (".yaml", ".yml"):
         if not Path(recipe).exists():
             raise InputError(
-                f"{recipe!r} is neither a recipe ({', '.join(list_recipes())}) nor a file: "
-                "name one of them"
+                f"{recipe!r} is neither a recipe{did_you_mean(recipe, list_recipes())} nor a file: "
+                "name one of them; `molnb recipes` lists the recipes"
             )
         if args.source:
             raise InputError(

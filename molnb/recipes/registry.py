@@ -160,7 +160,7 @@ def _recipe_file(name: str, known: dict[str, Path] | None = None) -> Path:
     if name not in files:
         raise InputError(
             f"There is no recipe '{name}'{did_you_mean(name, files)}. "
-            f"Known: {', '.join(files) or 'none'}. "
+            f"`molnb recipes` lists all {len(files)}. "
             "Give a YAML file instead, or name its folder in MOLNB_RECIPES."
         )
     return files[name]

@@ -276,14 +276,23 @@ def _check_tasks(recipe: Recipe) -> None:
                 raise ValueError(
                     f"task '{task.name}': kind {kind} goes with loss {loss}, and only with it"
                 )
-        if task.kind == "classes" and len(task.labels) > 1:
-            raise ValueError(
-                f"task '{task.name}' of kind classes has {len(task.labels)} labels: give each a "
-                "task of its own"
-            )
+        if task.kind == "classes":
+            _check_same_classes(task, [labels[name] for name in task.labels])
         if task.fold is not None and task.level != "atom":
             raise ValueError(
                 f"task '{task.name}': fold is for atom-level tasks, this one is {task.level}-level"
+            )
+
+
+def _check_same_classes(task: Task, labels: list[Label]) -> None:
+    """Raise ValueError where labels that share a head are of different classes."""
+    first = labels[0]
+    for label in labels[1:]:
+        if label.class_names != first.class_names:
+            raise ValueError(
+                f"task '{task.name}' has labels of different classes, "
+                f"'{first.name}' ({', '.join(first.class_names)}) and "
+                f"'{label.name}' ({', '.join(label.class_names)}): give each a task of its own"
             )
 
 

@@ -241,3 +241,23 @@ def test_a_flag_marks_only_values_that_are_there(value: float) -> None:
     flag = {"label": "y", "equals": [value], "why": "x"}
     with pytest.raises(InputError, match="finite number"):
         make_recipe(with_classes(None, bad=flag))
+
+
+def several_of_classes(second: dict[str, int]) -> dict:
+    """A recipe with two labels of classes in one task."""
+    content = with_classes({"low": 0, "medium": 1, "high": 2})
+    (label,) = content["labels"]
+    other = label | {"name": "z", "column": "z", "classes": second}
+    task = {"name": "both", "labels": ["y", "z"], "kind": "classes", "loss": "ce"}
+    return content | {"labels": [label, other], "tasks": [task]}
+
+
+def test_labels_of_the_same_classes_share_a_task() -> None:
+    recipe = make_recipe(several_of_classes({"low": 0, "medium": 1, "high": 2}))
+    assert recipe.tasks[0].labels == ["y", "z"] and recipe.kind_of("z") == "classes"
+
+
+def test_labels_of_different_classes_do_not_share_a_task() -> None:
+    message = r"labels of different classes, 'y' \(low, medium, high\) and 'z' \(no, a bit, much\)"
+    with pytest.raises(InputError, match=message):
+        make_recipe(several_of_classes({"no": 0, "a bit": 1, "much": 2}))
