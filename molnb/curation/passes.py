@@ -21,6 +21,7 @@ from ..shards import DROPPED_SCHEMA
 from .chunks import Job, label_slice, read_slice
 from .database import connect, parquet_table, write_query
 from .deduplication import merge
+from .splits import check_splits
 
 
 def take_snapshot(job: Job, located: LocatedSource, n: int | None) -> dict[str, Any]:
@@ -30,6 +31,7 @@ def take_snapshot(job: Job, located: LocatedSource, n: int | None) -> dict[str, 
         return json.loads(finished.read_text(encoding="utf-8"))
     with writing(job.work / "source.parquet") as partial:
         counts = write_snapshot(job.recipe, located, partial)
+    check_splits(job.recipe, job.work / "source.parquet", job.folder)
     n_sampled = counts["rows"]
     if n is not None and n < n_sampled:
         with writing(job.sample) as partial, partial.open("wb") as file:

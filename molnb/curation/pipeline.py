@@ -34,6 +34,7 @@ from ..recipes.sources import (
     stated_digest,
     with_source,
 )
+from ..recipes.split_files import with_located_splits
 from ..shards import Shards, load_shards
 from .chunks import Job
 from .manifest import finish
@@ -72,7 +73,8 @@ def curate(
     """
     refuse_counts(n, workers)
     home = Path(home or paths.home())
-    recipe = with_source(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), source)
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    recipe = with_source(with_located_splits(recipe), source)
     recipe = recipe if labels else without_computed(recipe)
     located = None
     sha256 = stated_digest(recipe)

@@ -184,6 +184,10 @@ def _content_id(content: dict[str, Any], source_sha256: str) -> str:
     for key in ("file", "url", "sha256", "mirrors", "bytes", "rows"):
         content["source"].pop(key, None)
     content["source"].get("join", {}).pop("sha256", None)
+    for split in content.get("splits", {}).values():
+        if "sha256" in split:  # likewise of a file that lists a split
+            split.pop("file", None)
+            split.pop("url", None)
     text = json.dumps(
         [RULES, content, source_sha256], sort_keys=True, ensure_ascii=False, separators=(",", ":")
     )

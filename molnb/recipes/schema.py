@@ -102,6 +102,7 @@ class Recipe(Strict):
     def _consistent(self) -> Recipe:
         _check_labels(self)
         _check_tasks(self)
+        _check_subsets(self)
         if self.default_split not in self.splits:
             raise ValueError(
                 f"default_split '{self.default_split}' is none of the splits "
@@ -205,6 +206,18 @@ def _check_labels(recipe: Recipe) -> None:
             raise ValueError(f"flag '{name}' needs a label read from a column, not '{flag.label}'")
         if name.lower() in RESERVED | recipe.split_names | set(lower_names):
             raise ValueError(f"flag name '{name}' is taken; choose another")
+
+
+def _check_subsets(recipe: Recipe) -> None:
+    for name, split in recipe.splits.items():
+        if split.kind != "subset":
+            continue
+        if split.of not in recipe.splits or recipe.splits[split.of].kind == "subset":
+            whole = [other for other, base in recipe.splits.items() if base.kind != "subset"]
+            raise ValueError(
+                f"split '{name}' is a subset of '{split.of}', and can be one of "
+                f"{', '.join(whole) or 'none'}{did_you_mean(split.of, whole)}"
+            )
 
 
 def _check_tasks(recipe: Recipe) -> None:

@@ -52,7 +52,7 @@ def write_snapshot(recipe: Recipe, located: LocatedSource, path: Path) -> dict[s
         for label in recipe.source_labels
     }
     texts = recipe.text_columns
-    split_columns = {split.column for split in recipe.splits.values() if split.column}
+    split_columns = {split.column for split in recipe.splits.values() if split.kind == "column"}
     parts = {name: PartCounter(c) for name, c in texts.items() if c in split_columns}
     schema = snapshot_schema(recipe)
     n_row = 0
