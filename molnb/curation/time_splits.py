@@ -85,7 +85,7 @@ def read_times(texts: Sequence[str | None], column: str) -> np.ndarray:
         strange = next((text for text in plain if text), "")
         raise InputError(
             f"column '{column}' of the split by time: {n_time:,} of {n_text:,} cells are numbers "
-            f"or dates (the first is '{strange[:40]}'): write them as YYYY-MM-DD, or choose another "
+            f"or dates (the first is '{strange[:40]}'): write YYYY-MM-DD, or choose another "
             "column"
         )
     return read[form]

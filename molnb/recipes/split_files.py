@@ -147,10 +147,10 @@ def _content(path: Path, member: str | None) -> io.BytesIO:
 
 def _refuse_bomb(content: io.BytesIO) -> None:
     """Raise InputError for an .npz or .pt, which are zip files, of enormous content."""
-    if not zipfile.is_zipfile(content):
-        return
-    with zipfile.ZipFile(content) as archive:
-        n_byte = sum(entry.file_size for entry in archive.infolist())
+    n_byte = 0
+    if zipfile.is_zipfile(content):
+        with zipfile.ZipFile(content) as archive:
+            n_byte = sum(entry.file_size for entry in archive.infolist())
     if n_byte > MAX_BYTES:
         raise InputError(f"{n_byte:,} bytes when unpacked: that is no split file")
     content.seek(0)
@@ -172,12 +172,15 @@ def _read_npz(content: io.BytesIO, by: str) -> Listing:
 
 def _read_pt(content: io.BytesIO, by: str) -> Listing:
     import pickle
+    import warnings
 
     import torch
 
     _refuse_bomb(content)
     try:
-        parts = torch.load(content, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how it was pickled
+            parts = torch.load(content, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"no plain lists of rows, and nothing else is read ({first})") from None
