@@ -11,7 +11,7 @@ from curated_files import curate_smiles
 
 from molnb.curation.subsets import subset_sides
 from molnb.errors import InputError
-from molnb.recipes.registry import make_recipe
+from molnb.recipes.registry import load_recipe, make_recipe, without_computed
 from molnb.recipes.split_schema import Split
 
 CHAINS = ["C" * n for n in range(2, 22)]
@@ -144,3 +144,13 @@ def test_a_subset_of_a_subset_is_refused() -> None:
     }
     with pytest.raises(InputError, match="split 'b' is a subset of 'a', and can be one of random"):
         make_recipe(content)
+
+
+def test_without_computed_labels_a_subset_by_them_gives_way_to_its_split() -> None:
+    recipe = load_recipe("nci")
+    few = {"kind": "subset", "of": "random", "share": 0.5, "stratify": "gap"}
+    splits = {"few": few, "random": {"kind": "random"}}
+    changed = make_recipe(recipe.model_dump() | {"splits": splits, "default_split": "few"})
+    reduced = without_computed(changed)
+    assert list(reduced.splits) == ["random"] and reduced.default_split == "random"
+    assert without_computed(recipe).splits == recipe.splits
