@@ -5,7 +5,8 @@ A folder of shards holds
                              (written last)
     shards/part-*.parquet    one row a molecule, in the order of the source; units in the metadata
     derived.parquet          labels that depend on the training rows (row, value)
-    splits.parquet           row, loose group, one column a split (0 train, 1 val, 2 test)
+    splits.parquet           row, loose group, one column a split (0 train, 1 val, 2 test,
+                             3 test_seen, -1 in no part)
     conflicts.parquet        labels on which rows of one molecule disagree: all values, the one kept
     dropped.parquet          every other row of the source with step, reason and detail
     arrays/*.npy             the same molecules as flat arrays with offsets, for training
@@ -31,7 +32,8 @@ from .mix_summary import mix_lines
 from .paths import MANIFEST
 
 FORMAT = "molnb-shards-1"
-SPLIT_VALUES = ("train", "val", "test")
+SPLIT_VALUES = ("train", "val", "test", "test_seen")
+EVERY_SPLIT = SPLIT_VALUES[:3]  # the parts that a split is expected to have
 LOOSE_KEYS = ("inchikey14", "tautomer_key")  # columns that stereoisomers and tautomers agree in
 ARRAYS = "arrays"  # the folder of them
 # How coordinates were embedded that are the source's own.
@@ -418,10 +420,11 @@ def _summary(manifest: dict[str, Any], path: Path) -> Iterator[str]:
         labels = ", ".join(_counted_label(label) for label in task["labels"])
         yield f"  {name} ({task['level']}): {labels} known of {n_kept:,}"
     for name, split in manifest["splits"].items():
-        sizes = "/".join(f"{split[part]:,}" for part in SPLIT_VALUES)
+        parts = parts_present(split)
+        sizes = "/".join(f"{split[part]:,}" for part in parts)
         similarity = split["nn_similarity_median"]
         nearest = "test to nearest training molecule: median Tanimoto"
-        yield f"  split {name}: {sizes} train/val/test" + (
+        yield f"  split {split_title(name, split)}: {sizes} {'/'.join(parts)}" + (
             "" if similarity is None else f", {nearest} {similarity:.2f}"
         )
     for notice in manifest.get("notices", []):
@@ -433,6 +436,20 @@ def _summary(manifest: dict[str, Any], path: Path) -> Iterator[str]:
         workers = manifest["workers"]
         workers = workers if isinstance(workers, str) else f"{workers} workers"
         yield f"  {sum(manifest['seconds'].values()):.1f} s with {workers}"
+
+
+def parts_present(split: Mapping[str, Any]) -> list[str]:
+    """The parts of a split's report: train, val, test, and test_seen where it has molecules."""
+    return [part for part in SPLIT_VALUES if part in EVERY_SPLIT or split.get(part)]
+
+
+def split_title(name: str, split: Mapping[str, Any]) -> str:
+    """The name of a split, of clusters with the similarity that they were made by."""
+    kind = split.get("kind")
+    if kind not in ("butina", "cluster"):
+        return name
+    prefix = "" if kind == name else f"{kind}, "
+    return f"{name} ({prefix}similarity {split['similarity']:g})"
 
 
 def _counted_label(label: dict[str, Any]) -> str:

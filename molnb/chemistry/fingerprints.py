@@ -11,7 +11,7 @@ from rdkit.Chem import Descriptors, rdFingerprintGenerator
 from rdkit.Chem.rdRGroupDecomposition import RGroupDecompose
 
 from ..errors import InputError
-from ..shapes import Float
+from ..shapes import Float, UInt8
 
 N_BIT = 2048
 N_CACHED = 41_000  # fingerprints; the splits of a corpus ask for nearly the same molecules
@@ -54,6 +54,15 @@ def descriptors(smiles: Sequence[str]) -> Float[np.ndarray, "mol descriptor"]:
 def ecfp_bits(smiles: Sequence[str]) -> list[DataStructs.ExplicitBitVect]:
     """Which circular substructures occur: an ECFP4 bit vector of 2,048 bits for each molecule."""
     return [_ecfp4(mol) for mol in _mols(smiles)]
+
+
+def packed_ecfp(smiles: Sequence[str]) -> UInt8[np.ndarray, "mol byte"]:
+    """The bits of `ecfp_bits` eight a byte, 256 bytes a molecule: for many molecules."""
+    packed = np.empty((len(smiles), N_BIT // 8), np.uint8)
+    for row, text in enumerate(smiles):
+        bits = _ecfp4(Chem.MolFromSmiles(text))
+        packed[row] = np.frombuffer(DataStructs.BitVectToBinaryText(bits), np.uint8)
+    return packed
 
 
 def similarities(

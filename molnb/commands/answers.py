@@ -197,7 +197,7 @@ def _add_evaluate(add: Add) -> None:
     command.add_argument("run", metavar="RUN", help="folder of a run that learnt labels")
     command.add_argument(
         "--part",
-        choices=("test", "val", "train", "all"),
+        choices=("test", "val", "train", "test_seen", "all"),
         help="of the run's split (default: test; of other data all)",
     )
     command.add_argument(

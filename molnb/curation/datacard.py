@@ -11,7 +11,7 @@ from rdkit import Chem
 from rdkit.Chem import Crippen, Descriptors
 
 from ..chemistry.fingerprints import nearest_similarities
-from ..shards import SPLIT_VALUES, Shards
+from ..shards import EVERY_SPLIT, SPLIT_VALUES, Shards, parts_present, split_title
 
 NO_STEREO = "no stereo element"
 DEFINED_STEREO = "all defined"
@@ -164,16 +164,20 @@ def split_similarities(shards: Shards, split: str) -> np.ndarray:
 def split_table(shards: Shards) -> pd.DataFrame:
     """Sizes of every split of a corpus, and how near its test is to its training molecules.
 
-    The similarity is the median, and missing where a side is empty.
+    The similarity is the median, and missing where a side is empty. A column test_seen is there
+    where a split has that part.
     """
+    splits = shards.manifest["splits"]
+    present = {part for split in splits.values() for part in parts_present(split)}
+    parts = [part for part in SPLIT_VALUES if part in present or part in EVERY_SPLIT]
     rows = [
         {
             "corpus": shards.name,
-            "split": name,
-            **{side: split[side] for side in SPLIT_VALUES},
+            "split": split_title(name, split),
+            **{part: split.get(part, 0) for part in parts},
             "test to nearest training molecule (median Tanimoto)": split["nn_similarity_median"],
         }
-        for name, split in shards.manifest["splits"].items()
+        for name, split in splits.items()
     ]
     return pd.DataFrame(rows)
 

@@ -125,7 +125,7 @@ def _list_path(job: Job, listed: IdList) -> Path:
     """The file of a list, fetched where it is at a url."""
     if listed.url is not None:
         home = job.folder.parent.parent  # shards lie in home/data/
-        return download(listed.url, listed.sha256, home / "downloads")
+        return download(listed.url, listed.sha256, home / "downloads", recipe=job.recipe.name)
     path = job.recipe.folder / listed.file
     path = path if path.exists() else Path(listed.file)
     if not path.is_file():

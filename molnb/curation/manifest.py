@@ -26,7 +26,9 @@ def finish(job: Job, located: LocatedSource, plan: dict[str, Any]) -> Shards:
     start = time.monotonic()
     molecules = json.loads((job.work / "molecules.json").read_text(encoding="utf-8"))
     parts = sorted((job.folder / "shards").glob("part-*.parquet"))
-    splits, loose_duplicates = write_splits(parts, job.recipe, job.folder)
+    splits, loose_duplicates = write_splits(
+        parts, job.recipe, job.folder, molecules["n_source"], sampled=plan["n"] is not None
+    )
     labels = {
         label.name: label.model_dump()
         | {"names_of_classes": job.recipe.names_of_classes(label.name)}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..recipes.schema import Recipe
-from ..shards import SPLIT_VALUES
+from ..shards import EVERY_SPLIT
 from .flag_lists import flag_notices
 
 _KEPT = {
@@ -170,28 +170,43 @@ def _notices_of_splits(splits: dict[str, dict], across: dict[str, int]) -> Itera
     for name, split in splits.items():
         if split.get("val_from_train"):
             yield (
-                f"split {name}: its column names no validation rows, so "
+                f"split {name}: its {split['kind']} names no validation rows, so "
                 f"{split['val_from_train']:,} training molecules are held back as val (val_share "
                 "of the split)"
             )
         if split.get("without_side"):
-            yield f"split {name}: {split['without_side']:,} molecules are in no part of it"
-        if across.get(name):
+            no_time = " (no readable time)" if split.get("kind") == "time" else ""
+            yield f"split {name}: {split['without_side']:,} molecules are in no part of it{no_time}"
+        n_across = across.get(name) or split.get("across_parts")
+        if n_across:
+            what = "time" if split.get("kind") == "time" else "part"
             yield (
-                f"split {name}: {across[name]:,} molecules stand in rows of several parts; the "
-                "part of the first row counts"
+                f"split {name}: {n_across:,} molecules stand in rows of several {what}s; the "
+                f"{what} of the first row counts"
             )
+        yield from _notices_of_listing(name, split)
         if split.get("parted_groups"):
             yield (
                 f"split {name}: {split['parted_groups']:,} molecules of val and test have a "
                 "stereoisomer, tautomer or salt in training, so scores on them flatter"
             )
-        empty = [part for part in SPLIT_VALUES if not split[part]]
+        empty = [part for part in EVERY_SPLIT if not split[part]]
         if empty:
             yield (
                 f"split {name}: no molecules for {' and '.join(empty)}; curate more rows, or "
                 f"choose another split or other fractions ({_use_of(empty)})"
             )
+
+
+def _notices_of_listing(name: str, split: dict[str, Any]) -> Iterator[str]:
+    """What of a split file is not used."""
+    if split.get("unknown_entries"):
+        yield (
+            f"split {name}: {split['unknown_entries']:,} entries of its file are not in the source"
+        )
+    if split.get("other_lists"):
+        lists = ", ".join(split["other_lists"][:5])
+        yield f"split {name}: lists of its file that are no part are not used: {lists}"
 
 
 def _use_of(empty: list[str]) -> str:

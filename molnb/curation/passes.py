@@ -21,6 +21,7 @@ from ..shards import DROPPED_SCHEMA
 from .chunks import Job, label_slice, read_slice
 from .database import connect, parquet_table, write_query
 from .deduplication import merge
+from .splits import check_splits
 
 
 def take_snapshot(job: Job, located: LocatedSource, n: int | None) -> dict[str, Any]:
@@ -32,6 +33,7 @@ def take_snapshot(job: Job, located: LocatedSource, n: int | None) -> dict[str, 
         counts = write_snapshot(job.recipe, located, partial)
         if n is None:
             check_row_number(job.recipe, located, counts["rows"])
+    check_splits(job.recipe, job.work / "source.parquet", job.folder)
     n_sampled = counts["rows"]
     if n is not None and n < n_sampled:
         with writing(job.sample) as partial, partial.open("wb") as file:

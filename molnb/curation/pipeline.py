@@ -35,6 +35,7 @@ from ..recipes.sources import (
     stated_digest,
     with_source,
 )
+from ..recipes.split_files import with_located_splits
 from ..shards import Shards, load_shards
 from .chunks import Job
 from .flag_lists import read_lists
@@ -81,7 +82,7 @@ def curate(
 
         options = {"n": n, "labels": labels, "workers": workers, "cluster": cluster}
         return curate_mix(recipe, source, home, progress, **options)
-    recipe = with_source(recipe, source)
+    recipe = with_source(with_located_splits(recipe), source)
     recipe = recipe if labels else without_computed(recipe)
     located = None
     sha256 = stated_digest(recipe)

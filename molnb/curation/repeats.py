@@ -174,7 +174,7 @@ def count_repeats(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> dict[str, A
 
 
 def count_across(con: duckdb.DuckDBPyConnection, recipe: Recipe) -> dict[str, int]:
-    """Molecules whose rows stand in several parts of a split of the user's own, by split."""
+    """Molecules whose rows a column divides, into several parts or times, by split."""
     names = {column: name for name, column in recipe.text_columns.items()}
     counts = {}
     for name, split in recipe.splits.items():

@@ -121,7 +121,7 @@ class Corpus:
         return kinds.pop()[0]
 
     def ids(self, part: str, split: str | None = None) -> np.ndarray:
-        """Ascending ids of a part (train, val, test) of a split; by default each dataset's own."""
+        """Ascending ids of a part (train, val, test, test_seen) of a split; default: its own."""
         if part not in SPLIT_VALUES:
             raise InputError(
                 f"unknown part {part!r} of a split: choose one of {', '.join(SPLIT_VALUES)}"

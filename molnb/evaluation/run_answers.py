@@ -107,7 +107,8 @@ def judgement(run: Run, part: str | None, data: Shards | str | Path | None) -> J
     if not len(ids):
         raise InputError(
             f"no molecule of the part {part!r} of {', '.join(_names(corpus))} has a label that "
-            f"{run.path.name} predicts: name another part (train, val, test, all), or other data"
+            f"{run.path.name} predicts: name another part ({', '.join(SPLIT_VALUES)}, {ALL}), or "
+            "other data"
         )
     return Judgement(run, config, corpus, ids, part, notes)
 
@@ -117,7 +118,7 @@ def _names(corpus: Corpus) -> list[str]:
 
 
 def _part_ids(corpus: Corpus, part: str, config: RunConfig, own: bool) -> np.ndarray:
-    """Ids of a part; of a run's own test part those that it did not learn from."""
+    """Ids of a part; of a run's own test parts those that it did not learn from."""
     if part == ALL:
         return np.arange(corpus.n)
     if part not in SPLIT_VALUES:
@@ -126,7 +127,7 @@ def _part_ids(corpus: Corpus, part: str, config: RunConfig, own: bool) -> np.nda
         )
     has_split = all(config.split in shards.manifest["splits"] for shards in corpus.datasets)
     ids = corpus.ids(part, config.split if own or has_split else None)
-    if own and part == "test":
+    if own and part in ("test", "test_seen"):
         for seen in (config.train_ids, config.val_ids):
             ids = np.setdiff1d(ids, np.array(seen or (), np.int64))
     return ids

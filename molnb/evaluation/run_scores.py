@@ -41,11 +41,11 @@ def evaluate(
 ) -> pd.DataFrame:
     """Scores of a run's saved weights on the test part of its split: a row a label and method.
 
-    `part` is test, val, train or all; of other curated `data` all molecules are taken unless it is
-    given. `baselines` are the training mean (of classes their frequency), for labels of atoms and
-    bonds a lookup table, and for labels of molecules LightGBM on ECFP counts, all from the run's
-    own training rows. Each score stands with the ends of a 95 % interval, `<score>_low` and
-    `<score>_high`: `n_draw` times as many groups of relatives as there are are drawn again with
+    `part` is test, val, train, test_seen or all; of other curated `data` all molecules are taken
+    unless it is given. `baselines` are the training mean (of classes their frequency), for labels
+    of atoms and bonds a lookup table, and for labels of molecules LightGBM on ECFP counts, all from
+    the run's own training rows. Each score stands with the ends of a 95 % interval, `<score>_low`
+    and `<score>_high`: `n_draw` times as many groups of relatives as there are are drawn again with
     replacement. Numbers have mae, rmse, r2 and spearman, in `unit` where they have one; binary
     labels auroc, ap (average precision) and brier; several classes accuracy, and auroc and ap of
     each class against the rest. `n` counts known values, `positives` those of class 1.

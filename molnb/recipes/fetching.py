@@ -6,24 +6,21 @@ Of a mix the files of all members. What is fetched is what `curate` would fetch,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from .. import paths
-from ..errors import InputError
 from .addresses import is_address, readable_bytes
 from .digests import remembered_digest
 from .downloads import DOWNLOADS, FetchedFile, RemoteFile, announce_parts, get_file
-from .registry import load_recipe, make_recipe
+from .mix_members import member_recipes
+from .mix_schema import Mix
+from .registry import load_recipe
 from .schema import Recipe
 from .sources import join_path, remote_join, remote_parts, source_parts, source_path
 
-_DEPTH = 5  # of mixes in mixes: more is a circle
-
 
 def fetch(
-    recipe: str | os.PathLike | Recipe,
+    recipe: str | os.PathLike | Recipe | Mix,
     home: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> list[FetchedFile]:
@@ -59,36 +56,10 @@ def describe_files(files: list[FetchedFile]) -> str:
     return "\n".join([*lines, f"{named}, {total}; {n_new:,} fetched now"])
 
 
-def each_recipe(recipe: Any, depth: int = 0) -> Iterator[Recipe]:
+def each_recipe(recipe: str | os.PathLike | Recipe | Mix) -> list[Recipe]:
     """The recipes of a mix, with what it changes in each; a recipe itself."""
     loaded = load_recipe(recipe) if isinstance(recipe, str | os.PathLike) else recipe
-    members = getattr(loaded, "members", None)
-    if members is None:
-        yield loaded
-        return
-    if depth > _DEPTH:
-        raise InputError(f"mix '{loaded.name}' is a member of itself: take that member out")
-    for name, member in members.items():
-        for inner in each_recipe(member.recipe, depth + 1):
-            yield _with_changes(inner, member.changes, f"member '{name}' of {loaded.name}")
-
-
-def _with_changes(recipe: Recipe, changes: dict[str, Any], where: str) -> Recipe:
-    if not changes:
-        return recipe
-    changed = make_recipe(_merged(recipe.model_dump(), changes), where)
-    changed._folder = recipe.folder
-    return changed
-
-
-def _merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """A dictionary with keys replaced, in the dictionaries in it too."""
-    merged = dict(content)
-    for key, value in changes.items():
-        old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merged(old, value) if both else value
-    return merged
+    return list(member_recipes(loaded).values()) if isinstance(loaded, Mix) else [loaded]
 
 
 def _remote_files(recipe: Recipe) -> list[RemoteFile]:
@@ -100,6 +71,10 @@ def _remote_files(recipe: Recipe) -> list[RemoteFile]:
     for split in recipe.splits.values():
         if split.url is not None:
             remotes.append(RemoteFile(split.url, (), split.sha256, None, recipe.name))
+    for flag in recipe.flags.values():
+        if flag.listed is not None and flag.listed.url is not None:
+            listed = flag.listed
+            remotes.append(RemoteFile(listed.url, (), listed.sha256, None, recipe.name))
     return remotes
 
 

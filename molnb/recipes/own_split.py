@@ -12,6 +12,7 @@ NAMES_OF_PARTS = {
     "train": ("train", "training", "tr"),
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing", "te"),
+    "test_seen": ("test_seen",),
 }
 _NUMBERS = {
     name: SPLIT_VALUES.index(part) for part, names in NAMES_OF_PARTS.items() for name in names
@@ -19,7 +20,7 @@ _NUMBERS = {
 
 
 def part_number(text: str | None) -> int | None:
-    """0 (train), 1 (val), 2 (test), NO_PART for an empty cell; None for any other text."""
+    """The number of a part in SPLIT_VALUES, NO_PART for an empty cell; None for any other text."""
     plain = (text or "").strip().lower()
     return _NUMBERS.get(plain) if plain else NO_PART
 

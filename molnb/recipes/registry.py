@@ -177,9 +177,23 @@ def without_computed(recipe: Recipe) -> Recipe:
         remaining = [name for name in task.labels if name in names]
         if remaining:
             tasks.append(task.model_copy(update={"labels": remaining}))
-    reduced = recipe.model_copy(update={"labels": labels, "tasks": tasks})
+    changes = {"labels": labels, "tasks": tasks} | _splits_without(recipe, names)
+    reduced = recipe.model_copy(update=changes)
     reduced._folder = recipe._folder
     return reduced
+
+
+def _splits_without(recipe: Recipe, labels: set[str]) -> dict[str, Any]:
+    """The splits that need none but these labels; a default one that does gives way to its base."""
+    splits = {
+        name: split
+        for name, split in recipe.splits.items()
+        if split.stratify is None or split.stratify in labels
+    }
+    default = recipe.default_split
+    if default not in splits:
+        default = recipe.splits[default].of
+    return {"splits": splits, "default_split": default}
 
 
 def recipe_id(recipe: Recipe, source_sha256: str) -> str:
@@ -222,6 +236,10 @@ def _content_id(content: dict[str, Any], source_sha256: str) -> str:
     for key in ("file", "url", "sha256", "mirrors", "bytes", "rows"):
         content["source"].pop(key, None)
     content["source"].get("join", {}).pop("sha256", None)
+    for split in content.get("splits", {}).values():
+        if "sha256" in split:  # likewise of a file that lists a split
+            split.pop("file", None)
+            split.pop("url", None)
     return _digest([RULES, content, source_sha256])
 
 

@@ -103,6 +103,7 @@ class Recipe(Strict):
         _check_labels(self)
         _check_tasks(self)
         _check_measurements(self)
+        _check_subsets(self)
         if self.default_split not in self.splits:
             raise ValueError(
                 f"default_split '{self.default_split}' is none of the splits "
@@ -253,6 +254,18 @@ def _check_measurements(recipe: Recipe) -> None:
             raise ValueError(
                 f"max_spread of '{name}' is {spread:g}: it takes a label of numbers read from a "
                 f"column, and a number of at least 0 in its unit{did_you_mean(name, measured)}"
+            )
+
+
+def _check_subsets(recipe: Recipe) -> None:
+    for name, split in recipe.splits.items():
+        if split.kind != "subset":
+            continue
+        if split.of not in recipe.splits or recipe.splits[split.of].kind == "subset":
+            whole = [other for other, base in recipe.splits.items() if base.kind != "subset"]
+            raise ValueError(
+                f"split '{name}' is a subset of '{split.of}', and can be one of "
+                f"{', '.join(whole) or 'none'}{did_you_mean(split.of, whole)}"
             )
 
 

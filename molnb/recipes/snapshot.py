@@ -73,7 +73,7 @@ def write_snapshot(recipe: Recipe, located: LocatedSource, path: Path) -> dict[s
         table = _read_joined_table(recipe, located, set(recipe.where) - set(names))
     readers = {label.name: _make_reader(recipe, label) for label in recipe.source_labels}
     texts = recipe.text_columns
-    split_columns = {split.column for split in recipe.splits.values() if split.column}
+    split_columns = {split.column for split in recipe.splits.values() if split.kind == "column"}
     parts = {name: PartCounter(c) for name, c in texts.items() if c in split_columns}
     schema = snapshot_schema(recipe)
     n_row = 0

@@ -39,8 +39,8 @@ class Split(Strict):
     - ``butina``: by clusters of ECFP4 similarity at least ``similarity``, up to 100,000 molecules;
       ``cluster``: likewise by sphere exclusion, for any number.
     - ``time``: by the values of ``column``, the latest are the test.
-    - ``column``: says train, val or test of every row. Where it names no val, that is held back
-      from train: ``val_share`` of its molecules, by loose groups.
+    - ``column``: says train, val, test or test_seen of every row. Where it (or a ``file``) names no
+      val, that is held back from train: ``val_share`` of its molecules, by loose groups.
     - ``shuffle``: the rows of the source, 0, 1, ..., shuffled by Python's random.shuffle with
       ``seed``; train first, then val, then test, as the second paper's.
     - ``file``: lists of rows (or ids, or SMILES: ``by``) under train, val, test and test_seen in a

@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..paths import find_data
 from ..rng import hash_sample
 from ..shapes import Int
-from ..shards import SPLIT_VALUES, load_shards
+from ..shards import SPLIT_VALUES, load_shards, parts_present
 from .config import RunConfig
 
 
@@ -81,7 +81,7 @@ def row_notes(corpus: Corpus, config: RunConfig, rows: Rows) -> list[str]:
     data = ", ".join(config.data)
     split = f"split {config.split!r}" if config.split else "the default split"
     sizes = {part: len(corpus.ids(part, config.split)) for part in SPLIT_VALUES}
-    counts = ", ".join(f"{n:,} {part}" for part, n in sizes.items())
+    counts = ", ".join(f"{sizes[part]:,} {part}" for part in parts_present(sizes))
     advice = "Choose another split (--set split NAME), or curate more rows"
     notes = []
     if not len(rows.val) and (config.val_ids is not None or not config.n_val):

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from molnb.curation.splits import assign_groups
-from molnb.shards import SPLIT_VALUES, Shards
+from molnb.shards import EVERY_SPLIT, SPLIT_VALUES, Shards
 
 
 def test_splits_have_their_sizes_and_loose_groups_stay_on_one_side(nci: Shards) -> None:
@@ -16,7 +16,8 @@ def test_splits_have_their_sizes_and_loose_groups_stay_on_one_side(nci: Shards) 
         assert report["val"] == report["test"] == round(0.1 * nci.n)
         assert 0 < report["nn_similarity_median"] < 1
         sizes = Counter(SPLIT_VALUES[row[f"split_{name}"]] for row in table)
-        assert sizes == {part: report[part] for part in SPLIT_VALUES}
+        assert sizes == {part: report[part] for part in EVERY_SPLIT}
+        assert "test_seen" not in report
         side_of_group = {}
         for row in table:
             side = row[f"split_{name}"]

@@ -13,6 +13,8 @@ from made_data import ALCOHOLS, ALKANES, make_binary, make_classes, make_dataset
 from tiny import TINY, small_run
 
 from molnb.chemistry.fingerprints import ecfp_counts
+from molnb.cli import main
+from molnb.curation.pipeline import curate
 from molnb.data.dataset import Corpus
 from molnb.errors import InputError
 from molnb.evaluation import run_answers
@@ -21,6 +23,7 @@ from molnb.evaluation.run_scores import evaluate, predictions
 from molnb.evaluation.score_table import readable_scores
 from molnb.inference.predictor import load_run
 from molnb.objectives.supervised import Supervised
+from molnb.recipes.sources import recipe_for_file
 from molnb.training.loop import train
 
 AMINES = ["N" + "C" * n for n in range(2, 14)]
@@ -204,6 +207,24 @@ def test_other_data_must_mean_the_same_by_the_labels(run, tmp_path):
     swapped = make_binary(tmp_path, "polar", ALKANES, {"odd": [0, 1] * 6, "polar": [0, 1] * 6})
     with pytest.raises(InputError, match="has other labels"):
         evaluate(run, data=swapped, **QUIET)
+
+
+def test_the_part_that_other_datasets_have_seen_is_scored_apart(tmp_path, capsys):
+    parts = ["train"] * 24 + ["val"] * 8 + ["test"] * 8 + ["test_seen"] * 8
+    rows = [f"{smiles},{n % 2},{part}\n" for n, (smiles, part) in enumerate(zip(SMILES, parts))]
+    (tmp_path / "mine.csv").write_text("smiles,odd,part\n" + "".join(rows))
+    recipe = recipe_for_file(tmp_path / "mine.csv", labels=["odd:binary"], split_column="part")
+    shards = curate(recipe, workers=0, home=tmp_path, progress=False)
+    run = trained(shards, tmp_path)
+    assert (
+        predictions(run, part="test_seen", progress=False)["smiles"].tolist()
+        == shards.smiles()[40:]
+    )
+    options = ["--part", "test_seen", "--alone", "--device", "cpu"]
+    assert main(["evaluate", str(run.path), *options]) == 0
+    assert "test_seen" in capsys.readouterr().out
+    table = evaluate(run, **QUIET)
+    assert (table["n"] == 8).all()
 
 
 def test_what_cannot_be_scored_is_refused(run, finished):
