@@ -1,4 +1,4 @@
-"""Commands on data: list recipes, curate one or a table of one's own."""
+"""Commands on data: curate a recipe or a table of one's own."""
 
 from __future__ import annotations
 
@@ -29,19 +29,6 @@ _DESCRIBING = {
 
 # Modules with the work itself are imported inside the commands: `molnb --help` answers at once, and
 # a machine that only trains needs no RDKit to do so.
-
-
-def show_recipes(args: argparse.Namespace) -> int:
-    """list what can be curated"""
-    from ..recipes.registry import list_recipes, load_recipe
-
-    files = list_recipes()
-    for name, path in files.items():
-        recipe = load_recipe(path)
-        print(f"{name:<16}{recipe.title}")
-    for folder in sorted({path.parent for path in files.values()}):
-        print(f"files to copy, for a recipe of your own: {folder}")
-    return 0
 
 
 def run_curate(args: argparse.Namespace) -> int:
@@ -92,8 +79,7 @@ def curated_folder(name: str) -> Path:
 
 
 def add_data(add: Add) -> None:
-    """The commands recipes and curate."""
-    add("recipes", show_recipes)
+    """The command curate."""
     command = add(
         "curate", run_curate, "workers", out="folder that gets data/ (default: MOLNB_HOME, here)"
     )
