@@ -80,7 +80,7 @@ _PUBLIC = {
     "figures.errors": "plot_differences plot_guesses plot_error_by_similarity",
     "figures.scaffolds": (
         "plot_top_scaffolds plot_rank_frequency plot_coverage plot_expected_scaffolds plot_overlap "
-        "plot_sampling"
+        "plot_sampling plot_seen"
     ),
     "figures.scatter": "plot_parity plot_repeats plot_ratios plot_displaced",
     "figures.tracks": "plot_maps plot_stacks plot_moves",

@@ -40,7 +40,8 @@ def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     assert time.monotonic() - start < 5, "mere start of Python, on a busy machine"
     assert done.stdout.startswith("[] usage: molnb")
     commands = (
-        "lessons lab tour run curate train evaluate embed predict convert recipes presets runs"
+        "lessons lab tour run recipes curate inspect verify train evaluate embed predict convert "
+        "presets runs"
     )
     for command in commands.split():
         assert f"\n    {command} " in done.stdout

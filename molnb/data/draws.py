@@ -127,7 +127,7 @@ class Draws:
             return self._in_pool(0, draw)
         dealt = self._deal(draw)
         positions = np.empty(global_batch, np.int64)
-        for number in np.unique(dealt.pool):
+        for number in np.unique(dealt.pool).tolist():
             chosen = dealt.pool == number
             positions[chosen] = self._in_pool(number, dealt.serial[chosen])
         return positions

@@ -241,8 +241,7 @@ def _value_differences(shards: Shards, name: str, task: dict) -> Iterator[str]:
         stated = counted.get(label["name"], {}).get("known")
         if task["level"] == "molecule" and stated is not None and len(known) != stated:
             yield (
-                f"label {label['name']} is known {len(known):,} times, the manifest says "
-                f"{stated:,}"
+                f"label {label['name']} is known {len(known):,} times, the manifest says {stated:,}"
             )
         n_class = len(label.get("classes") or ())
         if n_class and not np.isin(known, np.arange(n_class)).all():

@@ -57,7 +57,9 @@ def test_a_step_is_a_pure_function_and_a_larger_batch_goes_the_same_way(draws: D
 def test_scaffolds_are_drawn_as_equation_1_says(tau: float) -> None:
     """Steps of different seeds are independent of each other, so that a chi-square test is fair."""
     sampling = Sampling("scaffold", tau)
-    each_seed = [make_draws(sampling, seed, N, CODES).positions(seed, 4)[:1] for seed in range(3000)]
+    each_seed = [
+        make_draws(sampling, seed, N, CODES).positions(seed, 4)[:1] for seed in range(3000)
+    ]
     drawn = np.bincount(CODES[np.concatenate(each_seed)], minlength=len(COUNTS))
     shares = COUNTS / COUNTS.sum()
     weights = np.exp((shares - shares.max()) / tau)
@@ -68,7 +70,10 @@ def test_scaffolds_are_drawn_as_equation_1_says(tau: float) -> None:
     expected = np.append(expected[~rare], expected[rare].sum())
     if expected[-1] < 5:
         assert observed[-1] < 30
-        observed, expected = observed[:-1], expected[:-1] * observed[:-1].sum() / expected[:-1].sum()
+        observed, expected = (
+            observed[:-1],
+            expected[:-1] * observed[:-1].sum() / expected[:-1].sum(),
+        )
     assert len(expected) == 1 or stats.chisquare(observed, expected).pvalue > 1e-4
 
 

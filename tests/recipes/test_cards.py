@@ -70,7 +70,8 @@ STATED = [
     "none of gap where they are more than 0.5 apart",
     "of atoms, PM6, on PM6:", "0 to 20", "column gap or Gap; from Hartree",
     "no/yes", "one of every column assayID-*", "molecule, binary, bce",
-    "random (default)", "random with 0.5 times as many training as test molecules, stratified by gap",
+    "random (default)", "random with 0.5 times as many training as test molecules",
+    "stratified by gap",
     "CC BY 4.0", "Somebody 2020", "- a third is wrong", "- the address", "downloaded no",
     "molnb fetch full", "molnb curate full --source FILE",
 ]  # fmt: skip

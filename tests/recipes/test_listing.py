@@ -62,7 +62,11 @@ def test_recipes_stand_in_aligned_columns_by_group(folder: Path) -> None:
     assert max(len(line) for line in lines if not line.startswith("files to copy")) <= WIDTH
     head = lines[0]
     (line,) = [line for line in lines if line.startswith("downloaded_one")]
-    for column, text in (("name", "downloaded_one"), ("geometry", "given"), ("licence", "CC BY-4.0")):
+    for column, text in (
+        ("name", "downloaded_one"),
+        ("geometry", "given"),
+        ("licence", "CC BY-4.0"),
+    ):
         assert line[head.index(column) :].startswith(text)
     for column, text in (("rows", "133,885"), ("size", "82 MB"), ("labels", "1"), ("tasks", "1")):
         assert line[: head.index(column) + len(column)].endswith(text)
