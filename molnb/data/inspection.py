@@ -210,17 +210,18 @@ def _provenance(shards: Shards) -> Iterator[tuple[str, str | None]]:
         yield "recipe", f"{manifest['name']}, {manifest['recipe_id']}"
         yield "molecules", manifest["molecules_id"]
     source = manifest.get("source", {})
-    if "file" in source:
-        yield "source", f"{source['file']} ({source['bytes']:,} bytes)"
-        yield "SHA-256", source["sha256"]
+    if source.get("file"):
+        size = source.get("bytes")
+        yield "source", source["file"] + ("" if size is None else f" ({size:,} bytes)")
+        yield "SHA-256", source.get("sha256")
     yield "address", recipe.get("source", {}).get("url")
     yield "licence", recipe.get("licence")
     yield "taken over", manifest.get("adopted_from")
     versions = manifest.get("versions", {})
     yield "made with", ", ".join(f"{name} {version}" for name, version in versions.items())
-    if "created" in manifest:
-        seconds = sum(manifest["seconds"].values())
-        yield "made", f"{manifest['created']}, in {seconds:,.1f} s by {manifest['workers']} workers"
+    seconds = sum(manifest.get("seconds", {}).values())
+    yield "made", manifest.get("created")
+    yield "in", f"{seconds:,.1f} s by {manifest.get('workers', '?')} workers" if seconds else None
     n_hash = len(manifest.get(SHA256, {}))
     n_file = len(manifest["files"])
     yield "hashes", f"of {n_hash:,} of {n_file:,} files (molnb verify {shards.path.name})"

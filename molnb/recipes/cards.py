@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from .schema import Recipe
 from .source_schema import PART, GivenGeometry, Source
 from .split_schema import Split
 
+_PART = re.compile(r"\{part(?::0(\d))?\}")
 MOST_LABELS = 40  # of one level and theory that are listed one by one
 _STRUCTURES = ("sdf", "mol", "xyz", "folder")  # formats whose records hold the structure
 
@@ -95,8 +97,10 @@ def _source_terms(recipe: Recipe) -> Iterator[tuple[str, str | None]]:
     yield "address", source.url
     for mirror in source.mirrors:
         yield "mirror", mirror
-    if source.parts is not None:
-        yield "parts", f"{source.parts[0]} to {source.parts[1]}, in the place of {PART}"
+    parts = _parts(source)
+    if parts:
+        words = f"{len(parts):,}: {parts[0]} to {parts[-1]}, in the place of {PART}"
+        yield "parts", words
     yield "in it", source.member
     n_byte = source_bytes(recipe)
     yield "size", "not stated" if n_byte is None else f"{readable_bytes(n_byte)} ({n_byte:,} bytes)"
@@ -292,8 +296,7 @@ def _here_terms(recipe: Recipe) -> Iterator[tuple[str, str | None]]:
 
 def _downloaded(source: Source) -> str:
     """Which of the files of a source lie here already."""
-    first, last = source.parts or (0, 0)
-    found = [_found(source, number) for number in range(first, last + 1)]
+    found = [_found(source, part) for part in _parts(source) or [0]]
     n_found = sum(path is not None for path in found)
     if not n_found:
         return "no"
@@ -302,10 +305,17 @@ def _downloaded(source: Source) -> str:
     return str(found[0])
 
 
-def _found(source: Source, number: int) -> Path | None:
+def _parts(source: Source) -> list[int] | list[str]:
+    """Numbers, or names, of the parts of a source; none of one in one piece."""
+    if isinstance(source.parts, tuple):
+        return list(range(source.parts[0], source.parts[1] + 1))
+    return list(source.parts or [])
+
+
+def _found(source: Source, part: int | str) -> Path | None:
     """The file of a source, or of one of its parts, that was fetched or laid by hand."""
     for address in (source.url, *source.mirrors):
-        address = address.replace(PART, str(number))
+        address = _PART.sub(lambda match: str(part).zfill(int(match[1] or 0)), address)
         path = download_path(address, source.sha256, home() / "downloads")
         folders = filter(None, os.environ.get("MOLNB_SOURCES", "").split(os.pathsep))
         by_hand = [Path(folder, address.rpartition("/")[2]) for folder in folders]

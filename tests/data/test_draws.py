@@ -56,10 +56,9 @@ def test_a_step_is_a_pure_function_and_a_larger_batch_goes_the_same_way(draws: D
 @pytest.mark.parametrize("tau", [0.005, 0.02, 0.3, 1e9])
 def test_scaffolds_are_drawn_as_equation_1_says(tau: float) -> None:
     """Steps of different seeds are independent of each other, so that a chi-square test is fair."""
-    sampling = Sampling("scaffold", tau)
-    each_seed = [
-        make_draws(sampling, seed, N, CODES).positions(seed, 4)[:1] for seed in range(3000)
-    ]
+    one = make_draws(Sampling("scaffold", tau), 0, N, CODES)
+    seeds = [Draws(one.pools, one.shares, seed) for seed in range(3000)]
+    each_seed = [draws.positions(draws.seed, 4)[:1] for draws in seeds]
     drawn = np.bincount(CODES[np.concatenate(each_seed)], minlength=len(COUNTS))
     shares = COUNTS / COUNTS.sum()
     weights = np.exp((shares - shares.max()) / tau)

@@ -64,7 +64,8 @@ def full_recipe(**keys) -> Recipe:
 
 STATED = [
     "full: everything", "what it is", "Warning: known to be flawed",
-    URL, "https://mirror.org/{part}.parquet", "1 to 3", "87 GB (87,000,000,000 bytes)",
+    URL, "https://mirror.org/{part}.parquet", "3: 1 to 3, in the place",
+    "87 GB (87,000,000,000 bytes)",
     "83,000,000", "SMILES in SMILES or smiles; identifiers in cid; kept as text: batch",
     "Standard Units is nM", "300 GB", "a week", "given by the source",
     "none of gap where they are more than 0.5 apart",
