@@ -88,13 +88,15 @@ def make_sampling(stored: Mapping[str, Any]) -> Sampling:
 
 
 class _Pool(NamedTuple):
-    """The molecules that are drawn from together: those of a dataset, or all."""
+    """The molecules that are drawn from together: those of a dataset, or all.
 
-    ids: Int[np.ndarray, " mol"]  # positions among the training rows; by scaffold, if that counts
-    bounds: (
-        Float[np.ndarray, " scaffold"] | None
-    )  # where each scaffold's stretch ends; None: evenly
-    first: Int[np.ndarray, " scaffold"] | None  # where its molecules begin in `ids`
+    By scaffold where scaffolds count: then `bounds` are the ends of their stretches of the interval
+    from 0 to 1, and `first` says where the molecules of each begin, and the last one's end.
+    """
+
+    ids: Int[np.ndarray, " mol"]  # positions among the training rows
+    bounds: Float[np.ndarray, " scaffold"] | None = None
+    first: Int[np.ndarray, " edge"] | None = None
 
 
 class _Dealt(NamedTuple):
@@ -169,7 +171,7 @@ class Draws:
             n = len(pool.ids)
             each = np.full(n, 1 / n)
             if pool.bounds is not None:
-                counts = np.diff(pool.first, append=n)
+                counts = np.diff(pool.first)
                 each = np.repeat(np.diff(pool.bounds, prepend=0.0) / counts, counts)
             probabilities[pool.ids] = share * each
         return probabilities
@@ -185,7 +187,7 @@ def _at_points(pool: _Pool, points: np.ndarray) -> np.ndarray:
     scaffold = np.searchsorted(pool.bounds, points, side="right")
     begin = np.where(scaffold > 0, pool.bounds[scaffold - 1], 0.0)
     width = pool.bounds[scaffold] - begin
-    n_molecule = np.append(pool.first, len(pool.ids))[scaffold + 1] - pool.first[scaffold]
+    n_molecule = pool.first[scaffold + 1] - pool.first[scaffold]
     turn = np.floor((points - begin) / width * n_molecule).astype(np.int64)
     return pool.first[scaffold] + np.clip(turn, 0, n_molecule - 1)
 
@@ -248,12 +250,11 @@ def _make_pool(
     ids: np.ndarray, sampling: Sampling, scaffolds: np.ndarray | None, seed: int
 ) -> _Pool:
     if sampling.kind == "uniform":
-        return _Pool(ids, None, None)
+        return _Pool(ids)
     order = np.lexsort((hash64(seed, _ORDER, ids), scaffolds[ids]))
     ordered = scaffolds[ids[order]]
-    first = np.flatnonzero(np.diff(ordered, prepend=-1))
-    counts = np.diff(first, append=len(ids))
-    bounds = np.minimum(np.cumsum(scaffold_probabilities(counts, sampling.tau)), 1.0)
+    first = np.append(np.flatnonzero(np.diff(ordered, prepend=-1)), len(ids))
+    bounds = np.cumsum(scaffold_probabilities(np.diff(first), sampling.tau)).clip(max=1.0)
     drawn = np.flatnonzero(np.diff(bounds, prepend=0.0) > 0)  # others are too improbable to count
     bounds[drawn[-1] :] = 1.0
     return _Pool(ids[order], bounds, first)

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..paths import find_curated
 from ..shards import ARRAYS, SHA256, SPLIT_VALUES, Shards, load_shards
 from ..texts import GAP, aligned, described, readable_bytes, readable_share, shortened, wrapped
-from .scaffold_codes import scaffold_codes
+from .scaffold_numbers import scaffold_codes
 
 MOST_LABELS = 60  # that are listed one by one
 _KINDS = {"shards": "parts", ARRAYS: "arrays", ".": "tables"}

@@ -49,10 +49,9 @@ def recipes_text() -> str:
     recipes, unreadable = _read_all(files)
     lines = _grouped_lines(recipe_rows(recipes.values()))
     if unreadable:
-        lines += ["", "recipes that cannot be read:"]
+        lines.append("recipes that cannot be read:")
         lines += [f"  {reason}" for reason in unreadable.values()]
     lines += [
-        "",
         "levels: m molecule, a atom, b bond, p pair; labels 1*: one of every column that fits",
     ]
     lines.append("molnb recipes NAME prints a card, molnb curate NAME makes the molecules")
@@ -140,7 +139,7 @@ def _grouped_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     for group, meaning in GROUPS.items():
         of_group = [number for number, row in enumerate(rows) if row["group"] == group]
         if of_group:
-            lines += ["", f"{group}: {meaning}"]
+            lines.append(f"{group}: {meaning}")
         for number in of_group:
             row = rows[number]
             lines.append(_mix_line(row, width) if group == "mixes" else cells[number])

@@ -21,7 +21,7 @@ from .schema import Recipe
 RULES = 2
 
 
-class _SafeLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # in C six times as fast
+class _SafeLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # in C five times as fast
     """Safe YAML that also refuses a key written twice, where plain YAML silently keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:

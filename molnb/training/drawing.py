@@ -6,7 +6,7 @@ import numpy as np
 
 from ..data.dataset import Corpus
 from ..data.draws import Draws, make_draws
-from ..data.scaffold_codes import ScaffoldCodes, scaffold_codes
+from ..data.scaffold_numbers import ScaffoldCodes, scaffold_codes
 from ..errors import InputError
 from .config import RunConfig
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from molnb.data.draws import Draws, Sampling, make_draws, make_sampling, scaffold_probabilities
 from molnb.data.sampling import sample_ids
-from molnb.data.scaffold_codes import scaffold_codes
+from molnb.data.scaffold_numbers import scaffold_codes
 from molnb.errors import InputError
 from molnb.shards import Shards
 
