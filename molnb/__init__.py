@@ -37,6 +37,8 @@ _PUBLIC = {
     "shards": "Shards load_shards add_array",
     "recipes.schema": "Recipe",
     "recipes.registry": "load_recipe list_recipes",
+    "recipes.listing": "recipes_table",
+    "recipes.cards": "recipe_card",
     "recipes.sources": "recipe_for_file",
     "recipes.fetching": "fetch",
     "chemistry.conformer": "make_conformer mirror",
@@ -50,6 +52,9 @@ _PUBLIC = {
     "data.masked": "MaskedBatch",
     "data.dataset": "Corpus",
     "data.sampling": "batches",
+    "data.draws": "Sampling",
+    "data.inspection": "inspect_shards",
+    "data.verification": "verify_shards",
     "models.interface": "Encoder EncoderConfig Encoding",
     "models.families": "register_family",
     "models.model": "Model Prediction",
@@ -77,7 +82,7 @@ _PUBLIC = {
     "figures.errors": "plot_differences plot_guesses plot_error_by_similarity",
     "figures.scaffolds": (
         "plot_top_scaffolds plot_rank_frequency plot_coverage plot_expected_scaffolds plot_overlap "
-        "plot_sampling"
+        "plot_sampling plot_seen"
     ),
     "figures.scatter": "plot_parity plot_repeats plot_ratios plot_displaced",
     "figures.tracks": "plot_maps plot_stacks plot_moves",

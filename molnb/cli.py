@@ -17,9 +17,11 @@ from typing import Any, TextIO
 
 from . import __version__
 from .commands.answers import add_answers
+from .commands.curated import add_curated
 from .commands.data import add_data
 from .commands.lessons import add_lessons
 from .commands.options import add_shared
+from .commands.recipes import add_recipes
 from .commands.training import add_training
 from .errors import InputError
 from .extras import explain_missing
@@ -47,7 +49,14 @@ def make_parser() -> argparse.ArgumentParser:
         add_shared(command, shared, out)
         return command
 
-    for add_commands in (add_lessons, add_data, add_training, add_answers):
+    for add_commands in (
+        add_lessons,
+        add_recipes,
+        add_data,
+        add_curated,
+        add_training,
+        add_answers,
+    ):
         add_commands(add)
     return parser
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from .errors import InputError
@@ -34,6 +35,25 @@ def find_data(name: str | os.PathLike) -> Path:
         f"no curated dataset at {str(name)!r} or {home() / 'data' / name}: curate it first "
         "(`molnb curate NAME`)"
     )
+
+
+def curated_folders(name: str) -> list[Path]:
+    """The folders of what was curated here from a recipe of a name, the latest last."""
+    folder_name = re.compile(re.escape(name) + r"-[0-9a-f]{8}(-n\d+)?")
+    files = [file for file in (home() / "data").glob(f"*/{MANIFEST}") if file.is_file()]
+    files = [file for file in files if folder_name.fullmatch(file.parent.name)]
+    return [file.parent for file in sorted(files, key=lambda file: file.stat().st_mtime)]
+
+
+def find_curated(name: str | os.PathLike) -> Path:
+    """The folder of a curated dataset, or the latest of a recipe of that name; never curates."""
+    folders = curated_folders(str(name))
+    try:
+        return find_data(name)
+    except InputError:
+        if not folders:
+            raise
+        return folders[-1]
 
 
 def find_run_folder(name: str | os.PathLike) -> Path:

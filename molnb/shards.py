@@ -1,8 +1,8 @@
 """The format on disk: the contract between curation, which writes it, and training, which reads it.
 
 A folder of shards holds
-    manifest.json            what it is, where it came from, every count, the size of every file
-                             (written last)
+    manifest.json            what it is, where it came from, every count, the size and SHA-256 of
+                             every file (written last)
     shards/part-*.parquet    one row a molecule, in the order of the source; units in the metadata
     derived.parquet          labels that depend on the training rows (row, value)
     splits.parquet           row, loose group, one column a split (0 train, 1 val, 2 test,
@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import InputError
-from .files import write_json, writing_array
+from .files import file_digest, write_json, writing_array
 from .mix_summary import mix_lines
 from .paths import MANIFEST
 
@@ -40,6 +40,7 @@ ARRAYS = "arrays"  # the folder of them
 GIVEN = "given"
 GIVEN_COMPLETED = "given, hydrogens placed"
 GIVEN_PERCEIVED = "given, bonds perceived"
+SHA256 = "sha256"  # key of a manifest: the digest of every file by its name
 ADDED_LEVELS = ("molecule", "atom", "bond")
 SMALL_BYTES = 1024  # an array file this small may hold nothing
 
@@ -343,16 +344,17 @@ def add_array(shards: Shards, name: str, level: str, values: np.ndarray) -> Shar
     manifest = dict(shards.manifest)
     manifest["added_arrays"] = {**added, name: level}
     manifest["files"] = {**manifest["files"], f"{ARRAYS}/{file.name}": file.stat().st_size}
+    digests = manifest.get(SHA256, {})
+    manifest[SHA256] = {**digests, f"{ARRAYS}/{file.name}": file_digest(file)}
     write_json(manifest, shards.path / MANIFEST)
     return load_shards(shards.path)
 
 
-def load_shards(path: str | os.PathLike) -> Shards:
-    """Open curated molecules; every file must be there in full length.
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What a folder says of its shards; its files are not looked at.
 
-    Raises InputError when the folder holds no finished shards, or a file is missing or cut short.
+    Raises InputError when the folder holds no finished shards.
     """
-    path = Path(path)
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -367,6 +369,16 @@ def load_shards(path: str | os.PathLike) -> Shards:
         raise InputError(
             f"{path} has format {manifest.get('format')}, this molnb reads {FORMAT}: curate again."
         )
+    return manifest
+
+
+def load_shards(path: str | os.PathLike) -> Shards:
+    """Open curated molecules; every file must be there in full length.
+
+    Raises InputError when the folder holds no finished shards, or a file is missing or cut short.
+    """
+    path = Path(path)
+    manifest = read_manifest(path)
     for name, size in manifest["files"].items():
         try:
             size_on_disk = (path / name).stat().st_size

@@ -39,8 +39,11 @@ def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert time.monotonic() - start < 5, "mere start of Python, on a busy machine"
     assert done.stdout.startswith("[] usage: molnb")
-    commands = "lessons lab tour run fetch curate train evaluate embed predict convert recipes"
-    for command in [*commands.split(), "presets", "runs"]:
+    commands = (
+        "lessons lab tour run recipes fetch curate inspect verify train evaluate embed predict "
+        "convert presets runs"
+    )
+    for command in commands.split():
         assert f"\n    {command} " in done.stdout
     assert "3 a notebook" in done.stdout
 

@@ -39,6 +39,8 @@ def test_commands_that_train_need_the_core_alone(nci: Shards, tmp_path: Path, ho
     done = run_core_only(
         commands(
             ["presets"],
+            ["inspect", str(nci.path)],
+            ["verify", str(nci.path)],
             train,
             ["convert", "checkpoint.pt", str(home / "runs" / "official")],
             ["runs"],
@@ -48,6 +50,8 @@ def test_commands_that_train_need_the_core_alone(nci: Shards, tmp_path: Path, ho
     assert done.returncode == 0, done.stderr
     assert "pretrain_84m " in done.stdout and " 80,658,496 " in done.stdout
     assert "validation of the saved weights (step 2): loss " in done.stdout
+    assert f"recipe        nci, {nci.manifest['recipe_id']}" in done.stdout
+    assert "all as the manifest says" in done.stdout
     listed = done.stdout[done.stdout.rindex("run ") :]
     assert "pretrain-tiny_" in listed and "\nofficial " in listed
 

@@ -1,4 +1,4 @@
-"""Commands on data: list recipes, fetch or curate one, or a table of one's own."""
+"""Commands on data: fetch or curate a recipe, or a table of one's own."""
 
 from __future__ import annotations
 
@@ -51,19 +51,6 @@ _DESCRIBING = {
 
 # Modules with the work itself are imported inside the commands: `molnb --help` answers at once, and
 # a machine that only trains needs no RDKit to do so.
-
-
-def show_recipes(args: argparse.Namespace) -> int:
-    """list what can be curated"""
-    from ..recipes.registry import list_recipes, load_recipe
-
-    files = list_recipes()
-    for name, path in files.items():
-        recipe = load_recipe(path)
-        print(f"{name:<16}{recipe.title}")
-    for folder in sorted({path.parent for path in files.values()}):
-        print(f"files to copy, for a recipe of your own: {folder}")
-    return 0
 
 
 def run_fetch(args: argparse.Namespace) -> int:
@@ -193,8 +180,7 @@ def curated_folder(name: str) -> Path:
 
 
 def add_data(add: Add) -> None:
-    """The commands recipes, fetch and curate."""
-    add("recipes", show_recipes)
+    """The commands fetch and curate."""
     command = add("fetch", run_fetch, out="folder that gets downloads/ (default: MOLNB_HOME, here)")
     command.add_argument("recipe", metavar="RECIPE", help="a recipe's name or YAML file, or a mix")
     command.epilog = _SOURCES

@@ -163,7 +163,9 @@ def add_training(add: Add) -> None:
         "--data", nargs="+", default=["nci"], help="curated folders or recipes (default: nci)"
     )
     command.add_argument(
-        "--set", help="change a field of the preset; dots reach inside, as model.n_layer", **PAIR
+        "--set",
+        help="change a field of the preset; dots reach inside, as model.n_layer or sampling.kind",
+        **PAIR,
     )
     add("runs", show_runs)
     command = add("convert", run_convert)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
+import os
 import shutil
 import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ..files import write_json
+from ..errors import InputError
+from ..files import file_digest, write_json
 from ..paths import MANIFEST
+from ..processes import count_cores
 from ..recipes.sources import LocatedSource, source_path
-from ..shards import FORMAT, Shards, load_shards
+from ..shards import FORMAT, SHA256, Shards, load_shards, read_manifest
 from .arrays import write_arrays
 from .chunks import Job
 from .counts import count_known, count_molecules
@@ -69,6 +75,9 @@ def finish(job: Job, located: LocatedSource, plan: dict[str, Any]) -> Shards:
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     manifest["files"] = file_sizes(job.folder)
+    manifest[SHA256] = file_digests(
+        job.folder, manifest["files"], _known_digests(job.folder, plan.get("adopted_from"))
+    )
     write_json(manifest, job.folder / MANIFEST)
     shutil.rmtree(job.work, ignore_errors=True)
     return load_shards(job.folder)
@@ -116,3 +125,35 @@ def file_sizes(folder: Path) -> dict[str, int]:
         *folder.glob("arrays/*.npy"),
     ]
     return {str(path.relative_to(folder).as_posix()): path.stat().st_size for path in sorted(paths)}
+
+
+def _known_digests(folder: Path, adopted_from: str | None) -> dict[str, str]:
+    """Digests of files that are linked into a folder from other shards, as these have them."""
+    if adopted_from is None:
+        return {}
+    sibling = folder.parent / adopted_from
+    try:
+        digests = read_manifest(sibling).get(SHA256, {})
+    except InputError:
+        return {}
+    known = {}
+    for name, digest in digests.items():
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samefile(sibling / name, folder / name):
+                known[name] = digest
+    return known
+
+
+def file_digests(
+    folder: Path, names: Iterable[str], known: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """SHA-256 of files of a folder by name; each is read once, those that are known not at all.
+
+    What was taken over from other shards keeps the digest it had there, so that a file which was
+    damaged since is found out.
+    """
+    known = known or {}
+    names = list(names)
+    with ThreadPoolExecutor(count_cores()) as threads:  # hashing leaves the interpreter free
+        digests = threads.map(lambda name: known.get(name) or file_digest(folder / name), names)
+        return dict(zip(names, digests))

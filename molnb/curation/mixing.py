@@ -20,9 +20,9 @@ from ..processes import count_cores
 from ..recipes.mix_members import member_recipes, member_sources
 from ..recipes.mix_schema import Mix
 from ..recipes.registry import mix_id
-from ..shards import Shards, load_shards
+from ..shards import SHA256, Shards, load_shards
 from .arrays import write_arrays
-from .manifest import file_sizes
+from .manifest import file_digests, file_sizes
 from .mix_columns import SPLIT, join_columns, join_tasks
 from .mix_files import MixFiles
 from .mix_manifest import describe_mix
@@ -60,6 +60,7 @@ def curate_mix(mix: Mix, source: Any, home: Path, progress: bool, **options: Any
         seconds["join"] = round(time.monotonic() - start - seconds["members"], 3)
         manifest["seconds"] = seconds
         manifest["files"] = file_sizes(folder)
+        manifest[SHA256] = file_digests(folder, manifest["files"])
         write_json(manifest, folder / paths.MANIFEST)
         shutil.rmtree(folder / "work", ignore_errors=True)
     joined = load_shards(folder)

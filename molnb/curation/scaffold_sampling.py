@@ -1,4 +1,7 @@
-"""Scaffold-aware sampling: draw scaffolds by a softmax of their shares, then molecules evenly."""
+"""Scaffold-aware sampling: draw scaffolds by a softmax of their shares, then molecules evenly.
+
+For looking at a corpus; a run draws by `data.draws`, without a generator's state.
+"""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from plotly.subplots import make_subplots
 from ..curation.scaffold_comparison import overlap, shared_scaffolds, top_scaffolds
 from ..curation.scaffold_sampling import TAU, scaffold_weights
 from ..curation.scaffolds import Scaffolds, coverage, effective_number, expected_scaffolds
+from ..data.draws import Sampling, make_draws
 from .scaffold_browser import draw_structure, sample_title
 from .style import COLOURS, DASHED, POINTS
 
@@ -374,6 +375,36 @@ def plot_sampling(scaffolds: Sequence[Scaffolds], tau: float = TAU) -> go.Figure
     note = f"dashed: tau = {tau:g}; dotted: its share in the corpus; {samples}"
     figure = _titled(figure, "Sampling scaffolds by softmax(share / tau)", note, 460)
     return figure.update_layout(legend={"x": 0.33, "y": 0.5})
+
+
+def plot_seen(scaffolds: Sequence[Scaffolds], taus: Sequence[float]) -> go.Figure:
+    """Share of the molecules that a run has drawn, against draws: uniformly, and with each tau."""
+    names = [corpus.name for corpus in scaffolds]
+    figure = make_subplots(1, len(scaffolds), horizontal_spacing=0.1, subplot_titles=names)
+    epochs = np.geomspace(0.05, 30, 60)
+    samplings = [Sampling(), *(Sampling("scaffold", tau) for tau in taus)]
+    for column, corpus in enumerate(scaffolds, 1):
+        n = corpus.n_molecule
+        scaffold = np.repeat(np.arange(len(corpus)), corpus.counts)
+        for number, sampling in enumerate(samplings):
+            draws = make_draws(sampling, 0, n, scaffold)
+            figure.add_scatter(
+                x=epochs,
+                y=[100 * draws.expected_seen(int(count)) / n for count in epochs * n],
+                mode="lines",
+                line={"color": COLOURS[number]},
+                name="uniform" if sampling.plain else f"tau {sampling.tau:g}",
+                legendgroup=str(number),
+                showlegend=column == 1,
+                row=1,
+                col=column,
+            )
+    ticks = [0.1, 0.3, 1, 3, 10, 30]
+    figure.update_xaxes(type="log", title_text="draws (epochs)", tickvals=ticks)
+    figure.update_yaxes(range=[-3, 104])
+    figure.update_yaxes(title_text="different molecules drawn (%)", col=1)
+    note = "an epoch: as many draws as molecules; " + "; ".join(map(sample_title, scaffolds))
+    return _titled(figure, "How much of a corpus a run sees", note, 460)
 
 
 def _log_spaced(n: int) -> np.ndarray:

@@ -24,7 +24,7 @@ RULES = 2
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class _SafeLoader(yaml.SafeLoader):
+class _SafeLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # in C five times as fast
     """Safe YAML that also refuses a key written twice, where plain YAML silently keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:

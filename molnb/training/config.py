@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from ..data.draws import Sampling, make_sampling
 from ..errors import InputError
 from ..files import with_tuples
 from ..models.families import load_config
@@ -43,7 +44,9 @@ class RunConfig:
     `n_train` and `n_val` take a fixed hash sample of them. Molecules that a dataset in `exclude`
     also has, by the loose keys that ignore stereo, charge and tautomer, are left out. Molecules
     above `max_atoms` are cropped to it in pretraining (None: never), another piece at every step;
-    validation sees them whole.
+    validation sees them whole. `sampling` says how the molecules of a step are drawn from the
+    training rows: evenly, scaffolds by temperature, datasets by weight (`data.draws`); validation
+    is never drawn.
 
     `compile` fuses the encoder with torch.compile, which pays on a GPU, after a minute for each
     padded length; `precision` is auto, float32 or bfloat16 (`device.autocast`).
@@ -80,6 +83,7 @@ class RunConfig:
     layer_decay: float = 1.0
     patience: int | None = None
     max_atoms: int | None = None
+    sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self):
         for name in _POSITIVE:
@@ -105,6 +109,7 @@ class RunConfig:
             **values,
             "model": self.model.to_dict(),
             "objective": describe(self.objective),
+            "sampling": asdict(self.sampling),
         }
 
     @classmethod
@@ -124,6 +129,7 @@ class RunConfig:
         values = with_tuples(stored)
         values["model"] = load_config(stored["model"])
         values["objective"] = make_objective(stored["objective"])
+        values["sampling"] = make_sampling(stored.get("sampling", {}))
         return cls(**values)
 
     @property

@@ -21,7 +21,6 @@ import torch
 
 from ..data.dataset import Corpus
 from ..data.masked import MaskedBatch
-from ..data.sampling import sample_ids
 from ..errors import InputError
 from ..files import write_json
 from ..objectives.class_counts import count_classes, rare_classes
@@ -31,6 +30,7 @@ from ..objectives.trivial_baselines import label_baselines, pretrain_baselines
 from ..rng import hash_sample
 from .checkpoints import BEST, load_weights, write_weights
 from .config import RunConfig
+from .drawing import draw_notes
 from .groups import add_counts, add_gradients, count_hands, score
 from .optimizer import TRACES_EVERY, clear_traces, learning_rate
 from .ownership import check_mine, is_mine, owned
@@ -59,8 +59,7 @@ def take_step(session: Session) -> tuple[float, dict[str, float]]:
     """One update of the weights: the loss, and each term of the global batch."""
     config = session.config
     step = session.step
-    n_train = len(session.train_ids)
-    ids = session.train_ids[sample_ids(config.seed, step, config.global_batch, n_train)]
+    ids = session.train_ids[session.draws.positions(step, config.global_batch)]
     n_hand = count_hands(session, ids)
     groups = session.masked_batches(
         ids, config.seed, step, None, config.max_atoms, n_hand, draw=True
@@ -159,6 +158,7 @@ def say_notes(session: Session) -> None:
     if file.exists():
         return
     notes = row_notes(session.corpus, session.config, session.rows)
+    notes += draw_notes(session.corpus, session.config, session.rows.train)
     if session.objective.tells_classes:
         notes += class_notes(session.corpus, session.objective, session.rows)
     write_json(notes, file)

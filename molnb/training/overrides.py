@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -37,6 +38,8 @@ def _replace_in(record: Any, path: list[str], value: Any, key: str) -> Any:
                 f"setting {key!r} cannot be None: give a {type(old).__name__}, like {old!r}"
             )
         return replace(record, **{name: new})
+    if isinstance(old, Mapping) and len(path) == 2:
+        return replace(record, **{name: {**old, path[1]: _as_type(value, 1.0, key)}})
     if not is_dataclass(old):
         raise InputError(f"setting {key!r}: {name} has no parts")
     return replace(record, **{name: _replace_in(old, path[1:], value, key)})
@@ -56,6 +59,8 @@ def _as_type(value: Any, old: Any, key: str) -> Any:
             pass  # a name, such as a split, where the default is None
     if old is None or value is None:
         return value
+    if isinstance(old, Mapping) and isinstance(value, str):
+        return _as_shares(value, key)
     if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(old, tuple) and isinstance(value, list):
@@ -65,3 +70,17 @@ def _as_type(value: Any, old: Any, key: str) -> Any:
     if isinstance(old, bool) != isinstance(value, bool) or not isinstance(value, type(old)):
         raise InputError(f"setting {key!r} is {value!r}: give a {type(old).__name__}, like {old!r}")
     return value
+
+
+def _as_shares(text: str, key: str) -> dict[str, float]:
+    """Numbers by name, as in ``nci=3,wehi=1``."""
+    shares = {}
+    for pair in text.split(","):
+        name, _, number = pair.rpartition("=")
+        try:
+            shares[name.strip()] = float(number)
+        except ValueError:
+            name = ""
+        if not name.strip():
+            raise InputError(f"setting {key!r} is {text!r}: write numbers by name, as nci=3,wehi=1")
+    return shares

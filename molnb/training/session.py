@@ -15,6 +15,7 @@ from ..models.heads import LabelHead
 from ..models.model import Model
 from .checkpoints import last_checkpoint, write_checkpoint, write_weights
 from .device import choose_device
+from .drawing import run_draws
 from .optimizer import gather_state, make_optimizer, restore_state
 from .rows import check_patience, open_corpus, training_rows
 from .runs import Run, find_run, make_model
@@ -32,6 +33,7 @@ class Session:
         self.corpus = open_corpus(self.config)
         self.rows = training_rows(self.corpus, self.config)
         check_patience(self.config, self.rows)
+        self.draws = run_draws(self.corpus, self.config, self.rows.train)
         self.model = make_model(self.config)
         if self.config.start_from:
             start_from(self.model, find_run(self.config.start_from), self.config.frozen_layers)

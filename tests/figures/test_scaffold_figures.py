@@ -30,6 +30,7 @@ def test_figures_are_small_say_their_sample_and_hold_the_drawings(
         figures.plot_expected_scaffolds([first, second]),
         figures.plot_overlap(first, second),
         figures.plot_sampling([first, second]),
+        figures.plot_seen([first, second], (0.01, 1.0)),
     ]
     for figure in made:
         text = figure.to_json()
