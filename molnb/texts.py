@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 WIDTH = 100  # characters of a line
 GAP = "  "  # between two columns
-LEAST = 8  # characters of a last column that is cut
+LEAST = 4  # characters of a last column that is cut
 
 
 def readable_bytes(n: int) -> str:
@@ -59,14 +59,16 @@ def aligned(
     right: Sequence[int] = (),
     indent: str = "",
     cut: bool = False,
+    widest_first: int = WIDTH,
 ) -> list[str]:
     """Rows of texts in columns as wide as their longest; those numbered in `right` end together.
 
     Columns without any text are left out. What the last one has beyond `WIDTH` goes on in a line of
-    its own, or is cut.
+    its own, or is cut. A first text of more than `widest_first` pushes its own row to the right.
     """
     filled = [number for number, texts in enumerate(zip(*rows)) if any(texts)]
     widths = [max(len(row[number]) for row in rows) for number in filled[:-1]]
+    widths[:1] = [min(width, widest_first) for width in widths[:1]]
     rest = " " * (len(indent) + sum(widths) + len(GAP) * len(widths))
     lines = []
     for row in rows:

@@ -195,6 +195,7 @@ def test_every_option_in_the_help_of_a_command_is_taken(
     }
     if command == "evaluate":
         values["--data"] = [str(nci.path)]
+        values["--all-conformers"] = []
     if option == "--source":
         assert main([command, "nci", option, str(table)]) == 0
         return

@@ -17,7 +17,6 @@ from molnb import fetch, load_shards
 from molnb.cli import main
 from molnb.curation import pipeline
 from molnb.errors import InputError
-from molnb.recipes import fetching, registry
 
 TABLE = b"smiles,y,z\nCCO,0,1\nCCN,1,\nc1ccccc1,1,0\nCCCl,0,1\n"
 DIGEST = hashlib.sha256(TABLE).hexdigest()
@@ -100,27 +99,24 @@ def test_files_of_this_computer_are_listed_too(capsys: pytest.CaptureFixture) ->
 
 
 def test_the_files_of_all_members_of_a_mix_are_fetched(
-    server: FileServer, recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: FileServer, recipes: Path, tmp_path: Path
 ) -> None:
     for name in ("first", "second"):
         write_recipe(recipes, name, url=server.add(f"/{name}.csv", TABLE))
     other = server.add("/other.csv", TABLE)
-    member = SimpleNamespace
-    mix = SimpleNamespace(
-        name="both",
-        members={
-            "a": member(recipe="first", changes={}),
-            "b": member(recipe="second", changes={"source": {"url": other}}),
-            "c": member(recipe="first", changes={}),
-        },
-    )
-    files = fetch(mix, tmp_path)
+    members = {
+        "a": {"recipe": "first"},
+        "b": {"recipe": "second", "changes": {"source": {"url": other}}},
+        "c": {"recipe": "first"},
+    }
+    mix = {"name": "both", "title": "both", "licence": "none", "citation": "none"}
+    (recipes / "both.yaml").write_text(yaml.safe_dump(mix | {"members": members}))
+    files = fetch("both", tmp_path)
     assert [file.path.name.partition("-")[2] for file in files] == ["first.csv", "other.csv"]
     assert set(server.counts()) == {"/first.csv", "/other.csv"}
-    circle = SimpleNamespace(name="circle", members={"a": member(recipe="circle", changes={})})
-    known = registry.load_recipe
-    monkeypatch.setattr(fetching, "load_recipe", lambda n: circle if n == "circle" else known(n))
-    with pytest.raises(InputError, match="'circle' is a member of itself"):
+    circle = mix | {"name": "circle", "members": {"a": {"recipe": "circle"}}}
+    (recipes / "circle.yaml").write_text(yaml.safe_dump(circle))
+    with pytest.raises(InputError, match="circle"):
         fetch("circle", tmp_path)
 
 
@@ -216,10 +212,10 @@ def test_files_of_members_go_to_curate_by_member(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    members = {"qm9": None, "tox21": None}
-    mix = SimpleNamespace(name="toymix", members=members)
-    (recipes / "toymix.yaml").touch()
-    monkeypatch.setattr(registry, "load_recipe", lambda _: mix)
+    write_recipe(recipes, "first", url="https://example.org/first.csv")
+    members = {name: {"recipe": "first"} for name in ("qm9", "tox21")}
+    mix = {"name": "toymix", "title": "t", "licence": "none", "citation": "none"}
+    (recipes / "toymix.yaml").write_text(yaml.safe_dump(mix | {"members": members}))
     calls = []
     monkeypatch.setattr(
         pipeline, "curate", lambda *a, **k: calls.append(a) or SimpleNamespace(path="x")

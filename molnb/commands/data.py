@@ -97,7 +97,7 @@ def run_curate(args: argparse.Namespace) -> int:
         given = [name for name in _DESCRIBING if getattr(args, name)]
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise InputError(
-            f"{options}: this describes a file of yours, a recipe says it itself: leave it out"
+            f"{options} describe a file of yours; a recipe says this itself: leave them out"
         )
     else:
         recipe = load_recipe(recipe)

@@ -151,7 +151,7 @@ def read_slice(job: Job, piece: Slice, write: bool = True) -> None:
     numbers = positions
     if job.sample.exists():
         numbers = np.asarray(np.load(job.sample, mmap_mode="r")[positions])
-    unused = {label.name for label in job.recipe.source_labels if label.missing == "keep"}
+    unused = {label.name for label in job.recipe.molecule_labels if label.missing == "keep"}
     rows = read_rows(job.work / "source.parquet", numbers, unused).to_pylist()
     read = [
         _read_row(row, job.recipe, died=position in piece.died)

@@ -14,7 +14,7 @@ from rdkit import Chem
 
 from ..errors import InputError, did_you_mean
 from ..files import check_folder, check_output, writing
-from ..shards import SPLIT_VALUES, Shards
+from ..shards import SPLIT_VALUES, Shards, parts_present
 from .exported_lmdb import LmdbWriter
 from .exported_molecules import (
     ExportedRow,
@@ -25,7 +25,8 @@ from .exported_molecules import (
 )
 
 ENDINGS = (".sdf", ".sdf.gz", ".csv", ".csv.gz", ".lmdb")
-LMDB_FILES = dict(zip(SPLIT_VALUES, ("train.lmdb", "valid.lmdb", "test.lmdb"), strict=True))
+_UNIMOL_NAMES = ("train.lmdb", "valid.lmdb", "test.lmdb", "test_seen.lmdb")
+LMDB_FILES = dict(zip(SPLIT_VALUES, _UNIMOL_NAMES, strict=True))
 
 
 def export_shards(
@@ -126,6 +127,7 @@ def _export_split(shards: Shards, folder: Path, split: str, force: bool) -> list
     files = {
         part: check_output(folder / name, [shards.path], force=force)
         for part, name in LMDB_FILES.items()
+        if part in parts_present(shards.manifest["splits"][split])
     }
     with contextlib.ExitStack() as stack:
         partials = {part: stack.enter_context(writing(file)) for part, file in files.items()}

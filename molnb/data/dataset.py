@@ -35,6 +35,13 @@ def ragged(start: np.ndarray, count: np.ndarray) -> np.ndarray:
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(start - (ends - count), count)
 
 
+def spread(values: np.ndarray, label: np.ndarray, count: np.ndarray, n_label: int) -> np.ndarray:
+    """Known values of some molecules, `count` of each, as a row a molecule; NaN is unknown."""
+    rows = np.full((len(count), n_label), np.nan)
+    rows[np.repeat(np.arange(len(count)), count), label] = values
+    return rows
+
+
 class _Transfer(NamedTuple):
     """Rows of one dataset's flat arrays, and the rows of a batch that they become."""
 
@@ -319,9 +326,9 @@ class Corpus:
         count = offset[rank + 1] - offset[rank]
         entries = ragged(offset[rank], count)
         values = shards.array(f"{name}.values")[entries]
-        if f"{name}.label" in shards.array_names:  # known values alone, each with its label
+        if values.ndim == 1:  # known values alone, each with its label
             label = shards.array(f"{name}.label")[entries]
-            values = _spread(values, label, count, len(shards.tasks[name]["labels"]))
+            values = spread(values, label, count, len(shards.tasks[name]["labels"]))
             count = np.ones_like(count)
         return _StoredLabels(
             mols=mols[is_labelled],
@@ -350,13 +357,6 @@ class Corpus:
         if not self.hydrogens:
             values = _without_hydrogens(shards, task, stored)
         return _PlacedLabels(_items_of(mols, sizes.n_atoms), values)
-
-
-def _spread(values: np.ndarray, label: np.ndarray, count: np.ndarray, n_label: int) -> np.ndarray:
-    """Known values of some molecules, `count` of each, as a row a molecule; NaN is unknown."""
-    rows = np.full((len(count), n_label), np.nan)
-    rows[np.repeat(np.arange(len(count)), count), label] = values
-    return rows
 
 
 def _items_of(mols: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..curation.grouping import connected_groups
-from ..data.dataset import Corpus
+from ..data.dataset import spread
 from ..data.tasks import class_names
 from ..errors import InputError, did_you_mean
 from ..shapes import Bool, Int
@@ -107,8 +107,11 @@ def load_benchmark(
     column = names.index(label) if label is not None else 0
     chosen = declared["labels"][column]
     ids = np.asarray(shards.array(f"{task}.index"))
-    of_task = Corpus([shards]).labels(ids, [task])[task]
-    values = of_task.values.double().numpy()[:, column]
+    values = np.asarray(shards.array(f"{task}.values"), np.float64)
+    if values.ndim == 1:  # known values alone, each with its label
+        count = np.diff(shards.array(f"{task}.offset"))
+        values = spread(values, shards.array(f"{task}.label"), count, len(names))
+    values = values[:, column]
     _check_finite(values, task)
     labelled = np.isfinite(values)
     if keep is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,16 +10,16 @@ from ..errors import InputError
 from ..paths import curated_folders, home
 from ..shards import read_manifest
 from ..texts import GAP, aligned, described, readable_bytes, shortened, wrapped
-from .downloads import download_path
+from .downloads import DOWNLOADS, path_here
 from .label_schema import STAR, Label, Task
 from .listing import geometry_kind, source_bytes
 from .mix_schema import Mix
 from .registry import load_recipe, recipe_id
 from .schema import Recipe
 from .source_schema import PART, GivenGeometry, Source
+from .sources import remote_parts
 from .split_schema import Split
 
-_PART = re.compile(r"\{part(?::0(\d))?\}")
 MOST_LABELS = 40  # of one level and theory that are listed one by one
 _STRUCTURES = ("sdf", "mol", "xyz", "folder")  # formats whose records hold the structure
 
@@ -97,7 +96,7 @@ def _source_terms(recipe: Recipe) -> Iterator[tuple[str, str | None]]:
     yield "address", source.url
     for mirror in source.mirrors:
         yield "mirror", mirror
-    parts = _parts(source)
+    parts = source.part_names
     if parts:
         words = f"{len(parts):,}: {parts[0]} to {parts[-1]}, in the place of {PART}"
         yield "parts", words
@@ -187,7 +186,10 @@ def _molecule_terms(recipe: Recipe) -> Iterator[tuple[str, str | None]]:
         yield "repeats", _repeats(recipe)
     for name, flag in recipe.flags.items():
         values = " or ".join(f"{value:g}" for value in flag.equals)
-        yield "flag", f"{name}: {flag.label} is {values} ({flag.why})"
+        marked = f"{flag.label} is {values}"
+        if flag.listed is not None:
+            marked = f"its identifier stands in {flag.listed.url or flag.listed.file}"
+        yield "flag", f"{name}: {marked} ({flag.why})"
 
 
 def _repeats(recipe: Recipe) -> str:
@@ -287,42 +289,23 @@ def _split_words(split: Split) -> str:
 
 def _here_terms(recipe: Recipe) -> Iterator[tuple[str, str | None]]:
     if recipe.source.kind == "url":
-        yield "downloaded", _downloaded(recipe.source)
+        yield "downloaded", _downloaded(recipe)
     curated = [_curated_words(recipe, folder) for folder in curated_folders(recipe.name)]
     yield "curated", curated[0] if curated else "no"
     for words in curated[1:]:
         yield "", words
 
 
-def _downloaded(source: Source) -> str:
+def _downloaded(recipe: Recipe) -> str:
     """Which of the files of a source lie here already."""
-    found = [_found(source, part) for part in _parts(source) or [0]]
-    n_found = sum(path is not None for path in found)
-    if not n_found:
+    folder = home() / DOWNLOADS
+    present = [path_here(remote, folder) for remote in remote_parts(recipe)]
+    n_present = sum(path is not None for path in present)
+    if not n_present:
         return "no"
-    if len(found) > 1:
-        return f"{n_found} of {len(found)} parts"
-    return str(found[0])
-
-
-def _parts(source: Source) -> list[int] | list[str]:
-    """Numbers, or names, of the parts of a source; none of one in one piece."""
-    if isinstance(source.parts, tuple):
-        return list(range(source.parts[0], source.parts[1] + 1))
-    return list(source.parts or [])
-
-
-def _found(source: Source, part: int | str) -> Path | None:
-    """The file of a source, or of one of its parts, that was fetched or laid by hand."""
-    for address in (source.url, *source.mirrors):
-        address = _PART.sub(lambda match: str(part).zfill(int(match[1] or 0)), address)
-        path = download_path(address, source.sha256, home() / "downloads")
-        folders = filter(None, os.environ.get("MOLNB_SOURCES", "").split(os.pathsep))
-        by_hand = [Path(folder, address.rpartition("/")[2]) for folder in folders]
-        present = [place for place in (*by_hand, path) if place.is_file()]
-        if present:
-            return present[0]
-    return None
+    if len(present) > 1:
+        return f"{n_present} of {len(present)} parts"
+    return str(present[0])
 
 
 def _curated_words(recipe: Recipe, folder: Path) -> str:

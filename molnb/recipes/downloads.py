@@ -113,7 +113,7 @@ def announce_parts(remotes: Sequence[RemoteFile], n_byte: int | None, folder: Pa
 
     Raises InputError where the disk has no room for those that are not here.
     """
-    missing = [remote for remote in remotes if not is_here(remote, folder)]
+    missing = [remote for remote in remotes if path_here(remote, folder) is None]
     if len(remotes) < 2 or n_byte is None or not missing:
         return
     n_coming = n_byte * len(missing) // len(remotes)
@@ -128,10 +128,13 @@ def announce_parts(remotes: Sequence[RemoteFile], n_byte: int | None, folder: Pa
         )
 
 
-def is_here(remote: RemoteFile, folder: Path) -> bool:
-    """Whether a file is on this computer already."""
+def path_here(remote: RemoteFile, folder: Path) -> Path | None:
+    """Where a file is on this computer already, fetched or laid by hand; None where it is not."""
     by_hand = find_hand_fetched(remote.addresses, remote.recipe)
-    return by_hand is not None or download_path(remote.url, remote.sha256, folder).exists()
+    if by_hand is not None:
+        return by_hand
+    path = download_path(remote.url, remote.sha256, folder)
+    return path if path.exists() else None
 
 
 # ------------------------------------------------------------------------------------ addresses

@@ -25,6 +25,7 @@ GROUPS = {
 }
 LEVELS = ("molecule", "atom", "bond", "pair")
 _COLUMNS = ("name", "rows", "size", "levels", "labels", "tasks", "geometry", "licence")
+WIDEST_NAME = 28  # some of TDC's are longer, and push their row aside
 _NUMBERS = (1, 2, 4, 5)  # columns that end together
 
 
@@ -133,8 +134,11 @@ def source_bytes(recipe: Recipe) -> int | None:
 
 
 def _grouped_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
-    head, *cells = aligned([_COLUMNS, *map(_cells, rows)], _NUMBERS, cut=True)
-    width = max(len(name) for name in ("name", *(row["name"] for row in rows)))
+    head, *cells = aligned(
+        [_COLUMNS, *map(_cells, rows)], _NUMBERS, cut=True, widest_first=WIDEST_NAME
+    )
+    names = ("name", *(row["name"] for row in rows))
+    width = min(WIDEST_NAME, max(map(len, names)))
     lines = [head]
     for group, meaning in GROUPS.items():
         of_group = [number for number, row in enumerate(rows) if row["group"] == group]

@@ -75,7 +75,7 @@ class ListReader(ColumnReader):
         if reason is None:
             numbers, reason = read_list(value)
         if reason is not None:
-            self._count(reason, value, line)
+            self.count_unread(reason, value, line)
             return None
         self.n_known += 1
         return self._convert_list(numbers).tolist()

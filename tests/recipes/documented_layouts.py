@@ -294,6 +294,7 @@ def pcqm4m_g25_n4(folder: Path) -> Found:
         row |= {f"graph_{name}": 0.5 for name in PCQM4M_GRAPH}
         row |= {"graph_alpha_homo": -7.5, "graph_beta_homo": -7.5, "graph_energy_total": -2000.0}
         row |= {"graph_alpha_gap": 7.25, "graph_beta_gap": 7.25}
+        row |= {"graph_tddft_energy_total": -1990.0}
         row |= {f"node_{name}": by_map for name in PCQM4M_NODE}
         if smiles == "O":  # time-dependent numbers of half of the molecules
             row |= {name: None for name in row if "tddft" in name}
@@ -455,6 +456,8 @@ def zinc250k(folder: Path) -> Found:
 def unimol(folder: Path) -> Found:
     """An LMDB of pickled records in a folder of an archive; valid.lmdb is not read."""
     import lmdb
+    from rdkit import Chem
+    from rdkit.Chem import rdDepictor
 
     given = {}
     for name, molecules in (("train", {"C": METHANE, "O": WATER}), ("valid", {"O": WATER})):
@@ -462,7 +465,9 @@ def unimol(folder: Path) -> Found:
         with environment.begin(write=True) as transaction:
             for k, (smiles, atoms) in enumerate(molecules.items()):
                 coords = np.array([atom[1:] for atom in atoms], np.float32)
-                flat = coords * [1, 1, 0]
+                drawn = Chem.AddHs(Chem.MolFromSmiles(smiles))
+                rdDepictor.Compute2DCoords(drawn)
+                flat = drawn.GetConformer().GetPositions()
                 record = {
                     "atoms": [atom[0] for atom in atoms],
                     "coordinates": [coords, coords + 1, flat.astype(np.float32)],

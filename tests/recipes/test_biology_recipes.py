@@ -26,9 +26,6 @@ NAMES = sorted({layout.recipe for layout in [*LAYOUTS, *FILTERED]})
 # Published splits list rows of a whole file: on a few rows they are tested by themselves.
 PUBLISHED = ("file", "shuffle")
 real = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real files")
-filters = pytest.mark.xfail(strict=False, reason="where: rows are not filtered yet")
-archives = pytest.mark.xfail(strict=False, reason="archives")
-published = pytest.mark.xfail(strict=False, reason="splits of kind shuffle and file")
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -96,7 +93,6 @@ def test_a_file_in_its_layout_comes_out_with_its_values(
     check(curated(layout, server, tmp_path), layout)
 
 
-@filters
 @pytest.mark.parametrize("layout", FILTERED, ids=lambda layout: layout.recipe)
 def test_rows_of_other_species_and_endpoints_are_left_out(
     layout: Layout, server: str, tmp_path: Path
@@ -127,7 +123,6 @@ def test_molecules_of_both_classes_are_reported(server: str, tmp_path: Path) -> 
     assert sorted(reasons) == ["impossible valence", "same molecule as an earlier row"]
 
 
-@published
 def test_the_published_split_of_toymix_is_read_by_its_rows(server: str, tmp_path: Path) -> None:
     lines = [f"{'C' * (n + 1)}O,{','.join(str(n % 2) * 12)}" for n in range(20)]
     names = [label.name for label in load_recipe("tox21").labels]
@@ -140,7 +135,6 @@ def test_the_published_split_of_toymix_is_read_by_its_rows(server: str, tmp_path
     assert [sides.count(side) for side in (0, 1, 2)] == [16, 2, 2]
 
 
-@published
 @pytest.mark.parametrize("name", ["l1000_vcap", "l1000_mcf7", "pcba_1328"])
 def test_the_published_split_of_largemix_keeps_test_seen(
     name: str, server: str, tmp_path: Path
@@ -162,7 +156,6 @@ def test_the_published_split_of_largemix_keeps_test_seen(
     assert shards.array("split_largemix").tolist() == [expected[row] for row in rows]
 
 
-@archives
 @pytest.mark.parametrize("name", ["caco2_wang", "herg"])
 def test_the_archive_of_tdc_runs_through_the_same_recipe(
     name: str, server: str, tmp_path: Path

@@ -12,7 +12,7 @@ from molnb.recipes.readers import column_names, read_records
 from molnb.recipes.registry import make_recipe
 from molnb.recipes.source_schema import Source, part_address
 from molnb.recipes.sources import find_source
-from molnb.units import conversion_factor
+from molnb.units import conversion_factor, length_factor
 
 METHANE = """5
 -417.031 1.2 x
@@ -110,4 +110,4 @@ def test_lengths_areas_and_volumes_of_atomic_units_agree() -> None:
     bohr = conversion_factor("a0", "Å")
     assert bohr**2 == pytest.approx(conversion_factor("a0^2", "Å^2"), rel=1e-9)
     assert bohr**3 == pytest.approx(conversion_factor("a0^3", "Å^3"), rel=1e-9)
-    assert conversion_factor("1e-4 Å", "Å") == 1e-4
+    assert length_factor("1e-4 Å") == 1e-4

@@ -156,23 +156,18 @@ def check(shards: Shards, found: Found) -> None:
                 assert gap == pytest.approx(lumo - homo, abs=0.01)
 
 
-def needs(*parts: str) -> pytest.MarkDecorator:
-    """A mark for what the engine may lack yet: given geometries, archives, readers, parts."""
-    return pytest.mark.xfail(strict=False, reason=f"needs {', '.join(parts)}")
-
-
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("qm9", marks=needs("archives", "given geometry")),
-        pytest.param("qm7", marks=needs("MAT", "given geometry")),
-        pytest.param("qm7b", marks=needs("archives", "given geometry")),
-        pytest.param("pcqm4m_g25_n4", marks=needs("given geometry", "labels of atoms")),
-        pytest.param("pm6_83m", marks=needs("parts", "labels of atoms")),
-        pytest.param("qmugs", marks=needs("archives", "given geometry", "labels of atoms")),
-        pytest.param("geom_drugs", marks=needs("archives", "msgpack", "given geometry")),
-        pytest.param("unimol", marks=needs("archives", "LMDB", "given geometry")),
-        pytest.param("zinc20", marks=needs("parts")),
+        "qm9",
+        "qm7",
+        "qm7b",
+        "pcqm4m_g25_n4",
+        "pm6_83m",
+        "qmugs",
+        "geom_drugs",
+        "unimol",
+        "zinc20",
         "compas_1d",
         "zinc12k",
         "zinc250k",
@@ -197,7 +192,6 @@ def test_qm9_as_a_table_of_smiles_is_read_as_toymix_changes_it(tmp_path: Path) -
     assert any("marks 1 molecules" in notice for notice in shards.manifest["notices"])
 
 
-@needs("given geometry")
 def test_qm9_with_atoms_and_whole_coordinates_is_read_by_the_same_recipe(tmp_path: Path) -> None:
     found = layouts.qm9_parquet(tmp_path)
     content = CONTENT["qm9"] | {"splits": {"random": {"kind": "random"}}, "flags": {}}
