@@ -222,7 +222,8 @@ def test_files_of_members_go_to_curate_by_member(
     )
     files = ["--source", "qm9=a=b.csv", "--source", "tox21=c.csv"]
     assert main(["curate", "toymix", *files]) == 0
-    assert calls == [(mix, {"qm9": "a=b.csv", "tox21": "c.csv"})]
+    ((recipe, source),) = calls
+    assert recipe.name == "toymix" and source == {"qm9": "a=b.csv", "tox21": "c.csv"}
     for text in ("zinc=a.csv", "a.csv"):
         message = refusal(capsys, "curate", "toymix", "--source", text)
         assert "as MEMBER=FILE; the members of 'toymix' are qm9, tox21" in message

@@ -145,7 +145,7 @@ def _check(mol: Chem.Mol, max_heavy_atoms: int) -> None:
 def _check_in_space(mol: Chem.Mol, coords: np.ndarray) -> None:
     """Raise MoleculeError for coordinates of all atoms that cannot be a geometry."""
     try:
-        check_geometry(mol, coords, flat_reason=NO_GEOMETRY)
+        check_geometry(mol, coords, flat_reason=NO_GEOMETRY, computed=True)
     except MoleculeError as error:
         if not np.any(coords[:, 2]):  # water is flat, and a drawing of it has bonds of 1.5 Å
             raise MoleculeError(NO_GEOMETRY, f"a drawing in the plane: {error.detail}") from None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..recipes.schema import Recipe
 from ..shards import EVERY_SPLIT
 from .flag_lists import flag_notices
 
+MOST_NAMED = 3  # labels that are named one by one
 _KEPT = {
     "median": "the median is kept (of classes the most frequent)",
     "mean": "the mean is kept (of classes the most frequent)",
@@ -104,22 +105,37 @@ def _notices_of_values(recipe: Recipe, name: str, column: dict[str, Any]) -> Ite
 
 
 def _notices_of_loss(columns: dict[str, dict], labels: dict[str, dict]) -> Iterator[str]:
-    """That a label of the source has nothing left to learn among the molecules."""
-    for name, column in columns.items():
-        label = labels[name]
-        classes = [text for text, n in label.get("class_counts", {}).items() if n]
-        if not label["known"]:
-            yield (
-                f"label '{name}' is known of no molecule: its {column['known']:,} values stand in "
-                "rows that were dropped, that disagree, or that are not in the sample; nothing can "
-                "be learnt from it"
-            )
-        elif len(classes) == 1:
-            yield (
-                f"label '{name}': all {label['known']:,} molecules that have it are of one class "
-                f"({classes[0]}), the rows of other classes were dropped or are not in the sample; "
-                "there is nothing to tell apart"
-            )
+    """That labels of the source have nothing left to learn among the molecules."""
+    unknown = [name for name in columns if not labels[name]["known"]]
+    if len(unknown) > MOST_NAMED:
+        yield f"{_several(unknown)} are known of no molecule; nothing can be learnt from them"
+        unknown = []
+    for name in unknown:
+        yield (
+            f"label '{name}' is known of no molecule: its {columns[name]['known']:,} values stand "
+            "in rows that were dropped, that disagree, or that are not in the sample; nothing can "
+            "be learnt from it"
+        )
+    only_class = {}
+    for name in columns:
+        classes = [text for text, n in labels[name].get("class_counts", {}).items() if n]
+        if len(classes) == 1:
+            only_class[name] = classes[0]
+    if len(only_class) > MOST_NAMED:
+        yield f"{_several([*only_class])} are of one class in all molecules that have them"
+        return
+    for name, only in only_class.items():
+        yield (
+            f"label '{name}': all {labels[name]['known']:,} molecules that have it are of one "
+            f"class ({only}), the rows of other classes were dropped or are not in the sample; "
+            "there is nothing to tell apart"
+        )
+
+
+def _several(names: Sequence[str]) -> str:
+    """Many labels in a sentence: their number, and the first of them."""
+    first = ", ".join(map(repr, names[:MOST_NAMED]))
+    return f"{len(names):,} labels ({first} and {len(names) - MOST_NAMED:,} more)"
 
 
 def _notices_of_geometry(recipe: Recipe, duplicates: dict[str, Any]) -> Iterator[str]:

@@ -150,7 +150,7 @@ def _published_sides(name: str, split: Split, curated: Curated) -> Sides:
         side, counts = sides_by_file(split, _source(curated), downloads, curated.recipe)
     else:
         texts = _column_texts(name, curated)
-        side, counts = np.array([part_number(text) for text in texts], np.int8), {}
+        side, counts = np.array([part_number(text, split.parts) for text in texts], np.int8), {}
     n_moved = hold_back(side, curated.group, curated.smiles, split)
     return Sides(side, counts | {"val_from_train": n_moved})
 

@@ -243,6 +243,8 @@ class ColumnReader:
                 f"values that are neither 0 nor 1 ({values}). Say which class they are: on the "
                 f"command line {self._proposal()}, in a recipe 'classes'."
             )
+        if label.optional:  # one of many: it is said of it that nothing can be learnt
+            return
         if not self.n_known:
             raise InputError(
                 f"{file}: label '{label.name}' has no value in any of {n_row:,} rows "

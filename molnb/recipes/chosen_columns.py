@@ -30,7 +30,9 @@ def with_chosen_columns(recipe: Recipe, located: LocatedSource) -> Recipe:
         label_path = join_path(located.source, located.folder)
         label_names = column_names(joined_source(located.source, label_path), label_path)
     labels = _chosen_labels(recipe, label_path, label_names)
+    absent = [name for name, several in labels.items() if not several]
     chosen = {
+        "warning": _with_absent(recipe.warning, absent),
         "labels": [label for several in labels.values() for label in several],
         "tasks": _chosen_tasks(recipe, labels),
         "columns": _chosen_columns(recipe, located.source, names),
@@ -38,6 +40,14 @@ def with_chosen_columns(recipe: Recipe, located: LocatedSource) -> Recipe:
     changed = recipe.model_copy(update=chosen)
     changed._folder = recipe.folder
     return changed
+
+
+def _with_absent(warning: str | None, absent: Sequence[str]) -> str | None:
+    """A recipe's warning, with the labels that are left out."""
+    if not absent:
+        return warning
+    left_out = f"left out: label {', '.join(absent)}, of which the file has no column"
+    return left_out if warning is None else f"{warning.strip()}; {left_out}"
 
 
 def _chosen_labels(recipe: Recipe, path: Path, names: Sequence[str]) -> dict[str, list[Label]]:
@@ -62,10 +72,16 @@ def _chosen_labels(recipe: Recipe, path: Path, names: Sequence[str]) -> dict[str
     return chosen
 
 
-def _with_star(label: Label, column: str, star: str) -> dict[str, str | None]:
+def _with_star(label: Label, column: str, star: str) -> dict[str, str | bool | None]:
     """What changes of a label that is read from one column: the star is what stands for it."""
     relation = label.relation and label.relation.replace(STAR, star)
-    return {"column": column, "name": label.name.replace(STAR, star), "relation": relation}
+    # One of many columns may well be empty, which is no reason to refuse the others.
+    return {
+        "column": column,
+        "name": label.name.replace(STAR, star),
+        "relation": relation,
+        "optional": label.optional or STAR in label.name,
+    }
 
 
 def _matching(label: Label, names: Sequence[str]) -> dict[str, str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from ..errors import InputError
 from ..shards import SPLIT_VALUES
+from .split_schema import Split
 
 NO_PART = -1  # of a row whose cell is empty
 NAMES_OF_PARTS = {
@@ -19,23 +21,29 @@ _NUMBERS = {
 }
 
 
-def part_number(text: str | None) -> int | None:
-    """The number of a part in SPLIT_VALUES, NO_PART for an empty cell; None for any other text."""
-    plain = (text or "").strip().lower()
-    return _NUMBERS.get(plain) if plain else NO_PART
+def part_number(text: str | None, parts: Mapping[str, str] | None = None) -> int | None:
+    """The number of a part in SPLIT_VALUES, NO_PART for an empty cell; None for any other text.
+
+    ``parts`` says which part other texts mean.
+    """
+    plain = (text or "").strip()
+    if parts and plain in parts:
+        return SPLIT_VALUES.index(parts[plain])
+    return _NUMBERS.get(plain.lower()) if plain else NO_PART
 
 
 class PartCounter:
     """Counts the parts that a column names, to refuse a column that is no split."""
 
-    def __init__(self, column: str):
-        self.column = column
+    def __init__(self, split: Split):
+        self.split = split
+        self.column = split.column
         self.parts: Counter[int] = Counter()
         self.unknown: Counter[str] = Counter()
 
     def add(self, text: str | None) -> None:
         """Count one cell."""
-        part = part_number(text)
+        part = part_number(text, self.split.parts)
         if part is None:
             self.unknown[text.strip()[:40]] += 1
         else:

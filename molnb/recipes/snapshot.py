@@ -73,8 +73,9 @@ def write_snapshot(recipe: Recipe, located: LocatedSource, path: Path) -> dict[s
         table = _read_joined_table(recipe, located, set(recipe.where) - set(names))
     readers = {label.name: _make_reader(recipe, label) for label in recipe.source_labels}
     texts = recipe.text_columns
-    split_columns = {split.column for split in recipe.splits.values() if split.kind == "column"}
-    parts = {name: PartCounter(c) for name, c in texts.items() if c in split_columns}
+    own_splits = [split for split in recipe.splits.values() if split.kind == "column"]
+    name_of_text = {column: name for name, column in texts.items()}
+    parts = [(name_of_text[split.column], PartCounter(split)) for split in own_splits]
     schema = snapshot_schema(recipe)
     n_row = 0
     row_filter = RowFilter(recipe.where)
@@ -88,12 +89,12 @@ def write_snapshot(recipe: Recipe, located: LocatedSource, path: Path) -> dict[s
             values = _label_columns([record for _, record in batch], rows, recipe, table, readers)
             writer.write_table(_snapshot_table(rows, values, schema))
             n_row += len(batch)
-            for name, counter in parts.items():
+            for name, counter in parts:
                 for row in rows:
                     counter.add(row[name])
     if n_row == 0:
         raise InputError(f"{file} is empty: 0 rows. Give a file with at least one molecule.")
-    for counter in parts.values():
+    for _, counter in parts:
         counter.check(str(file))
     row_filter.check(str(file), n_row)
     for reader in readers.values():

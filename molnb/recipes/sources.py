@@ -19,7 +19,7 @@ from .digests import remembered_digest
 from .downloads import DOWNLOADS, RemoteFile, announce_parts, get_file
 from .label_grammar import DeclaredLabel, describe_labels, parse_label
 from .label_schema import plain_name
-from .listed_splits import without_listed_rows
+from .listed_splits import without_absent_splits
 from .own_source import own_source_keys
 from .readers import column_names
 from .readers.collection import structure_files
@@ -66,9 +66,10 @@ def with_source(recipe: Recipe, source: str | Path | dict | None) -> Recipe:
     content.setdefault("kind", "url" if "url" in content else "file")
     if content["kind"] == "file":
         content["file"] = str(Path(content["file"]).resolve())
-        recipe = without_listed_rows(recipe)
     where = f"recipe {recipe.name} with source={source}"
     replaced = make_recipe(recipe.model_dump() | {"source": content}, where)
+    if content["kind"] == "file":
+        recipe = without_absent_splits(recipe, _columns_of(replaced))
     if columns is None and replaced.source.kind == "file":
         columns = _matching_columns(replaced)
     replaced = make_recipe(
@@ -78,6 +79,12 @@ def with_source(recipe: Recipe, source: str | Path | dict | None) -> Recipe:
     return replaced
 
 
+def _columns_of(recipe: Recipe) -> list[str]:
+    """The columns of the file of a recipe, of the first of several."""
+    source = source_parts(recipe.source)[0]
+    return column_names(source, source_path(source, recipe.folder))
+
+
 def _matching_columns(recipe: Recipe) -> dict[str, Any]:
     """The recipe's columns as far as its file has them.
 
@@ -85,7 +92,7 @@ def _matching_columns(recipe: Recipe) -> dict[str, Any]:
     column where its name leaves no doubt.
     """
     source = source_parts(recipe.source)[0]
-    names = column_names(source, source_path(source, recipe.folder))
+    names = _columns_of(recipe)
     columns = recipe.columns
     smiles = _first_present(columns.smiles, names)
     if smiles is None and file_format(source) not in OWN_STRUCTURES:

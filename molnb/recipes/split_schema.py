@@ -13,6 +13,7 @@ SplitKind = Literal[
 ]
 _TAKES = {  # keys that belong to some kinds alone, and to which
     "column": ("column", "time"),
+    "parts": ("column",),
     "similarity": ("butina", "cluster"),
     "file": ("file",),
     "url": ("file",),
@@ -39,8 +40,9 @@ class Split(Strict):
     - ``butina``: by clusters of ECFP4 similarity at least ``similarity``, up to 100,000 molecules;
       ``cluster``: likewise by sphere exclusion, for any number.
     - ``time``: by the values of ``column``, the latest are the test.
-    - ``column``: says train, val, test or test_seen of every row. Where it (or a ``file``) names no
-      val, that is held back from train: ``val_share`` of its molecules, by loose groups.
+    - ``column``: says train, val, test or test_seen of every row; ``parts`` says what other texts
+      mean. Where it (or a ``file``) names no val, that is held back from train: ``val_share`` of
+      its molecules, by loose groups.
     - ``shuffle``: the rows of the source, 0, 1, ..., shuffled by Python's random.shuffle with
       ``seed``; train first, then val, then test, as the second paper's.
     - ``file``: lists of rows (or ids, or SMILES: ``by``) under train, val, test and test_seen in a
@@ -54,6 +56,7 @@ class Split(Strict):
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     seed: int = Field(0, ge=0)
     column: str | None = None
+    parts: dict[str, Literal["train", "val", "test", "test_seen"]] = {}
     val_share: float = Field(0.1, ge=0, lt=1)
     similarity: float = Field(0.4, gt=0, lt=1)
     file: str | None = None

@@ -37,6 +37,14 @@ def test_with_a_file_of_one_s_own_listed_rows_are_no_split_and_that_is_said(
     assert with_source(mine, None).splits == mine.splits
 
 
+def test_a_split_by_a_column_that_the_file_lacks_is_left_out_too(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("smiles\nCCO\n")
+    (tmp_path / "whole.csv").write_text("smiles,part\nCCO,train\n")
+    mine = recipe(theirs={"kind": "column", "column": "part"}, random={"kind": "random"})
+    assert list(with_source(mine, tmp_path / "own.csv").splits) == ["random"]
+    assert with_source(mine, tmp_path / "whole.csv").splits == mine.splits
+
+
 def test_a_recipe_whose_splits_need_no_list_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("smiles\nCCO\n")
     mine = recipe(scaffold={"kind": "scaffold"}, random={"kind": "random"})
