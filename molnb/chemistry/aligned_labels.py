@@ -73,7 +73,7 @@ def align(
     """
     values = np.asarray(values, float)
     if level == "bond":
-        return _align_bonds(values, numbering)
+        return _align_bonds(values, numbering, by_maps)
     if level == "atom":
         for sequence in _sequences(numbering, by_maps):
             if len(sequence) == len(values):
@@ -106,7 +106,7 @@ def _by_atom(sequence: list[int], values: np.ndarray, stored: np.ndarray) -> np.
     return by_index[np.where(has_value, stored, len(by_index) - 1)]
 
 
-def _align_bonds(values: np.ndarray, numbering: Numbering) -> np.ndarray:
+def _align_bonds(values: np.ndarray, numbering: Numbering, by_maps: bool) -> np.ndarray:
     complete = numbering.complete
     ends = [
         (complete.GetBondWithIdx(k).GetBeginAtomIdx(), complete.GetBondWithIdx(k).GetEndAtomIdx())
@@ -115,6 +115,8 @@ def _align_bonds(values: np.ndarray, numbering: Numbering) -> np.ndarray:
     written = [pair for pair in ends if max(pair) < numbering.n_written]
     is_heavy = [atom.GetAtomicNum() != 1 for atom in atoms(complete)]
     heavy = [pair for pair in written if is_heavy[pair[0]] and is_heavy[pair[1]]]
+    if by_maps:
+        heavy = _counted_by_maps(numbering) or heavy
     by_ends = _values_of_bonds(values, [heavy, written, ends])
     stored = numbering.stored
     owners = np.repeat(
@@ -128,6 +130,51 @@ def _align_bonds(values: np.ndarray, numbering: Numbering) -> np.ndarray:
     return np.array(
         [by_ends.get(frozenset((int(stored[i]), int(stored[j]))), np.nan) for i, j in pairs], float
     )
+
+
+def _counted_by_maps(numbering: Numbering) -> list[tuple[int, int]] | None:
+    """The bonds of heavy atoms in the order of a SMILES that has its atoms in that of their maps.
+
+    None where maps are missing: the order is then that of the structure.
+    """
+    heavy = [atom for atom in atoms(numbering.complete) if atom.GetAtomicNum() != 1]
+    counted = sorted(heavy, key=Chem.Atom.GetAtomMapNum)
+    if len({atom.GetAtomMapNum() for atom in heavy}) < len(heavy):
+        return None
+    rank = {atom.GetIdx(): number for number, atom in enumerate(counted)}
+    pairs = set()
+    for bond in numbering.complete.GetBonds():
+        ends = (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
+        if all(end in rank for end in ends):
+            pairs.add(tuple(sorted(rank[end] for end in ends)))
+    return [
+        (counted[i].GetIdx(), counted[j].GetIdx()) for i, j in parsed_order(len(counted), pairs)
+    ]
+
+
+def parsed_order(n_atom: int, pairs: set[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Bonds (i < j) in RDKit's order for a SMILES whose atoms are numbered as they are written.
+
+    Each atom's bond to the last written of its neighbours is read with it; bonds that close rings
+    come at the end, by their digits. A digit is the lowest that no open ring has.
+    """
+    tree = []
+    opened: dict[int, list[tuple[int, int]]] = {}
+    closed: dict[int, list[tuple[int, int]]] = {}
+    for atom in range(n_atom):
+        before = sorted(i for i, j in pairs if j == atom)
+        tree += [(i, atom) for i in before[-1:]]
+        for first in before[:-1]:
+            opened.setdefault(first, []).append((first, atom))
+            closed.setdefault(atom, []).append((first, atom))
+    digit: dict[tuple[int, int], int] = {}
+    free = set(range(1, 1 + sum(map(len, opened.values()))))
+    for atom in range(n_atom):
+        for bond in sorted(opened.get(atom, [])):
+            digit[bond] = min(free)
+            free.remove(digit[bond])
+        free |= {digit[bond] for bond in closed.get(atom, [])}
+    return tree + sorted(digit, key=lambda bond: (digit[bond], bond))
 
 
 def _values_of_bonds(values: np.ndarray, choices: list[list[tuple]]) -> dict[frozenset, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from rdkit import Chem
+from spellings import nci_smiles
 
 from molnb.chemistry.aligned_labels import (
     NO_MAPS,
@@ -13,6 +14,7 @@ from molnb.chemistry.aligned_labels import (
     MisalignedError,
     align,
     make_numbering,
+    parsed_order,
 )
 from molnb.chemistry.features import molecule_arrays
 from molnb.chemistry.parsing import parse_smiles
@@ -91,6 +93,34 @@ def test_values_may_be_counted_by_atom_maps() -> None:
     of_all = align([7, 6, 8, 17, 16, 18, 16, 17], "atom", numbering, by_maps=True, ordered=False)
     owners = molecule_arrays(standard.mol)["parent"][3:]
     assert [value - 10 for value in of_all[3:]] == [symbols[owner] for owner in owners]
+
+
+def test_bonds_are_ordered_as_rdkit_reads_them_from_a_smiles() -> None:
+    for smiles in nci_smiles(500):
+        mol = Chem.MolFromSmiles(smiles)
+        mol = Chem.MolFromSmiles(Chem.MolToSmiles(mol)) if mol else None
+        if mol is None:
+            continue
+        read = [
+            tuple(sorted((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()))) for bond in mol.GetBonds()
+        ]
+        assert parsed_order(mol.GetNumAtoms(), set(read)) == read
+
+
+def test_bonds_may_be_counted_by_atom_maps_too() -> None:
+    """As the file has them for which the molecule was first written in another order."""
+    first = parse_smiles("C1=CC=CC=C1OCC#N")  # its bonds: the ring's last one stands at the end
+    orders = [bond.GetBondTypeAsDouble() for bond in first.GetBonds()]
+    for atom in first.GetAtoms():
+        atom.SetAtomMapNum(atom.GetIdx())
+    order = [6, 5, 0, 1, 2, 3, 4, 7, 8, 9]
+    other = parse_smiles(Chem.MolToSmiles(Chem.RenumberAtoms(first, order), canonical=False))
+    assert [atom.GetAtomMapNum() for atom in other.GetAtoms()] != list(range(10))
+    standard = standardize(other)
+    numbering = make_numbering(other, standard.order, standard.mol)
+    stored = align(orders, "bond", numbering, by_maps=True, ordered=False)
+    expected = [bond.GetBondTypeAsDouble() for bond in standard.mol.GetBonds()]
+    assert stored[: len(expected)].tolist() == expected
 
 
 def test_hydrogens_that_are_not_written_stand_behind_the_others() -> None:
