@@ -120,6 +120,7 @@ VALUES = {
     "--transform": ["y:log10"],
     "--split-column": ["part"],
     "--repeats": ["first"],
+    "--conformers": ["made"],
     "--where": ["note=x"],
     "--relation": ["y=note"],
     "--qualified": ["y=value"],

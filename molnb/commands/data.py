@@ -47,6 +47,7 @@ _DESCRIBING = {
     "percent": "percent",
     "max_spread": "max_spread",
     "range": "ranges",
+    "conformers": "conformers",
 }
 
 # Modules with the work itself are imported inside the commands: `molnb --help` answers at once, and
@@ -216,6 +217,11 @@ def add_data(add: Add) -> None:
         "--repeats",
         choices=("median", "mean", "first", "drop"),
         help="value of a molecule that was measured several times (default: median)",
+    )
+    command.add_argument(
+        "--conformers",
+        choices=("made", "given"),
+        help="given: keep the geometries of your file, and its structures as drawn (default: made)",
     )
     _add_cells(command)
     command.epilog = _LABELS

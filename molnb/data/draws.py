@@ -1,6 +1,6 @@
 """Which molecules a run draws: evenly, or scaffolds by temperature, from datasets by weight.
 
-The second paper draws training molecules by their scaffold: with N_i molecules on scaffold i,
+The Uni-Mol2 paper draws training molecules by their scaffold: with N_i molecules on scaffold i,
 
     p_i = N_i / sum(N),   P_i = softmax(p_i / tau)
 
@@ -31,7 +31,7 @@ from ..rng import hash64, integer_seed, shuffled, uniform
 from ..shapes import Float, Int
 
 KINDS = ("uniform", "scaffold")
-TAU = 0.005  # the second paper's
+TAU = 0.005  # the Uni-Mol2 paper's
 DEAL = 1 << 8  # draws in which datasets have their shares, to one draw
 _GOLDEN = (5**0.5 - 1) / 2
 # Channels of random numbers: what one of them decides, no other does.
@@ -47,7 +47,7 @@ class Sampling:
     a ring are one scaffold together. Large `tau` draws scaffolds evenly, small `tau` the most
     frequent ones only; shares are larger in a small corpus, so it does not carry over. `weights`
     are shares of datasets by name, relative to each other, of all datasets or of none; without,
-    datasets count by their molecules.
+    datasets count by their molecules. Of a mix the members have weights, or the mix as a whole.
     """
 
     kind: str = "uniform"
@@ -195,7 +195,7 @@ def _at_points(pool: _Pool, points: np.ndarray) -> np.ndarray:
 def scaffold_probabilities(
     counts: Int[np.ndarray, " scaffold"], tau: float
 ) -> Float[np.ndarray, " scaffold"]:
-    """Probability to draw each scaffold, softmax(share / tau): Equation 1 of the second paper."""
+    """Probability to draw each scaffold, softmax(share / tau): Equation 1 of the Uni-Mol2 paper."""
     scaled = counts / counts.sum() / tau
     weights = np.exp(scaled - scaled.max())
     return weights / weights.sum()

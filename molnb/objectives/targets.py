@@ -126,6 +126,7 @@ def _scale_task(
         scale = moments.deviation
         weights = ()
     else:
+        _check_one_label(task)
         check_classes(task, label_values(corpus, key))
         counts = count_classes(task, label_values(corpus, key, train_ids))
         _check_known(task, counts.sum(1))
@@ -148,6 +149,16 @@ def _scale_task(
         classes=tuple(label.classes for label in task.labels if label.classes),
         class_weights=weights,
     )
+
+
+def _check_one_label(task: DatasetTask) -> None:
+    """Raise InputError for a task of several labels of several classes: heads have no place."""
+    if task.kind == "classes" and len(task.labels) > 1:
+        raise InputError(
+            f"task {task.key!r} has {len(task.labels):,} labels of several classes, a head learns "
+            "one: curate it with a task for each label to learn, or leave this task out and name "
+            "the others (--set objective.task_names NAME,NAME)"
+        )
 
 
 def _check_known(task: DatasetTask, count: Shaped[np.ndarray, " label"]) -> None:

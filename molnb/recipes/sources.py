@@ -23,7 +23,7 @@ from .listed_splits import without_absent_splits
 from .own_source import own_source_keys
 from .readers import column_names
 from .readers.collection import structure_files
-from .readers.names import identifier_column, smiles_candidates
+from .readers.names import geometry_columns, identifier_column, smiles_candidates
 from .readers.record import OWN_STRUCTURES, file_format, with_member
 from .registry import make_recipe
 from .schema import Recipe
@@ -130,6 +130,7 @@ def recipe_for_file(
     percent: Sequence[str] = (),
     max_spread: Mapping[str, float] | Sequence[str] = (),
     ranges: Mapping[str, tuple[float, float]] | Sequence[str] = (),
+    conformers: str | None = None,
 ) -> Recipe:
     """A recipe for one's own table, structure file, or folder of structure files.
 
@@ -142,7 +143,8 @@ def recipe_for_file(
     measurements. How cells are read, which rows are kept and how far repeated measurements may lie
     apart is said by a mapping, or by texts of the grammar in `value_grammar`: ``where``,
     ``relations``, ``qualified``, ``decimal`` ("," in all numbers), ``percent``, ``max_spread``,
-    ``ranges``.
+    ``ranges``. With ``conformers`` "given" the geometries of the file are kept: those of its
+    structures, or of columns that bear usual names of atoms and coordinates.
     """
     path = Path(path)
     source = with_member(Source(kind="file", file=str(path.resolve())), path)
@@ -150,8 +152,10 @@ def recipe_for_file(
     named = [smiles, identifier, split_column, *keep]
     declared = _declared_labels(path, labels or (), names)
     refuse_missing_columns(path, [column for column in named if column is not None], names)
+    geometry = geometry_columns(names) if conformers == "given" else None
     if smiles is None and file_format(source) not in OWN_STRUCTURES:
-        smiles = _guess_smiles(path, names)
+        if geometry is None or smiles_candidates(names):
+            smiles = _guess_smiles(path, names)
     stem = plain_name(name or path.name.split(".")[0])
     described = describe_labels(declared, transforms, stem)
     numeric = [label.name for label in declared if label.kind == "regression"]
@@ -166,7 +170,9 @@ def recipe_for_file(
             "smiles": smiles,
             "id": identifier or identifier_column(names, smiles),
             "keep": list(keep),
+            "geometry": geometry,
         },
+        "conformers": conformers or "made",
         "repeats": repeats,
         "where": parse_where(where, names),
         "max_spread": parse_spreads(max_spread, [label.name for label in declared]),

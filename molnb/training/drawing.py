@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..data.dataset import Corpus
@@ -29,14 +31,46 @@ def train_scaffolds(corpus: Corpus, train_ids: np.ndarray) -> ScaffoldCodes:
 def _make_draws(
     corpus: Corpus, config: RunConfig, train_ids: np.ndarray, scaffolds: ScaffoldCodes | None
 ) -> Draws:
+    weighed = weighed_datasets(corpus, config, train_ids)
     return make_draws(
         config.sampling,
         config.seed,
         len(train_ids),
         None if scaffolds is None else scaffolds.codes,
-        np.searchsorted(corpus.starts, train_ids, side="right") - 1,
-        weighed_names(corpus, config),
+        weighed.numbers,
+        weighed.names,
     )
+
+
+class WeighedDatasets(NamedTuple):
+    """What weights are for: datasets, or members of a mix, and which of them each row is of."""
+
+    names: list[str]
+    numbers: np.ndarray  # int [training row]
+
+
+def weighed_datasets(corpus: Corpus, config: RunConfig, train_ids: np.ndarray) -> WeighedDatasets:
+    """The datasets that weights name, and the number of that of each training row.
+
+    A mix is one dataset, or its members where weights name one of them: a molecule that several
+    have is of the first. Raises InputError where two datasets would bear one name.
+    """
+    names: list[str] = []
+    numbers = np.searchsorted(corpus.starts, train_ids, side="right") - 1
+    pools = np.zeros(len(train_ids), np.int64)
+    for dataset, name in enumerate(weighed_names(corpus, config)):
+        shards = corpus.datasets[dataset]
+        members = [*shards.manifest.get("mix", {}).get("members", {})]
+        chosen = np.flatnonzero(numbers == dataset)
+        if set(members) & set(config.sampling.weights):
+            of_row = shards.table(["dataset"]).column(0).to_pylist()
+            first = np.array([members.index(text.partition("+")[0]) for text in of_row])
+            pools[chosen] = len(names) + first[train_ids[chosen] - corpus.starts[dataset]]
+            names += members
+        else:
+            pools[chosen] = len(names)
+            names.append(name)
+    return WeighedDatasets(names, pools)
 
 
 def weighed_names(corpus: Corpus, config: RunConfig) -> list[str]:
@@ -111,11 +145,12 @@ def effective_number(probabilities: np.ndarray) -> float:
 def _weight_note(
     corpus: Corpus, config: RunConfig, train_ids: np.ndarray, probabilities: np.ndarray
 ) -> str:
-    dataset = np.searchsorted(corpus.starts, train_ids, side="right") - 1
+    weighed = weighed_datasets(corpus, config, train_ids)
     n_draw = config.steps * config.global_batch
     phrases = []
-    for number, name in enumerate(weighed_names(corpus, config)):
-        share = probabilities[dataset == number].sum()
-        n = int((dataset == number).sum())
+    for number, name in enumerate(weighed.names):
+        of_dataset = weighed.numbers == number
+        share = probabilities[of_dataset].sum()
+        n = int(of_dataset.sum())
         phrases.append(f"{name} {share:.1%} ({share * n_draw / n:.2g} epochs of {n:,} molecules)")
     return f"Datasets are drawn by weight: {', '.join(phrases)}."

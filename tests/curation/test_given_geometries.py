@@ -18,6 +18,7 @@ from molnb.curation.pipeline import curate
 from molnb.data.dataset import Corpus
 from molnb.data.sampling import batches, draw_conformers
 from molnb.recipes.registry import make_recipe
+from molnb.recipes.sources import recipe_for_file
 from molnb.shards import Shards
 
 ABOUT = {"quantity": "q", "unit": "1", "theory": "made up", "geometry": "none"}
@@ -155,6 +156,25 @@ def test_structures_that_carry_coordinates_keep_them(tmp_path: Path, kind: str) 
     source = mol.GetConformer().GetPositions()
     expected = np.linalg.norm(source[:, None] - source[None], axis=-1)
     assert np.allclose(np.sort(distances.ravel()), np.sort(expected.ravel()), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["sdf", "parquet"])
+def test_a_file_of_one_s_own_may_keep_its_geometries(tmp_path: Path, kind: str) -> None:
+    molecules = [complete("C[C@H](N)C(=O)O"), complete("CCO")]
+    path = tmp_path / f"mine.{kind}"
+    if kind == "sdf":
+        path.write_text("".join(Chem.MolToMolBlock(mol) + "$$$$\n" for mol in molecules))
+    else:
+        numbers = [[atom.GetAtomicNum() for atom in mol.GetAtoms()] for mol in molecules]
+        coords = [mol.GetConformer().GetPositions().ravel().tolist() for mol in molecules]
+        pq.write_table(pa.table({"Z": numbers, "pos": coords}), path)
+    recipe = recipe_for_file(path, conformers="given")
+    shards = curate(recipe, workers=0, home=tmp_path, progress=False)
+    assert shards.smiles() == [Chem.CanonSmiles("C[C@H](N)C(=O)O"), "CCO"]
+    offset = shards.array("atom_offset")
+    stored = np.asarray(shards.array("coords")[offset[1] : offset[2]])
+    source = molecules[1].GetConformer().GetPositions()
+    assert np.allclose(np.sort(stored, axis=0), np.sort(source, axis=0), atol=1e-3)
 
 
 # ------------------------------------------------------------------------ labels that are lists

@@ -95,3 +95,17 @@ def test_a_spread_that_is_no_number_is_refused_and_not_called_none(
     with pytest.raises(InputError, match="in another unit") as refused:
         scale_tasks(corpus, ["far"], np.arange(12))
     assert f"between {lowest} and {highest}" in str(refused.value)
+
+
+def test_a_task_of_several_labels_of_classes_is_refused_before_a_head_is_made(tmp_path):
+    names = {"low": 0, "none": 1, "high": 2}
+    labels = {gene: [*names] * 4 for gene in ("a", "b")}
+    task = {"name": "genes", "labels": ["a", "b"], "kind": "classes", "loss": "ce"}
+    classes = {"a": names, "b": names}
+    shards = make_dataset(tmp_path, "genes", ALKANES, labels, [task], classes=classes)
+    corpus = Corpus([shards])
+    assert corpus.batch(np.arange(3), ["genes"]).labels["genes"].values.tolist()[0] == [0, 0]
+    with pytest.raises(
+        InputError, match="'genes' has 2 labels of several classes"
+    ):
+        scale_tasks(corpus, ["genes"], corpus.ids("train"))

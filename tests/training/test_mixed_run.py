@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from made_mixes import curate_here, write_member, write_mix
 from tiny import STEADY, small_run
 
+from molnb.data.draws import Sampling
 from molnb.evaluation.run_scores import evaluate
 from molnb.objectives.supervised import Supervised
 from molnb.shards import Shards
+from molnb.training.drawing import draw_notes, run_draws
 from molnb.training.loop import train
+from molnb.training.rows import open_corpus
 from molnb.training.runs import Run
 
 RINGS = ["c1ccccc1", "c1ccncc1", "C1CCCCC1", "c1ccoc1", "c1ccsc1", "C1CCNCC1"]
@@ -80,3 +86,19 @@ def test_a_run_on_a_mix_is_scored_on_the_test_rows_of_each_member(run: Run, mix:
     table = scores.to_string()
     assert all(name in table for name in MEMBERS)
     assert mix.array("split_mix").tolist().count(2) == 12
+
+
+def test_members_of_a_mix_may_have_weights(mix: Shards) -> None:
+    weights = {"ring": 1.0, "tail": 1.0, "nitrogen": 2.0}
+    config = small_run(mix, objective=Supervised(), sampling=Sampling(weights=weights))
+    corpus = open_corpus(config)
+    ids = corpus.ids("train")
+    draws = run_draws(corpus, config, ids)
+    drawn = np.concatenate([draws.positions(step, 64) for step in range(32)])
+    member = [text.partition("+")[0] for text in mix.table(["dataset"])["dataset"].to_pylist()]
+    counts = Counter(member[k] for k in ids[drawn])
+    assert counts == {"ring": 512, "tail": 512, "nitrogen": 1024}
+    (weighed, _) = draw_notes(corpus, config, ids)
+    assert "ring 25.0%" in weighed and "nitrogen 50.0%" in weighed
+    whole = replace(config, sampling=Sampling(weights={mix.name: 1.0}))
+    assert len(run_draws(corpus, whole, ids).pools) == 1

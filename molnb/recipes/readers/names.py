@@ -23,6 +23,8 @@ _SMILES = frozenset(
 )
 # Taken where no name holds "smiles": often SMILES, sometimes not.
 _STRUCTURES = frozenset("smi structure structures mol drug".split())
+_ATOMS = ("numbers", "atomicnumbers", "atoms", "z", "species", "elements", "symbols")
+_COORDS = ("coords", "coordinates", "positions", "pos", "xyz", "r")
 _IDENTIFIERS = frozenset(
     """id ids idx identifier name names title molecule moleculename moleculeid molid molname
     moleculechemblid chemblid chembl compound compoundid compoundname compoundno compoundnumber
@@ -56,6 +58,14 @@ def smiles_candidates(names: list[str]) -> list[str]:
         [name for name in names if plain[name] in _STRUCTURES],
     )
     return next((kind for kind in kinds if kind), [])
+
+
+def geometry_columns(names: list[str]) -> dict[str, str] | None:
+    """The columns of atoms and of coordinates where both bear a usual name; None else."""
+    plain = {plain_letters(name): name for name in names}
+    atoms = [plain[name] for name in _ATOMS if name in plain]
+    coords = [plain[name] for name in _COORDS if name in plain]
+    return {"numbers": atoms[0], "coords": coords[0]} if atoms and coords else None
 
 
 def identifier_column(names: list[str], structure: str | None = None) -> str | None:
