@@ -20,7 +20,7 @@ from .failures import MoleculeError, guarded
 from .isomers import isomer_of_geometry, read_back
 from .parsing import INPUT_INDEX, atoms, numbered, with_coords, without_hydrogens
 from .plausibility import check_geometry, checked_coords, covalent_radius
-from .standardization import fixed_point
+from .standardization import clear_labels, fixed_point
 
 NO_GEOMETRY = "no 3D coordinates"
 DISAGREES = "geometry of another molecule"
@@ -69,7 +69,7 @@ def given_molecule(mol: Chem.Mol, max_heavy_atoms: int, drawn: bool) -> GivenMol
     geometry in space, and where it cannot be of this molecule (bonds too long or too short, atoms
     without a bond too near, those of two fragments too).
     """
-    mol, cleared_isotopes = _without_labels(mol)
+    mol, cleared_isotopes = clear_labels(mol)
     _check(mol, max_heavy_atoms)
     complete = _with_all_hydrogens(mol)
     if drawn:
@@ -111,18 +111,6 @@ def _in_stored_order(complete: Chem.Mol, cleared_isotopes: int) -> GivenMolecule
         smiles_3d=read_back(parent, coords[0]),
         cleared_isotopes=cleared_isotopes,
     )
-
-
-def _without_labels(mol: Chem.Mol) -> tuple[Chem.Mol, int]:
-    """A copy without atom maps and isotopes, and how many atoms had an isotope."""
-    mol = Chem.Mol(mol)
-    n_isotope = 0
-    for atom in atoms(mol):
-        atom.SetAtomMapNum(0)
-        if atom.GetIsotope():
-            atom.SetIsotope(0)
-            n_isotope += 1
-    return mol, n_isotope
 
 
 def _check(mol: Chem.Mol, max_heavy_atoms: int) -> None:
@@ -352,7 +340,7 @@ def same_molecule(mol: Chem.Mol, drawn: Chem.Mol) -> bool:
 
 
 def _flat(mol: Chem.Mol) -> str:
-    plain, _ = _without_labels(mol)
+    plain, _ = clear_labels(mol)
     plain.RemoveAllConformers()
     flat = Chem.MolToSmiles(without_hydrogens(plain), isomericSmiles=False)
     return Chem.CanonSmiles(flat)

@@ -108,8 +108,9 @@ def standardize(
         refuse_metalloid_salt(mol)
     made_of = composition_of(mol)
     marks = stereo_marks(mol)
-    mol, cleared_isotopes = _clear_labels(mol)
-    mol, _ = reread(mol)  # from here on nothing depends on how the input was written
+    mol, cleared_isotopes = clear_labels(mol)
+    # From here on nothing depends on how the input was written.
+    mol, _ = reread(without_hydrogens(mol))
     if has_metal:
         _disconnector().DisconnectInPlace(mol)
         made_of = composition_of(mol)
@@ -141,7 +142,7 @@ def _check_size(mol: Chem.Mol, numbers: set[int], max_heavy_atoms: int) -> None:
         raise MoleculeError("dummy atom", "an atom * stands for no element")
 
 
-def _clear_labels(mol: Chem.Mol) -> tuple[Chem.Mol, int]:
+def clear_labels(mol: Chem.Mol) -> tuple[Chem.Mol, int]:
     """The molecule without isotope labels and atom maps, and how many atoms had an isotope."""
     mol = Chem.Mol(mol)
     n_isotope = 0
@@ -150,7 +151,7 @@ def _clear_labels(mol: Chem.Mol) -> tuple[Chem.Mol, int]:
         if atom.GetIsotope():
             atom.SetIsotope(0)
             n_isotope += 1
-    return without_hydrogens(mol), n_isotope
+    return mol, n_isotope
 
 
 def reread(mol: Chem.Mol) -> tuple[Chem.Mol, str]:
