@@ -42,6 +42,7 @@ GIVEN_COMPLETED = "given, hydrogens placed"
 GIVEN_PERCEIVED = "given, bonds perceived"
 SHA256 = "sha256"  # key of a manifest: the digest of every file by its name
 ADDED_LEVELS = ("molecule", "atom", "bond")
+MOST_LABELS = 20  # of a task that a summary names
 SMALL_BYTES = 1024  # an array file this small may hold nothing
 
 
@@ -429,7 +430,11 @@ def _summary(manifest: dict[str, Any], path: Path) -> Iterator[str]:
             "earlier one and are not used"
         )
     for name, task in manifest["tasks"].items():
-        labels = ", ".join(_counted_label(label) for label in task["labels"])
+        labels = ", ".join(map(_counted_label, task["labels"][:MOST_LABELS]))
+        if len(task["labels"]) > MOST_LABELS:
+            n_known = sum(label["known"] for label in task["labels"])
+            n_more = len(task["labels"]) - MOST_LABELS
+            labels += f" and {n_more:,} labels more, {n_known:,} values in all,"
         yield f"  {name} ({task['level']}): {labels} known of {n_kept:,}"
     for name, split in manifest["splits"].items():
         parts = parts_present(split)

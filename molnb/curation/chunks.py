@@ -270,8 +270,12 @@ def _list_columns(
 def label_slice(job: Job, piece: Slice, write: bool = True) -> None:
     """Give a slice of the molecules conformers, arrays and labels, and write down what fails."""
     positions = np.arange(piece.start, piece.stop)
-    rows = read_rows(job.work / "kept.parquet", positions).to_pylist()
+    table = read_rows(job.work / "kept.parquet", positions)
+    # Numbers of labels, of which there may be thousands, go from table to table as they are.
+    measured = [label.name for label in job.recipe.molecule_labels]
+    rows = table.drop_columns(measured).to_pylist()
     molecules = []
+    made = []  # places of these in the slice
     failed = []
     for position, row in enumerate(rows, piece.start):
         if position in piece.died:
@@ -279,6 +283,7 @@ def label_slice(job: Job, piece: Slice, write: bool = True) -> None:
             continue
         try:
             molecules.append(row | _conformer_columns(row, job.recipe))
+            made.append(position - piece.start)
         except MoleculeError as failure:
             failed.append(row | _failure(failure))
         except FAULTS as error:
@@ -288,7 +293,9 @@ def label_slice(job: Job, piece: Slice, write: bool = True) -> None:
         failed_table = pa.Table.from_pylist(failed, DROPPED_SCHEMA)
         write_table(failed_table, job.slice_file("failed", piece.index))
         # The part comes last: it says that the slice is done.
-        part = _table_of(molecules, job.schema())
+        part = _table_of(
+            molecules, job.schema(), table.select(measured).take(pa.array(made, pa.int64()))
+        )
         write_table(part, job.slice_file("part", piece.index))
 
 
@@ -344,9 +351,15 @@ def _xtb_columns(arrays: dict[str, Any], conformer: Conformer) -> dict[str, Any]
 # ------------------------------------------------------------------------------ to Arrow
 
 
-def _table_of(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+def _table_of(
+    rows: list[dict[str, Any]], schema: pa.Schema, others: pa.Table | None = None
+) -> pa.Table:
+    """Rows as a table of this schema; columns that ``others`` has are taken from there."""
     columns = []
     for field in schema:
+        if others is not None and field.name in others.column_names:
+            columns.append(others.column(field.name).cast(field.type))
+            continue
         values = [row.get(field.name) for row in rows]
         make = _list_array if pa.types.is_list(field.type) else pa.array
         columns.append(make(values, field.type))
