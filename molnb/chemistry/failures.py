@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from rdkit import rdBase
 
+NO_GEOMETRY = "no 3D coordinates"
 REASONS = {  # reason -> the step it belongs to
     "malformed row": "read",
     "empty structure": "parse",
@@ -31,7 +32,7 @@ REASONS = {  # reason -> the step it belongs to
     "embedding failed": "conformer",
     "embedding timed out (machine-dependent)": "conformer",
     "stereo not kept": "conformer",
-    "no 3D coordinates": "conformer",
+    NO_GEOMETRY: "conformer",
     "geometry of another molecule": "conformer",
     "no force field parameters": "conformer",
     "force field failed": "conformer",

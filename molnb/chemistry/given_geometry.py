@@ -16,13 +16,12 @@ from rdkit.Chem import rdDetermineBonds
 
 from ..recipes.readers.xyz import bonded_by_distances
 from ..shapes import Float
-from .failures import MoleculeError, guarded
+from .failures import NO_GEOMETRY, MoleculeError, guarded
 from .isomers import isomer_of_geometry, read_back
 from .parsing import INPUT_INDEX, atoms, numbered, with_coords, without_hydrogens
 from .plausibility import check_geometry, checked_coords, covalent_radius
 from .standardization import clear_labels, fixed_point
 
-NO_GEOMETRY = "no 3D coordinates"
 DISAGREES = "geometry of another molecule"
 PLACED = -1  # index in the input of a hydrogen that was placed here
 MAX_MATCHES = 1_000  # ways to lay a molecule over a geometry that are tried

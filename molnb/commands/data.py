@@ -94,20 +94,35 @@ def run_curate(args: argparse.Namespace) -> int:
                 "--source out, or name a recipe"
             )
         recipe = recipe_for_file(recipe, **described)
-    elif any(described.values()):
-        given = [name for name in _DESCRIBING if getattr(args, name)]
+    elif any(value for name, value in described.items() if name != "conformers"):
+        given = [name for name in _DESCRIBING if getattr(args, name) and name != "conformers"]
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise InputError(
             f"{options} describe a file of yours; a recipe says this itself: leave them out"
         )
     else:
-        recipe = load_recipe(recipe)
+        recipe = _with_conformers(load_recipe(recipe), args.conformers)
         source = _other_source(args.source, recipe)
     shards = curate(
         recipe, source, n=args.n, workers=args.workers, cluster=args.cluster, home=args.out
     )
     print(shards.path)
     return 0
+
+
+def _with_conformers(recipe: Any, kind: str | None) -> Any:
+    """The recipe with geometries from where an option says, instead of where it says itself."""
+    from ..recipes.registry import make_recipe
+
+    if (
+        kind is None
+        or getattr(recipe, "members", None) is not None
+        or recipe.conformers.kind == kind
+    ):
+        return recipe
+    changed = make_recipe(recipe.model_dump() | {"conformers": {"kind": kind}}, recipe.name)
+    changed._folder = recipe.folder
+    return changed
 
 
 def _other_source(texts: list[str], recipe: Any) -> str | dict[str, str] | None:
@@ -221,7 +236,8 @@ def add_data(add: Add) -> None:
     command.add_argument(
         "--conformers",
         choices=("made", "given"),
-        help="given: keep the geometries of your file, and its structures as drawn (default: made)",
+        help="given: keep the geometries of the file, and its structures as drawn; made: make them "
+        "(default: as the recipe says, else made)",
     )
     _add_cells(command)
     command.epilog = _LABELS

@@ -9,9 +9,8 @@ from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
 from ..chemistry.conformer import Conformer, make_conformer
-from ..chemistry.failures import MoleculeError, guarded
+from ..chemistry.failures import NO_GEOMETRY, MoleculeError, guarded
 from ..chemistry.given_geometry import (
-    NO_GEOMETRY,
     from_bonds,
     from_distances,
     from_smiles,

@@ -21,6 +21,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from .. import paths
+from ..chemistry.failures import NO_GEOMETRY
 from ..errors import InputError
 from ..files import check_folder, write_json
 from ..processes import Pool, count_cores
@@ -211,6 +212,11 @@ def _make_molecules(
         f"Every row and its reason is in {job.folder / 'dropped.parquet'}. "
         f"Is '{job.recipe.columns.smiles or 'mol block'}' the column of the structures?"
     )
+    if set(count_reasons(dropped)) == {NO_GEOMETRY}:
+        advice = (
+            f"Recipe '{job.recipe.name}' keeps geometries, and this file has none: make them "
+            "(--conformers made), or give an edition that has them."
+        )
     check_row_counts(str(file), source["sampled"], n_kept, dropped, advice)
     molecules = {
         "n_source": source["rows"],

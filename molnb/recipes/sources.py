@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from ..errors import InputError, did_you_mean
 from ..files import file_digest
+from .absent_parts import without_absent_splits, without_lists
 from .addresses import is_address
 from .digests import remembered_digest
 from .downloads import DOWNLOADS, RemoteFile, announce_parts, get_file
 from .label_grammar import DeclaredLabel, describe_labels, parse_label
 from .label_schema import plain_name
-from .listed_splits import without_absent_splits
 from .own_source import own_source_keys
 from .readers import column_names
 from .readers.collection import structure_files
@@ -72,6 +72,8 @@ def with_source(recipe: Recipe, source: str | Path | dict | None) -> Recipe:
         recipe = without_absent_splits(recipe, _columns_of(replaced))
     if columns is None and replaced.source.kind == "file":
         columns = _matching_columns(replaced)
+        if columns["id"] is None:
+            recipe = without_lists(recipe)
     replaced = make_recipe(
         recipe.model_dump() | {"source": content, "columns": columns or recipe.columns}, where
     )

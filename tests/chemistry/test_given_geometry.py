@@ -8,10 +8,9 @@ from rdkit import Chem
 from rdkit.Chem import rdDepictor, rdDistGeom
 
 from molnb.chemistry.conformer import make_conformer
-from molnb.chemistry.failures import MoleculeError
+from molnb.chemistry.failures import NO_GEOMETRY, MoleculeError
 from molnb.chemistry.given_geometry import (
     DISAGREES,
-    NO_GEOMETRY,
     PLACED,
     from_bonds,
     from_distances,

@@ -14,6 +14,7 @@ from rdkit import Chem
 
 from molnb.chemistry.conformer import make_conformer
 from molnb.chemistry.parsing import with_coords
+from molnb.cli import main
 from molnb.curation.pipeline import curate
 from molnb.data.dataset import Corpus
 from molnb.data.sampling import batches, draw_conformers
@@ -134,6 +135,20 @@ def test_without_a_column_of_smiles_the_bonds_are_perceived(tmp_path: Path) -> N
     )
     shards = curate(recipe, workers=0, home=tmp_path, progress=False)
     assert shards.smiles() == ["O=C(O)c1ccncc1", "CC#N"]
+
+
+def test_a_file_without_geometries_is_refused_with_the_way_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "flat.csv").write_text("smiles,mu\nCCO,1.7\nCCN,1.2\n")
+    (tmp_path / "mine.yaml").write_text(
+        "{name: mine, title: mine, licence: none, citation: none, conformers: given, "
+        f"source: {{kind: file, file: {tmp_path / 'flat.csv'}}}}}\n"
+    )
+    arguments = ["curate", str(tmp_path / "mine.yaml"), "--workers", "0", "--out", str(tmp_path)]
+    assert main(arguments) == 2
+    assert "this file has none: make them (--conformers made)" in capsys.readouterr().err
+    assert main([*arguments, "--conformers", "made"]) == 0
 
 
 @pytest.mark.parametrize("kind", ["cxsmiles", "sdf"])

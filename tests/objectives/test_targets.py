@@ -105,7 +105,5 @@ def test_a_task_of_several_labels_of_classes_is_refused_before_a_head_is_made(tm
     shards = make_dataset(tmp_path, "genes", ALKANES, labels, [task], classes=classes)
     corpus = Corpus([shards])
     assert corpus.batch(np.arange(3), ["genes"]).labels["genes"].values.tolist()[0] == [0, 0]
-    with pytest.raises(
-        InputError, match="'genes' has 2 labels of several classes"
-    ):
+    with pytest.raises(InputError, match="'genes' has 2 labels of several classes"):
         scale_tasks(corpus, ["genes"], corpus.ids("train"))

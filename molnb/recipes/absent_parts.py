@@ -1,8 +1,9 @@
-"""Splits of a recipe that another file in its source's place cannot have."""
+"""What of a recipe another file in its source's place cannot have: splits, flags."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from .schema import Recipe
 from .split_schema import Split
@@ -25,9 +26,23 @@ def without_absent_splits(recipe: Recipe, columns: Sequence[str]) -> Recipe:
         f"left out: split {', '.join(sorted(absent))}, which is of the recipe's own file (fetched "
         "by hand, that is read from a folder named in MOLNB_SOURCES)"
     )
-    warning = left_out if recipe.warning is None else f"{recipe.warning.strip()}; {left_out}"
-    update = {"splits": splits, "default_split": default, "warning": warning}
-    changed = recipe.model_copy(update=update)
+    return _with_warning(recipe, left_out, splits=splits, default_split=default)
+
+
+def without_lists(recipe: Recipe) -> Recipe:
+    """The recipe without flags that a list of identifiers makes, for a file that has none."""
+    flags = {name: flag for name, flag in recipe.flags.items() if flag.listed is None}
+    if flags == recipe.flags:
+        return recipe
+    absent = sorted(set(recipe.flags) - set(flags))
+    left_out = f"left out: flag {', '.join(absent)}, as the file has no column of identifiers"
+    return _with_warning(recipe, left_out, flags=flags)
+
+
+def _with_warning(recipe: Recipe, sentence: str, **changes: Any) -> Recipe:
+    """The recipe with some parts replaced, and a sentence more in its warning."""
+    warning = sentence if recipe.warning is None else f"{recipe.warning.strip()}; {sentence}"
+    changed = recipe.model_copy(update={"warning": warning, **changes})
     changed._folder = recipe.folder
     return changed
 

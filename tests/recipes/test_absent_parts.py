@@ -1,4 +1,4 @@
-"""A list of rows belongs to the file whose rows it numbers."""
+"""What belongs to a recipe's own file is left out where another stands in its place."""
 
 from __future__ import annotations
 
@@ -56,3 +56,11 @@ def test_pcqm4m_from_a_file_of_one_s_own_needs_no_list_from_the_network(tmp_path
     (tmp_path / "own.csv").write_text("smiles,homolumogap,z,pos,bonds\nC,5,[6],[0],[]\n")
     own = with_source(load_recipe("pcqm4m_g25_n4"), tmp_path / "own.csv")
     assert list(own.splits) == ["random", "scaffold"] and own.default_split == "random"
+
+
+def test_without_identifiers_a_flag_of_a_list_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("smiles,mu\nCCO,1\n")
+    own = with_source(load_recipe("qm9"), tmp_path / "own.csv")
+    assert not own.flags and "left out: flag uncharacterized" in own.warning
+    (tmp_path / "numbered.csv").write_text("mol_id,smiles,mu\ngdb_1,CCO,1\n")
+    assert "uncharacterized" in with_source(load_recipe("qm9"), tmp_path / "numbered.csv").flags
