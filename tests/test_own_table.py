@@ -181,4 +181,4 @@ def test_an_option_of_cells_that_fits_nothing_is_refused(
 
 def test_a_recipe_is_not_described_by_options(capsys: pytest.CaptureFixture) -> None:
     assert main(["curate", "nci", "--where", "a=b", "--decimal", ","]) == 2
-    assert "--where, --decimal: this describes a file of yours" in capsys.readouterr().err
+    assert "--where, --decimal describe a file of yours" in capsys.readouterr().err
