@@ -24,7 +24,7 @@ DIGEST = hashlib.sha256(TABLE).hexdigest()
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setattr("molnb.recipes.addresses.time.sleep", lambda _: None)
+    monkeypatch.setattr("molnb.recipes.fetched.addresses.time.sleep", lambda _: None)
     with file_server() as running:
         yield running
 

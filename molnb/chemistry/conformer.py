@@ -20,7 +20,12 @@ from ..units import EV_PER_KCAL_MOL
 from .failures import MoleculeError, guarded
 from .isomers import read_back
 from .parsing import INPUT_INDEX, atoms, numbered
-from .plausibility import LONGEST_RELAXED_BOND, check_energy, check_geometry, checked_coords
+from .plausibility import (
+    LONGEST_RELAXED_BOND,
+    check_energy,
+    check_geometry,
+    checked_coords,
+)
 from .standardization import fixed_point
 
 MAX_ITERATIONS = 5000  # of the minimiser; the share of molecules that needs more is reported

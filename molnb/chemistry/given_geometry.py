@@ -18,7 +18,13 @@ from ..recipes.readers.xyz import bonded_by_distances
 from ..shapes import Float
 from .failures import NO_GEOMETRY, MoleculeError, guarded
 from .isomers import isomer_of_geometry, read_back
-from .parsing import INPUT_INDEX, atoms, numbered, with_coords, without_hydrogens
+from .parsing import (
+    INPUT_INDEX,
+    atoms,
+    numbered,
+    with_coords,
+    without_hydrogens,
+)
 from .plausibility import check_geometry, checked_coords, covalent_radius
 from .standardization import clear_labels, fixed_point
 

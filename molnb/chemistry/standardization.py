@@ -20,7 +20,12 @@ from .metals import (
     refuse_metalloid_salt,
     refuse_salt,
 )
-from .parsing import INPUT_INDEX, atoms, with_explicit_hydrogens, without_hydrogens
+from .parsing import (
+    INPUT_INDEX,
+    atoms,
+    with_explicit_hydrogens,
+    without_hydrogens,
+)
 from .salts import INORGANIC_CARBON, SALTS_AND_SOLVENTS, SOLVENTS
 from .stereo_groups import StereoMarks, canonical_isomer, stereo_marks, stereo_text
 

@@ -56,7 +56,7 @@ _DESCRIBING = {
 
 def run_fetch(args: argparse.Namespace) -> int:
     """get the files of a recipe from the network, and curate later, where there is none"""
-    from ..recipes.fetching import describe_files, fetch
+    from ..recipes.fetched.fetching import describe_files, fetch
 
     refuse_given(
         args,
@@ -161,7 +161,7 @@ def is_export_of_data(args: argparse.Namespace) -> bool:
 
 def export_data(args: argparse.Namespace) -> int:
     """Write curated molecules to a file for other programs."""
-    from ..curation.exports import export_shards, label_headers
+    from ..curation.exporting.exports import export_shards, label_headers
     from ..shards import load_shards
 
     refuse_given(args, out="curated molecules are written to FILE: molnb export DIR FILE")

@@ -9,8 +9,8 @@ from .options import Add
 
 def show_recipes(args: argparse.Namespace) -> int:
     """list what can be curated, or print the card of a recipe"""
-    from ..recipes.cards import recipe_card
-    from ..recipes.listing import recipes_text
+    from ..recipes.catalogue.cards import recipe_card
+    from ..recipes.catalogue.listing import recipes_text
 
     print(recipes_text() if args.recipe is None else recipe_card(args.recipe))
     return 0

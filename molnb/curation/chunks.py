@@ -26,9 +26,15 @@ from ..chemistry.standardization import standardize
 from ..chemistry.xtb import UndefinedLabelError, xtb_labels
 from ..files import write_table
 from ..processes import Slice
-from ..recipes.row_filters import FILTER, FILTER_CELL
 from ..recipes.schema import Recipe
-from ..shards import DROPPED_SCHEMA, GIVEN, GIVEN_COMPLETED, GIVEN_PERCEIVED, part_schema
+from ..recipes.values.row_filters import FILTER, FILTER_CELL
+from ..shards import (
+    DROPPED_SCHEMA,
+    GIVEN,
+    GIVEN_COMPLETED,
+    GIVEN_PERCEIVED,
+    part_schema,
+)
 from .geometries import make_conformers, read_given
 
 DIED = "worker died (machine-dependent)"

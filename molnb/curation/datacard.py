@@ -11,7 +11,13 @@ from rdkit import Chem
 from rdkit.Chem import Crippen, Descriptors
 
 from ..chemistry.fingerprints import nearest_similarities
-from ..shards import EVERY_SPLIT, SPLIT_VALUES, Shards, parts_present, split_title
+from ..shards import (
+    EVERY_SPLIT,
+    SPLIT_VALUES,
+    Shards,
+    parts_present,
+    split_title,
+)
 
 NO_STEREO = "no stereo element"
 DEFINED_STEREO = "all defined"

@@ -20,7 +20,12 @@ from .chunks import Job
 from .database import connect, parquet_table, quoted, write_query
 from .flag_lists import count_marked, flag_columns
 from .grouping import group_rows
-from .repeats import combine_labels, count_across, count_repeats, write_conflicts
+from .repeats import (
+    combine_labels,
+    count_across,
+    count_repeats,
+    write_conflicts,
+)
 
 _LOST = """
 CREATE VIEW lost AS

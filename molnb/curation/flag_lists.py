@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError
 from ..files import file_digest, write_json, write_table
-from ..recipes.downloads import download
+from ..recipes.fetched.downloads import download
 from ..recipes.label_schema import IdList
 from ..recipes.readers.lines import read_lines
 from ..recipes.schema import Recipe

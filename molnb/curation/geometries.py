@@ -10,12 +10,7 @@ from rdkit.Chem import rdDepictor
 
 from ..chemistry.conformer import Conformer, make_conformer
 from ..chemistry.failures import NO_GEOMETRY, MoleculeError, guarded
-from ..chemistry.given_geometry import (
-    from_bonds,
-    from_distances,
-    from_smiles,
-    same_molecule,
-)
+from ..chemistry.given_geometry import from_bonds, from_distances, from_smiles, same_molecule
 from ..chemistry.parsing import parse_molblock, parse_smiles
 from ..recipes.schema import Conformers, Recipe
 from ..shapes import Float

@@ -24,7 +24,7 @@ from .chunks import Job
 from .counts import count_known, count_molecules
 from .notices import make_notices
 from .residuals import write_derived
-from .splits import TRAIN, read_default, write_splits
+from .splitting.splits import TRAIN, read_default, write_splits
 
 
 def finish(job: Job, located: LocatedSource, plan: dict[str, Any]) -> Shards:

@@ -21,7 +21,7 @@ from ..shards import DROPPED_SCHEMA
 from .chunks import Job, label_slice, read_slice
 from .database import connect, parquet_table, write_query
 from .deduplication import merge
-from .splits import check_splits
+from .splitting.splits import check_splits
 
 
 def take_snapshot(job: Job, located: LocatedSource, n: int | None) -> dict[str, Any]:

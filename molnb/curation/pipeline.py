@@ -79,7 +79,7 @@ def curate(
     home = Path(home or paths.home())
     recipe = recipe if isinstance(recipe, Recipe | Mix) else load_recipe(recipe)
     if isinstance(recipe, Mix):
-        from .mixing import curate_mix  # which curates the members by this function
+        from .mixes.mixing import curate_mix  # which curates the members by this function
 
         options = {"n": n, "labels": labels, "workers": workers, "cluster": cluster}
         return curate_mix(recipe, source, home, progress, **options)

@@ -19,8 +19,8 @@ import duckdb
 import pyarrow as pa
 
 from ..files import write_table
-from ..recipes.relations import MIXED
 from ..recipes.schema import Recipe
+from ..recipes.values.relations import MIXED
 from ..shards import CONFLICTS_SCHEMA
 from .database import quoted, write_query
 

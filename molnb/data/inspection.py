@@ -16,7 +16,15 @@ import numpy as np
 from ..errors import InputError
 from ..paths import find_curated
 from ..shards import ARRAYS, SHA256, SPLIT_VALUES, Shards, load_shards
-from ..texts import GAP, aligned, described, readable_bytes, readable_share, shortened, wrapped
+from ..texts import (
+    GAP,
+    aligned,
+    described,
+    readable_bytes,
+    readable_share,
+    shortened,
+    wrapped,
+)
 from .scaffold_numbers import scaffold_codes
 
 MOST_LABELS = 60  # that are listed one by one

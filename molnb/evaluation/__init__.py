@@ -8,7 +8,12 @@ from .comparison import Comparison, Fitted, Method, compare, extend
 from .folds import Fold, make_folds, random_folds
 from .metrics import find_metric
 from .networks import fold_config, frozen_encoder, trained_network
-from .report import comparison_table, conclusions, default_metric, readable_table
+from .report import (
+    comparison_table,
+    conclusions,
+    default_metric,
+    readable_table,
+)
 from .results import fold_scores, load_results, write_results
 from .run_scores import evaluate, predictions
 from .similarity import nearest_training

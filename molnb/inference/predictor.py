@@ -37,7 +37,12 @@ from ..training.device import autocast, choose_device
 from ..training.runs import Run, find_run
 from ..training.threads import ThreadTeam
 from ..units import with_suffix
-from .featurizer import FeaturizedMolecule, MoleculeInput, featurize_chunks, flat_batch
+from .featurizer import (
+    FeaturizedMolecule,
+    MoleculeInput,
+    featurize_chunks,
+    flat_batch,
+)
 
 EMBED_LEVELS = ("molecule", "atom", "pair")
 MAX_NUMBERS = 2**24  # of output in memory while rows are streamed (64 MiB), or one molecule

@@ -10,7 +10,7 @@ from pydantic import Field, FiniteFloat, field_validator, model_validator
 from ..shards import part_schema
 from ..units import conversion_factor
 from .source_schema import SHA256, Strict
-from .transforms import parse_transform
+from .values.transforms import parse_transform
 
 Level = Literal["molecule", "atom", "bond", "pair"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .addresses import refuse_page
+from .fetched.addresses import refuse_page
 from .readers import column_names
 from .readers.names import smiles_candidates
 from .readers.record import FORMATS, TEXT_FORMATS, name_ending

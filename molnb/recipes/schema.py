@@ -14,14 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, FiniteFloat, PrivateAttr, model_validator
 
 from ..errors import did_you_mean
-from .label_schema import (
-    LOSS_OF_CLASSES,
-    PLAIN_NAME,
-    RESERVED,
-    Flag,
-    Label,
-    Task,
-)
+from .label_schema import LOSS_OF_CLASSES, PLAIN_NAME, RESERVED, Flag, Label, Task
 from .source_schema import Columns, Source, Strict
 from .split_schema import Split
 

@@ -11,10 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import InputError
-from .cells import EMPTY, FILTERED, ColumnReader
-from .column_reading import CellRows, read_column
 from .label_schema import Label
-from .lists import ListReader, read_geometry
 from .own_split import PartCounter
 from .readers import column_names, read_records
 from .readers.arrow_rows import whole_batch
@@ -28,7 +25,6 @@ from .readers.record import (
     record_structure,
     source_files,
 )
-from .row_filters import FILTER, FILTER_CELL, RowFilter
 from .schema import Recipe
 from .source_schema import Source
 from .sources import (
@@ -38,7 +34,11 @@ from .sources import (
     refuse_missing_columns,
     source_path,
 )
-from .value_range import check_range
+from .values.cells import EMPTY, FILTERED, ColumnReader
+from .values.column_reading import CellRows, read_column
+from .values.lists import ListReader, read_geometry
+from .values.row_filters import FILTER, FILTER_CELL, RowFilter
+from .values.value_range import check_range
 
 # What `read_geometry` reads of a row, where its geometry stands in columns.
 GEOMETRY_FIELDS = [

@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 from ..errors import InputError, did_you_mean
 from ..files import file_digest
 from .absent_parts import without_absent_splits, without_lists
-from .addresses import is_address
-from .digests import remembered_digest
-from .downloads import DOWNLOADS, RemoteFile, announce_parts, get_file
-from .label_grammar import DeclaredLabel, describe_labels, parse_label
+from .fetched.addresses import is_address
+from .fetched.digests import remembered_digest
+from .fetched.downloads import DOWNLOADS, RemoteFile, announce_parts, get_file
 from .label_schema import plain_name
 from .own_source import own_source_keys
 from .readers import column_names
@@ -28,7 +27,8 @@ from .readers.record import OWN_STRUCTURES, file_format, with_member
 from .registry import make_recipe
 from .schema import Recipe
 from .source_schema import Source, part_address
-from .value_grammar import add_values, parse_spreads, parse_where
+from .values.label_grammar import DeclaredLabel, describe_labels, parse_label
+from .values.value_grammar import add_values, parse_spreads, parse_where
 
 
 class LocatedSource(NamedTuple):

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError
 from ..files import file_digest
-from .downloads import download
+from .fetched.downloads import download
 from .own_split import NO_PART, part_number
 from .schema import Recipe
 from .split_schema import Split

@@ -11,14 +11,14 @@ from rdkit.DataStructs import BulkTanimotoSimilarity
 from rdkit.ML.Cluster import Butina
 
 from molnb.chemistry.fingerprints import ecfp_bits, packed_ecfp, similarities
-from molnb.curation import clusters
-from molnb.curation.clusters import (
+from molnb.curation.datacard import split_table
+from molnb.curation.splitting import clusters
+from molnb.curation.splitting.clusters import (
     butina_clusters,
     hash_order,
     similarity_clusters,
     sphere_clusters,
 )
-from molnb.curation.datacard import split_table
 from molnb.errors import InputError
 from molnb.shards import Shards
 

@@ -12,9 +12,9 @@ from made_data import make_dataset
 from rdkit import Chem
 
 from molnb.cli import main
-from molnb.curation import exports
-from molnb.curation.exported_molecules import exported_rows
-from molnb.curation.exports import export_shards
+from molnb.curation.exporting import exports
+from molnb.curation.exporting.exported_molecules import exported_rows
+from molnb.curation.exporting.exports import export_shards
 from molnb.curation.pipeline import curate
 from molnb.errors import InputError
 from molnb.recipes.readers import column_names, read_records
@@ -152,7 +152,7 @@ def test_a_large_lmdb_grows(
     shards: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("lmdb")
-    monkeypatch.setattr("molnb.curation.exported_lmdb._FIRST_MAP_BYTES", 1 << 16)
+    monkeypatch.setattr("molnb.curation.exporting.exported_lmdb._FIRST_MAP_BYTES", 1 << 16)
     rows = list(exported_rows(shards)) * 300
     monkeypatch.setattr(exports, "exported_rows", lambda _: iter(rows))
     (path,) = export_shards(shards, tmp_path / "large.lmdb")

@@ -14,10 +14,10 @@ from curated_files import file_digests, refuse_conformers
 from made_mixes import curate_here, write_member, write_mix
 
 from molnb.cli import main
-from molnb.curation import mixing
-from molnb.curation.mix_columns import MEANING
-from molnb.curation.mix_parts import JOINED
-from molnb.curation.mix_plan import MemberRows, make_plan
+from molnb.curation.mixes import mixing
+from molnb.curation.mixes.mix_columns import MEANING
+from molnb.curation.mixes.mix_parts import JOINED
+from molnb.curation.mixes.mix_plan import MemberRows, make_plan
 from molnb.curation.pipeline import curate
 from molnb.data.dataset import Corpus
 from molnb.data.tasks import LabelColumn

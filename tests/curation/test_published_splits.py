@@ -20,12 +20,12 @@ from curated_files import curate_smiles, refuse_conformers
 
 from molnb.curation.datacard import split_table
 from molnb.curation.pipeline import curate
-from molnb.curation.published_splits import shuffled_parts
-from molnb.curation.splits import downloads_beside
-from molnb.curation.time_splits import latest_last, read_times
+from molnb.curation.splitting.published_splits import shuffled_parts
+from molnb.curation.splitting.splits import downloads_beside
+from molnb.curation.splitting.time_splits import latest_last, read_times
 from molnb.data.dataset import Corpus
 from molnb.errors import InputError
-from molnb.recipes.downloads import download_path
+from molnb.recipes.fetched.downloads import download_path
 from molnb.recipes.registry import make_recipe
 from molnb.recipes.sources import recipe_for_file
 from molnb.recipes.split_files import part_of_key, read_listing

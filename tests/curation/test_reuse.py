@@ -14,7 +14,7 @@ from molnb.curation.pipeline import curate
 from molnb.curation.smiles_corpus import load_molecules
 from molnb.errors import InputError
 from molnb.files import file_digest
-from molnb.recipes import digests
+from molnb.recipes.fetched import digests
 from molnb.recipes.registry import load_recipe
 from molnb.recipes.sources import recipe_for_file, with_source
 from molnb.shards import Shards

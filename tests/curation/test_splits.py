@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from molnb.curation.splits import assign_groups
+from molnb.curation.splitting.splits import assign_groups
 from molnb.shards import EVERY_SPLIT, SPLIT_VALUES, Shards
 
 

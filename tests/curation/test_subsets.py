@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from curated_files import curate_smiles
 
-from molnb.curation.subsets import subset_sides
+from molnb.curation.splitting.subsets import subset_sides
 from molnb.errors import InputError
 from molnb.recipes.registry import load_recipe, make_recipe, without_computed
 from molnb.recipes.split_schema import Split

@@ -10,7 +10,7 @@ from molnb.data.dataset import Corpus
 from molnb.errors import InputError
 from molnb.objectives.class_counts import balanced_weights, count_classes
 from molnb.objectives.targets import label_values, scale_tasks
-from molnb.recipes.cells import ColumnReader
+from molnb.recipes.values.cells import ColumnReader
 
 HALF = [0, 1] * 6
 

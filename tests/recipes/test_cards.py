@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from molnb.cli import main
-from molnb.recipes.cards import recipe_card
-from molnb.recipes.downloads import download_path
+from molnb.recipes.catalogue.cards import recipe_card
+from molnb.recipes.fetched.downloads import download_path
 from molnb.recipes.mix_schema import Mix
 from molnb.recipes.registry import list_recipes, make_recipe
 from molnb.recipes.schema import Recipe

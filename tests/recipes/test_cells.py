@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from molnb.errors import InputError
-from molnb.recipes.cells import TRUE_FALSE, ColumnReader, read_class, read_number
 from molnb.recipes.label_schema import Label
+from molnb.recipes.values.cells import TRUE_FALSE, ColumnReader, read_class, read_number
 
 MEANING = {"quantity": "q", "unit": "1", "theory": "assay", "geometry": "none", "column": "c"}
 BOUNDED = "bounded or approximate (<, >, ~)"

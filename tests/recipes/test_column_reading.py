@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from molnb.recipes.cells import ColumnReader
-from molnb.recipes.column_reading import CellRows, read_column
 from molnb.recipes.label_schema import Label
+from molnb.recipes.values.cells import ColumnReader
+from molnb.recipes.values.column_reading import CellRows, read_column
 
 MEANING = {"name": "y", "quantity": "q", "unit": "1", "theory": "t", "geometry": "none"}
 LOGARITHM = {"unit": "-log10(M)", "source_unit": "nM", "transform": "-log10:nM->M"}

@@ -13,9 +13,9 @@ import pytest
 from file_server import N_SENT, FileServer, file_server
 
 from molnb.errors import InputError
-from molnb.recipes import addresses
-from molnb.recipes.addresses import AddressError, readable_bytes
-from molnb.recipes.downloads import RemoteFile, download_path, get_file
+from molnb.recipes.fetched import addresses
+from molnb.recipes.fetched.addresses import AddressError, readable_bytes
+from molnb.recipes.fetched.downloads import RemoteFile, download_path, get_file
 
 CONTENT = b"smiles,y\n" + b"CCO,1\n" * 50_000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -25,7 +25,7 @@ NOWHERE = "http://127.0.0.1:9/mine.csv"  # nothing listens there
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     """A server, and no waiting between the attempts."""
-    monkeypatch.setattr("molnb.recipes.addresses.time.sleep", lambda _: None)
+    monkeypatch.setattr("molnb.recipes.fetched.addresses.time.sleep", lambda _: None)
     with file_server() as running:
         yield running
 

@@ -10,8 +10,8 @@ import pytest
 
 from molnb.curation.pipeline import curate
 from molnb.errors import InputError
-from molnb.recipes.fetching import fetch
-from molnb.recipes.hand_fetched import name_at_end
+from molnb.recipes.fetched.fetching import fetch
+from molnb.recipes.fetched.hand_fetched import name_at_end
 from molnb.recipes.registry import make_recipe
 from molnb.recipes.schema import Recipe
 from molnb.recipes.sources import find_source
@@ -27,7 +27,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "sources"
     folder.mkdir()
     monkeypatch.setenv("MOLNB_SOURCES", str(folder))
-    monkeypatch.setattr("molnb.recipes.addresses.time.sleep", lambda _: None)
+    monkeypatch.setattr("molnb.recipes.fetched.addresses.time.sleep", lambda _: None)
     return folder
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from molnb.errors import InputError
-from molnb.recipes.label_grammar import describe_labels, parse_label
+from molnb.recipes.values.label_grammar import describe_labels, parse_label
 
 COLUMNS = ["smiles", "logS", "logS: measured", "a=b", "IC50", "IC50 (nM)", "溶解度", "Class"]
 

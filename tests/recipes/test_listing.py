@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from molnb.cli import main
-from molnb.recipes.licences import short_licence
-from molnb.recipes.listing import recipe_rows, recipes_table, recipes_text
+from molnb.recipes.catalogue.licences import short_licence
+from molnb.recipes.catalogue.listing import recipe_rows, recipes_table, recipes_text
 from molnb.recipes.mix_schema import Mix
 from molnb.recipes.registry import make_recipe
 from molnb.texts import WIDTH
@@ -98,7 +98,7 @@ def test_a_recipe_that_cannot_be_read_hides_no_other(
 
 
 def test_a_mix_is_listed_by_its_members(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    import molnb.recipes.listing as listing
+    import molnb.recipes.catalogue.listing as listing
 
     (folder / "both.yaml").write_text("{}")
     read = listing.load_recipe

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from molnb.recipes.cells import EMPTY
-from molnb.recipes.lists import NO_LIST, read_geometry, read_list
 from molnb.recipes.source_schema import GivenGeometry
+from molnb.recipes.values.cells import EMPTY
+from molnb.recipes.values.lists import NO_LIST, read_geometry, read_list
 
 
 @pytest.mark.parametrize(

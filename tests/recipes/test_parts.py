@@ -15,8 +15,8 @@ from file_server import FileServer, file_server
 from molnb.curation.pipeline import curate
 from molnb.curation.smiles_corpus import load_molecules
 from molnb.errors import InputError
-from molnb.recipes import downloads
 from molnb.recipes.chosen_columns import with_chosen_columns
+from molnb.recipes.fetched import downloads
 from molnb.recipes.registry import make_recipe, recipe_id
 from molnb.recipes.schema import Recipe
 from molnb.recipes.snapshot import write_snapshot
@@ -27,7 +27,7 @@ SMILES = [["CCO", "CCN", "CCC"], ["c1ccccc1"], ["CCCl", "CCBr"]]
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setattr("molnb.recipes.addresses.time.sleep", lambda _: None)
+    monkeypatch.setattr("molnb.recipes.fetched.addresses.time.sleep", lambda _: None)
     with file_server() as running:
         yield running
 

@@ -11,8 +11,8 @@ import pytest
 from molnb.curation.pipeline import curate
 from molnb.errors import InputError
 from molnb.recipes.registry import make_recipe
-from molnb.recipes.row_filters import RowFilter
 from molnb.recipes.sources import recipe_for_file
+from molnb.recipes.values.row_filters import RowFilter
 from molnb.shards import Shards
 
 TABLE = """smiles,IC50,units,level

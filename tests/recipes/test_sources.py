@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from molnb.errors import InputError
-from molnb.recipes import digests
-from molnb.recipes.digests import remembered_digest
-from molnb.recipes.downloads import download
+from molnb.recipes.fetched import digests
+from molnb.recipes.fetched.digests import remembered_digest
+from molnb.recipes.fetched.downloads import download
 from molnb.recipes.readers import read_records
 from molnb.recipes.registry import load_recipe, recipe_id
 from molnb.recipes.snapshot import write_snapshot
@@ -356,7 +356,7 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting between the attempts at a download."""
-    monkeypatch.setattr("molnb.recipes.addresses.time.sleep", lambda _: None)
+    monkeypatch.setattr("molnb.recipes.fetched.addresses.time.sleep", lambda _: None)
 
 
 def test_a_download_is_checked_and_made_once(server: str, tmp_path: Path) -> None:

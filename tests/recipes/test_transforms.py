@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from molnb.recipes.transforms import parse_transform
+from molnb.recipes.values.transforms import parse_transform
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,12 @@ from .pair_autograd import (
     pair_update,
     transition_update,
 )
-from .pair_ops import OuterFactors, OuterWeights, TransitionWeights, TriangleWeights
+from .pair_ops import (
+    OuterFactors,
+    OuterWeights,
+    TransitionWeights,
+    TriangleWeights,
+)
 
 LOG_NEGLIGIBLE = -20.0  # 2e-9: nothing in float32 beside the density at a mean
 NO_DROPOUT = PairDropout(elements=0.0, rows=0.0)

@@ -11,7 +11,13 @@ import numpy as np
 
 from ...errors import InputError
 from .archives import Member, all_members, on_disk
-from .array_table import StoredArray, row_blocks, table_columns, table_records, without_index
+from .array_table import (
+    StoredArray,
+    row_blocks,
+    table_columns,
+    table_records,
+    without_index,
+)
 from .packing import DamagedError
 from .record import Record
 

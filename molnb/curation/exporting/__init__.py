@@ -1,0 +1,1 @@
+"""Curated molecules for other programs: SDF, CSV, the Uni-Mol LMDB."""

@@ -1,0 +1,1 @@
+"""Mixes: members curated by themselves, and joined into one folder of shards."""

@@ -1,0 +1,1 @@
+"""Splits: by groups, clusters, time, published lists; subsets of them."""

@@ -1,0 +1,1 @@
+"""What cells say: numbers, classes, lists, relations; transforms, filters and ranges."""
