@@ -206,6 +206,11 @@ def _notices_of_splits(splits: dict[str, dict], across: dict[str, int]) -> Itera
                 f"split {name}: {split['parted_groups']:,} molecules of val and test have a "
                 "stereoisomer, tautomer or salt in training, so scores on them flatter"
             )
+        if split.get("train_short"):
+            yield (
+                f"split {name}: its share of {split['test_counted']:,} test molecules is "
+                f"{split['train_short']:,} more than there are to train on, so all of them remain"
+            )
         empty = [part for part in EVERY_SPLIT if not split[part]]
         if empty:
             yield (

@@ -32,7 +32,7 @@ def make_subset(whole: tuple, share: float, **keys) -> np.ndarray:
     side, smiles, values = whole
     keys = {"stratify": "gap", "bins": 10, **keys}
     split = Split(kind="subset", of="all", share=share, **keys)
-    return subset_sides(side, smiles, values if keys["stratify"] else None, split, "few")[0]
+    return subset_sides(side, smiles, values if keys["stratify"] else None, split)[0]
 
 
 @pytest.mark.parametrize("share", [0.5, 1, 2])
@@ -78,12 +78,31 @@ def test_without_a_label_every_molecule_counts(whole: tuple) -> None:
     assert (subset == 0).sum() == round(0.5 * (whole[0] == 2).sum())
 
 
-def test_more_than_there_are_is_refused(whole: tuple) -> None:
-    with pytest.raises(InputError, match="split 'few' is to have 50 times the .* test molecules"):
-        make_subset(whole, 50)
-    empty = np.zeros(N, np.int8)
-    with pytest.raises(InputError, match="0 test molecules of 'all' with a value of 'gap'"):
-        make_subset((empty, *whole[1:]), 1)
+def test_where_more_are_asked_for_than_there_are_all_remain_and_are_counted(whole: tuple) -> None:
+    side, smiles, values = whole
+    split = Split(kind="subset", of="all", share=50, stratify="gap", bins=10)
+    subset, counts = subset_sides(side, smiles, values, split)
+    known = np.isfinite(values)
+    n_train, n_test = ((known & (side == part)).sum() for part in (0, 2))
+    assert np.array_equal(subset == 0, known & (side == 0))
+    assert counts == {"test_counted": n_test, "train_short": 50 * n_test - n_train}
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_without_test_or_training_molecules_nothing_is_left_to_train_on(
+    whole: tuple, part: int
+) -> None:
+    side = np.full(N, part, np.int8)
+    split = Split(kind="subset", of="all", share=1, stratify="gap", bins=10)
+    subset, counts = subset_sides(side, *whole[1:], split)
+    assert not (subset == 0).any()
+    assert counts == {"test_counted": 0, "train_short": 0}
+
+
+def test_the_summary_says_that_a_subset_is_short(tmp_path: Path) -> None:
+    shards = curate_smiles(tmp_path, CHAINS, **_splits(share=50))
+    assert shards.manifest["splits"]["few"]["train"] == (shards.array("split_all") == 0).sum()
+    assert "more than there are to train on, so all of them remain" in shards.summary()
 
 
 def _splits(**few) -> dict:

@@ -100,7 +100,10 @@ def _member_rows(mix: Mix, shards: dict[str, Shards]) -> list[MemberRows]:
     members = []
     first_row = 0
     for name, member in shards.items():
-        split = mix.members[name].split or member.manifest["default_split"]
+        split = mix.members[name].split
+        # A file of the user's may be without the published one, which the member's notices say.
+        if split not in member.manifest["splits"]:
+            split = member.manifest["default_split"]
         members.append(MemberRows(name, member, split, first_row))
         first_row += member.manifest["n_source"]
     return members

@@ -131,8 +131,7 @@ def _make_sides(name: str, curated: Curated, sides: dict[str, Sides]) -> Sides:
     if split.kind == "subset":
         base = sides[split.of]
         values = _stratifying_values(curated, name) if split.stratify else None
-        side, n_test = subset_sides(base.side, curated.smiles, values, split, name)
-        counts = {"test_counted": n_test}
+        side, counts = subset_sides(base.side, curated.smiles, values, split)
         if "parted_groups" not in base.counts:
             return Sides(side, counts | {"without_side": int((side == NO_PART).sum())})
     else:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ...errors import InputError
 from ...recipes.own_split import NO_PART
 from ...recipes.split_schema import Split
 from ..parts import read_parts
@@ -21,34 +20,26 @@ def subset_sides(
     smiles: pa.ChunkedArray,
     values: np.ndarray | None,
     split: Split,
-    name: str,
-) -> tuple[np.ndarray, int]:
-    """The sides of a split of which only some training molecules remain; how many test count.
+) -> tuple[np.ndarray, dict[str, int]]:
+    """The sides of a split of which only some training molecules remain, and counts of it.
 
     ``values`` are those of the label ``stratify``, NaN where unknown: then only molecules with a
     value count, of test and of train. The order in which training molecules are taken depends on
-    neither share nor test, so a smaller subset lies inside a larger one. Raises InputError where
-    there are too few.
+    neither share nor test, so a smaller subset lies inside a larger one. Where train has fewer
+    molecules than the share asks for, all remain, and ``train_short`` says by how many it is short.
     """
     known = np.ones(len(side), bool) if values is None else np.isfinite(values)
     n_test = int((known & (side == TEST)).sum())
-    n_wanted = round(split.share * n_test)
     train = np.flatnonzero(known & (side == TRAIN))
-    if not 0 < n_wanted <= len(train):
-        labelled = "" if values is None else f" with a value of '{split.stratify}'"
-        raise InputError(
-            f"split '{name}' is to have {split.share:g} times the {n_test:,} test molecules of "
-            f"'{split.of}'{labelled} in train, that is {n_wanted:,}, and there are "
-            f"{len(train):,}{labelled}: choose another share, or curate more rows"
-        )
     bins = np.zeros(len(train), np.int64)
-    if values is not None:
+    if values is not None and len(train):
         edges = np.quantile(values[train], np.arange(1, split.bins) / split.bins)
         bins = np.searchsorted(edges, values[train], side="right")
     chosen = train[_taking_turns(bins, smiles.take(pa.array(train)).to_pylist(), split.seed)]
+    n_wanted = round(split.share * n_test)
     remaining = np.where(side == TRAIN, NO_PART, side).astype(np.int8)
     remaining[chosen[:n_wanted]] = TRAIN
-    return remaining, n_test
+    return remaining, {"test_counted": n_test, "train_short": max(0, n_wanted - len(train))}
 
 
 def _taking_turns(bins: np.ndarray, smiles: list[str], seed: int) -> np.ndarray:
