@@ -1,6 +1,6 @@
 r"""Everything that only a GPU can tell, in one command of at most eight minutes: `make gpu`.
 
-    make gpu DATA=data/wehi-0d61f68a-n2000               all rows
+    make gpu DATA=data/wehi-6afa17f3-n2000               all rows
     make gpu ROWS="agree sizes" OUT=/tmp/gpu             some of them
     make gpu REFERENCE=Uni-Mol CORE=Uni-Core             beside the authors' model
     make gpu DEVICE=cpu SIZE=0m1 BATCH=8 STEPS=8         the same rows on a CPU, for tests

@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py                                1,000 and 20,000 molecules
     python benchmarks/memory.py --molecules 20000 200000 --objectives labels
-    python benchmarks/memory.py --data nci-76e71386-n200       molecules of a curated dataset
+    python benchmarks/memory.py --data nci-febfe398-n200       molecules of a curated dataset
 
 200 rows of `nci` are curated and repeated to each number of molecules, labels included. A process
 of its own starts a run of a tiny model on them, pretraining or learning labels of molecules and

@@ -20,6 +20,7 @@ from urllib.parse import urlparse
 
 from ...errors import InputError
 from ...progress import Progress
+from ...texts import readable_bytes
 
 ATTEMPTS = 3
 CHUNK_BYTES = 1 << 20
@@ -213,18 +214,6 @@ def _title(page: bytes) -> str:
 
 
 # ----------------------------------------------------------------------------- size and progress
-
-
-def readable_bytes(n_byte: int) -> str:
-    """A number of bytes in words: 812 bytes, 1.4 kB, 3.2 GB."""
-    if n_byte < 1000:
-        return f"{n_byte} bytes"
-    amount = float(n_byte)
-    for unit in ("kB", "MB", "GB"):
-        amount /= 1000
-        if amount < 999.95:
-            return f"{amount:.1f} {unit}"
-    return f"{amount / 1000:.1f} TB"
 
 
 def check_room(folder: Path, n_byte: int | None) -> None:

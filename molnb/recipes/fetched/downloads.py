@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from ...errors import InputError
 from ...files import file_digest, writing
+from ...texts import readable_bytes
 from .addresses import (
     LARGE_BYTES,
     AddressError,
@@ -23,7 +24,6 @@ from .addresses import (
     fetch_file,
     forget_part,
     is_address,
-    readable_bytes,
     refuse_page,
 )
 from .digests import remembered_digest

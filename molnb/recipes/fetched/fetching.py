@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from ... import paths
+from ...texts import readable_bytes
 from ..mix_members import member_recipes
 from ..mix_schema import Mix
 from ..registry import load_recipe
@@ -20,7 +21,7 @@ from ..sources import (
     source_parts,
     source_path,
 )
-from .addresses import is_address, readable_bytes
+from .addresses import is_address
 from .digests import remembered_digest
 from .downloads import (
     DOWNLOADS,
