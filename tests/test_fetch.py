@@ -69,9 +69,9 @@ def test_fetch_gets_every_file_once_and_curate_needs_no_network_then(
     write_recipe(recipes, url=server.add("/data.csv", TABLE, "cut"), sha256=DIGEST, rows=4)
     assert main(["fetch", "assays"]) == 0
     line, total = capsys.readouterr().out.splitlines()
-    assert line.split()[:5] == [str(len(TABLE)), "bytes", "fetched", "now", DIGEST]
+    assert line.split()[:5] == [str(len(TABLE)), "B", "fetched", "now", DIGEST]
     assert Path(line.split()[5]).read_bytes() == TABLE
-    assert total == f"1 file, {len(TABLE)} bytes; 1 fetched now"
+    assert total == f"1 file, {len(TABLE)} B; 1 fetched now"
     assert main(["fetch", "assays"]) == 0
     assert "fetched before" in capsys.readouterr().out
     assert server.counts() == {"/data.csv": 1}

@@ -321,11 +321,12 @@ def _curated_words(recipe: Recipe, folder: Path) -> str:
 
 
 def _commands(recipe: Recipe) -> list[str]:
-    lines = [f"  molnb curate {recipe.name}"]
-    if recipe.source.kind == "url":
-        lines = [
-            f"  molnb fetch {recipe.name:<24}   the download alone",
-            f"{lines[0]:<40}   molecules, geometries, labels",
-            f"  molnb curate {recipe.name} --source FILE   from a copy of yours",
-        ]
-    return lines
+    curate = f"molnb curate {recipe.name}"
+    if recipe.source.kind != "url":
+        return [f"  {curate}"]
+    rows = [
+        (f"molnb fetch {recipe.name}", "the download alone"),
+        (curate, "molecules, geometries, labels"),
+        (f"{curate} --source FILE", "from a copy of yours"),
+    ]
+    return aligned(rows, indent="  ")
