@@ -58,9 +58,13 @@ def _chosen_labels(recipe: Recipe, path: Path, names: Sequence[str]) -> dict[str
             chosen[label.name] = [label]
             continue
         columns = _matching(label, names)
-        if not columns and not label.optional:
-            missing = label.columns[0]
-            either = f" (or {', '.join(label.columns[1:])})" if label.columns[1:] else ""
+        lacking = [] if columns else label.columns
+        if not lacking and label.minus is not None and label.minus not in names:
+            lacking = [label.minus]
+            columns = {}
+        if lacking and not label.optional:
+            missing = lacking[0]
+            either = f" (or {', '.join(lacking[1:])})" if lacking[1:] else ""
             raise InputError(
                 f"{path} has no column '{missing}'{either} for label '{label.name}'"
                 f"{did_you_mean(missing, names)}. Its columns are: {_listed(names)}."

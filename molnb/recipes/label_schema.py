@@ -62,6 +62,7 @@ class Label(Strict):
 
     Of a list in ``column`` the first counts that the file has; ``*`` in ``column`` and in ``name``
     makes a label of every column that fits. An ``optional`` label may be absent from a file.
+    ``minus`` is a second column, in the same unit, that is taken from the first.
     ``relation`` is a column of >, < or ~; what stands so qualified, there or before the number, is
     ``missing``, or the ``value`` with its relation kept beside it. ``range`` is what values, in
     ``unit``, can be: where most are outside, the unit is wrong. Values of atoms, bonds and pairs
@@ -76,6 +77,7 @@ class Label(Strict):
     geometry: str = Field(min_length=1)
     level: Level = "molecule"
     column: str | list[str] | None = None
+    minus: str | None = None
     computed: str | None = None
     residual_of: str | None = None
     optional: bool = False
@@ -162,15 +164,24 @@ class Label(Strict):
             raise ValueError(f"label '{self.name}': only a label read from a column is optional")
         if self.column is None and self.reads_numbers_only:
             raise ValueError(
-                f"label '{self.name}': decimal, percent, relation, qualified and range are for "
-                "labels read from a column"
+                f"label '{self.name}': minus, decimal, percent, relation, qualified and range are "
+                "for labels read from a column"
             )
         if self.classes is not None and self.reads_numbers_only:
             raise ValueError(
-                f"label '{self.name}' is of classes: decimal, percent, relation, qualified and "
-                "range are for numbers"
+                f"label '{self.name}' is of classes: minus, decimal, percent, relation, qualified "
+                "and range are for numbers"
+            )
+        if self.minus is not None and (
+            self.level != "molecule" or self.relation or self.qualified == "value"
+        ):
+            raise ValueError(
+                f"label '{self.name}': minus is for exact numbers of molecules, without relation "
+                "and qualified"
             )
         n_star = self.name.count(STAR)
+        if self.minus is not None and n_star:
+            raise ValueError(f"label '{self.name}': minus goes with one column, without {STAR}")
         if n_star > 1 or any(column.count(STAR) != n_star for column in self.columns):
             raise ValueError(
                 f"label '{self.name}': write one {STAR} in the name and one in the column, or none"
@@ -191,7 +202,9 @@ class Label(Strict):
     def reads_numbers_only(self) -> bool:
         """Whether a key says how numbers are read of a column, or what they can be."""
         is_plain = (self.decimal, self.percent, self.qualified) == (".", False, "missing")
-        return not is_plain or self.relation is not None or self.range is not None
+        return not is_plain or any(
+            key is not None for key in (self.minus, self.relation, self.range)
+        )
 
     @property
     def columns(self) -> list[str]:

@@ -232,8 +232,8 @@ def _check_measurements(recipe: Recipe) -> None:
     for label in recipe.source_labels:
         if label.reads_numbers_only and recipe.kind_of(label.name) != "regression":
             raise ValueError(
-                f"label '{label.name}' is of classes: decimal, percent, relation, qualified and "
-                "range are for numbers"
+                f"label '{label.name}' is of classes: minus, decimal, percent, relation, qualified "
+                "and range are for numbers"
             )
         column = relation_columns.get(label.name, "")
         if column.lower() in names | recipe.split_names:

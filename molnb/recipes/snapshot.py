@@ -34,7 +34,7 @@ from .sources import (
     refuse_missing_columns,
     source_path,
 )
-from .values.cells import EMPTY, FILTERED, ColumnReader
+from .values.cells import EMPTY, FILTERED, ColumnReader, differences
 from .values.column_reading import CellRows, read_column
 from .values.lists import ListReader, read_geometry
 from .values.row_filters import FILTER, FILTER_CELL, RowFilter
@@ -222,10 +222,10 @@ def _source_columns(recipe: Recipe, source: Source, names: list[str]) -> list[st
 
 
 def _measured_columns(recipe: Recipe) -> list[str]:
-    """The columns of labels, and of their relations."""
+    """The columns of labels, and those that stand beside them."""
     labels = recipe.source_labels
-    relations = [label.relation for label in labels if label.relation is not None]
-    return [label.column for label in labels] + relations
+    beside = [column for label in labels for column in (label.relation, label.minus)]
+    return [label.column for label in labels] + [name for name in beside if name is not None]
 
 
 def _read_joined_table(
@@ -323,7 +323,9 @@ def _label_columns(
     columns: dict[str, pa.Array] = {}
     for name, reader in readers.items():
         label = reader.label
-        if batch is None or label.level != "molecule":
+        if label.minus is not None:
+            cells = differences(label, fields)
+        elif batch is None or label.level != "molecule":
             cells = [known.get(label.column) for known in fields]
         else:
             cells = batch.array(label.column)

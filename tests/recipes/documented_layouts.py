@@ -426,7 +426,12 @@ def compas_1d(folder: Path) -> Found:
         {"c1ccccc1", "c1ccc2ccccc2c1", "c1ccc2cc3ccccc3cc2c1"},
         {
             "c1ccccc1": {"aEA": -1.1, "aIP": 9.0, "dipole": 0.0, "gap": 6.8, "homo": -6.7},
-            "c1ccc2cc3ccccc3cc2c1": {"aEA": 0.4, "energy": -14661.2, "energy_relative": 0.2},
+            "c1ccc2cc3ccccc3cc2c1": {
+                "aEA": 0.4,
+                "dispersion": -1.2,
+                "energy": -14661.2,
+                "energy_relative": 0.2,
+            },
         },
     )
 

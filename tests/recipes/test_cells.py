@@ -6,7 +6,13 @@ import pytest
 
 from molnb.errors import InputError
 from molnb.recipes.label_schema import Label
-from molnb.recipes.values.cells import TRUE_FALSE, ColumnReader, read_class, read_number
+from molnb.recipes.values.cells import (
+    TRUE_FALSE,
+    ColumnReader,
+    differences,
+    read_class,
+    read_number,
+)
 
 MEANING = {"quantity": "q", "unit": "1", "theory": "assay", "geometry": "none", "column": "c"}
 BOUNDED = "bounded or approximate (<, >, ~)"
@@ -370,3 +376,46 @@ def test_values_outside_the_range_are_kept_and_counted_with_the_first() -> None:
 def test_keys_of_numbers_are_refused_where_they_mean_nothing(keys: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Label(name="y", **MEANING | keys)
+
+
+@pytest.mark.parametrize(
+    ("whole", "part", "value", "reason"),
+    [
+        ("-14661.2", "-14660", -1.2, None),
+        (-14661.2, "-14660", -1.2, None),
+        ("5", "", None, "empty"),
+        ("", "5", None, "empty"),
+        ("5", "ND", None, "marked as missing (NA, -, ...)"),
+        ("<5", "1", None, BOUNDED),
+        ("5", ">1", None, BOUNDED),
+        ("1e308", "-1e308", None, "NaN or infinite"),
+    ],
+)
+def test_a_label_is_the_difference_of_two_columns(
+    whole: object, part: object, value: float | None, reason: str | None
+) -> None:
+    label = Label(name="y", **MEANING, minus="m")
+    (cell,) = differences(label, [{"c": whole, "m": part}])
+    number, why = read_number(cell)
+    assert why == reason
+    assert number == (None if value is None else pytest.approx(value, abs=1e-9))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"relation": "r"}, "minus is for exact numbers"),
+        ({"qualified": "value"}, "minus is for exact numbers"),
+        ({"level": "atom"}, "minus is for exact numbers"),
+        ({"classes": {"a": 0, "b": 1}}, "is of classes: minus"),
+        ({"column": None, "computed": "xtb.energy"}, "minus, .* are for labels read from a column"),
+    ],
+)
+def test_a_difference_of_anything_but_numbers_is_refused(keys: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Label(name="y", **MEANING | {"minus": "m"} | keys)
+
+
+def test_a_difference_of_one_of_many_columns_is_refused() -> None:
+    with pytest.raises(ValueError, match="minus goes with one column"):
+        Label(name="y_*", **MEANING | {"minus": "m", "column": "c_*"})

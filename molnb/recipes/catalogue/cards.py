@@ -241,6 +241,8 @@ def _origin(label: Label) -> str:
         words.append(f"one of every column {_choice(label.column)}")
     elif label.column is not None and label.columns != [label.name]:
         words.append(f"column {_choice(label.column)}")
+    if label.minus is not None:
+        words.append(f"minus column {label.minus}")
     if label.computed is not None:
         words.append("computed")
     if label.transform is not None:

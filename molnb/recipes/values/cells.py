@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ...errors import InputError
@@ -77,6 +77,22 @@ def read_number(value: Any, decimal: str = ".", percent: bool = False) -> Cell:
     if "_" in str(value):  # Python reads 1_000 as a number
         return None, _WORDS
     return (number, None) if math.isfinite(number) else (None, NOT_FINITE)
+
+
+def differences(label: Label, fields: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """What a label's column holds beyond its column ``minus``, row by row.
+
+    Where one of the two cells is no number, that cell, so that its reason is told.
+    """
+    return [_difference(label, row.get(label.column), row.get(label.minus)) for row in fields]
+
+
+def _difference(label: Label, cell: Any, subtrahend: Any) -> Any:
+    number, reason = read_number(cell, label.decimal, label.percent)
+    if reason is not None:
+        return cell
+    less, reason = read_number(subtrahend, label.decimal, label.percent)
+    return subtrahend if reason is not None else number - less
 
 
 def _why_no_number(text: str) -> str:
