@@ -233,7 +233,7 @@ def _content_id(content: dict[str, Any], source_sha256: str) -> str:
     # What stands at its default does not count, so that a new key leaves the ids of recipes
     # without it as they are; whoever changes a default raises RULES. The bytes of the source count,
     # not where they lie; the digests of all its files are in source_sha256.
-    for key in ("file", "url", "sha256", "mirrors", "bytes", "rows"):
+    for key in ("file", "url", "sha256", "mirrors", "bytes", "rows", "about_rows"):
         content["source"].pop(key, None)
     content["source"].get("join", {}).pop("sha256", None)
     for split in content.get("splits", {}).values():

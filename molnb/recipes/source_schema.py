@@ -57,7 +57,8 @@ class Source(Strict):
     first and the last number, or names, that stand for ``{part}`` in the address (``{part:02}``
     writes 1 as 01). ``member`` names the file, or by a pattern the files, of an archive that hold
     the rows. ``bytes`` and ``rows`` say what size and how many rows to expect; another number of
-    rows is refused. A ``header`` of names says what the words of an XYZ comment are.
+    rows is refused. ``about_rows`` is what others report: shown, and held to nothing. A ``header``
+    of names says what the words of an XYZ comment are.
     """
 
     kind: Literal["rdkit", "file", "url"]
@@ -69,6 +70,7 @@ class Source(Strict):
     sha256: str | None = Field(None, pattern=SHA256)
     bytes: int | None = Field(None, gt=0)
     rows: int | None = Field(None, gt=0)
+    about_rows: int | None = Field(None, gt=0)
     format: Format | None = None
     delimiter: str | None = None
     header: bool | list[str] = True
@@ -82,6 +84,8 @@ class Source(Strict):
             raise ValueError(
                 "kind 'url' takes the key 'url', kinds 'rdkit' and 'file' take the key 'file'"
             )
+        if self.rows is not None and self.about_rows is not None:
+            raise ValueError("a source takes one of the keys rows and about_rows")
         if self.mirrors and not has_url:
             raise ValueError("mirrors are further addresses of a url: kind 'url' alone has them")
         return self

@@ -11,10 +11,12 @@ import pytest
 import yaml
 
 from molnb.cli import main
+from molnb.errors import InputError
+from molnb.recipes.catalogue.cards import recipe_card
 from molnb.recipes.catalogue.licences import short_licence
 from molnb.recipes.catalogue.listing import recipe_rows, recipes_table, recipes_text
 from molnb.recipes.mix_schema import Mix
-from molnb.recipes.registry import make_recipe
+from molnb.recipes.registry import load_recipe, make_recipe, recipe_id
 from molnb.texts import WIDTH
 
 N_MANY = 60
@@ -76,6 +78,21 @@ def test_recipes_stand_in_aligned_columns_by_group(folder: Path) -> None:
     nci = next(line for line in lines if line.startswith("nci "))
     assert nci.split() == ["nci", "4,999", "193", "kB", "m", "a", "b", "p", "11", "7", "made",
                            "BSD-3-Clause"]  # fmt: skip
+
+
+def test_rows_that_others_report_are_marked_and_change_no_id(folder: Path) -> None:
+    content = written("reported")
+    content["source"] |= {"about_rows": content["source"].pop("rows")}
+    (folder / "reported.yaml").write_text(yaml.safe_dump(content))
+    (line,) = [line for line in recipes_text().splitlines() if line.startswith("reported")]
+    assert "~133,885" in line.split()
+    recipe = load_recipe("reported")
+    assert "about 133,885, as others report" in recipe_card(recipe)
+    content["source"].pop("about_rows")
+    assert recipe_id(recipe, "") == recipe_id(make_recipe(content), "")
+    content["source"] |= {"rows": 5, "about_rows": 5}
+    with pytest.raises(InputError, match="one of the keys rows and about_rows"):
+        make_recipe(content)
 
 
 def test_a_long_name_cuts_the_licence_short(folder: Path) -> None:

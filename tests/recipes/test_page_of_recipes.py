@@ -41,6 +41,13 @@ def test_every_recipe_of_the_tables_is_shipped_with_the_rows_they_state() -> Non
     assert len(rows) >= 20
     for name, n_row in rows:
         assert name in shipped, name
-        stated = shipped[name].get("source", {}).get("rows")
+        source = shipped[name].get("source", {})
+        stated = source.get("rows", source.get("about_rows"))
         if stated is not None and n_row.replace(",", "").isdecimal():
             assert int(n_row.replace(",", "")) == stated, name
+
+
+def test_the_readme_says_how_many_recipes_there_are() -> None:
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    n_recipe = len(list(FOLDER.glob("*.yaml")))
+    assert f"`molnb recipes` lists {n_recipe} datasets and mixes" in readme

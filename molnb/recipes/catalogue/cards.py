@@ -103,7 +103,7 @@ def _source_terms(recipe: Recipe) -> Iterator[tuple[str, str | None]]:
     yield "in it", source.member
     n_byte = source_bytes(recipe)
     yield "size", "not stated" if n_byte is None else f"{readable_bytes(n_byte)} ({n_byte:,} bytes)"
-    yield "rows", "not stated" if source.rows is None else f"{source.rows:,}"
+    yield "rows", _rows(source)
     yield "format", _format(source)
     if source.kind == "url" and source.parts is None:
         yield "SHA-256", source.sha256 or "not published; that of the first download is kept"
@@ -260,6 +260,14 @@ def _task_cells(task: Task) -> tuple[str, str, str]:
     n_label = len(task.labels)
     labels = task.labels[0] if n_label == 1 else f"{n_label:,}: {', '.join(task.labels)}"
     return task.name, f"{task.level}, {task.kind}, {task.loss}", labels
+
+
+def _rows(source: Source) -> str:
+    if source.rows is not None:
+        return f"{source.rows:,}"
+    if source.about_rows is not None:
+        return f"about {source.about_rows:,}, as others report; held to nothing"
+    return "not stated"
 
 
 def _split_rows(recipe: Recipe) -> list[tuple[str, str]]:

@@ -54,6 +54,7 @@ def recipes_text() -> str:
         lines += [f"  {reason}" for reason in unreadable.values()]
     lines += [
         "levels: m molecule, a atom, b bond, p pair; labels 1*: one of every column that fits",
+        "rows ~5: as others report",
     ]
     lines.append("molnb recipes NAME prints a card, molnb curate NAME makes the molecules")
     for folder in sorted({path.parent for path in files.values()}):
@@ -83,7 +84,8 @@ def _row(recipe: Recipe) -> dict[str, Any]:
     return {
         "group": {"rdkit": "embedded", "url": "downloads"}.get(source.kind, "files"),
         "name": recipe.name,
-        "rows": source.rows,
+        "rows": source.rows or source.about_rows,
+        "rows_stated": source.rows is not None,
         "bytes": source_bytes(recipe),
         "levels": [level for level in LEVELS if level in levels],
         "labels": f"{len(recipe.labels)}{STAR if globs else ''}",
@@ -99,6 +101,7 @@ def _mix_row(mix: Mix) -> dict[str, Any]:
         "group": "mixes",
         "name": mix.name,
         "rows": None,
+        "rows_stated": False,
         "bytes": None,
         "levels": [],
         "labels": "",
@@ -155,7 +158,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         return (row["name"], *[""] * (len(_COLUMNS) - 1))
     return (
         row["name"],
-        "" if row["rows"] is None else f"{row['rows']:,}",
+        _rows_cell(row),
         "" if row["bytes"] is None else readable_bytes(row["bytes"]),
         " ".join(level[0] for level in row["levels"]) or "none",
         row["labels"],
@@ -163,6 +166,13 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["geometry"],
         row["licence"],
     )
+
+
+def _rows_cell(row: dict[str, Any]) -> str:
+    """A number of rows; one that others report, and nothing is held to, begins with ~."""
+    if row["rows"] is None:
+        return ""
+    return f"{'' if row['rows_stated'] else '~'}{row['rows']:,}"
 
 
 def _mix_line(row: dict[str, Any], width: int) -> str:
