@@ -31,7 +31,7 @@ from .files import file_digest, write_json, writing_array
 from .mix_summary import mix_lines
 from .paths import MANIFEST
 
-FORMAT = "molnb-shards-1"
+FORMAT = "molnb-shards-2"
 SPLIT_VALUES = ("train", "val", "test", "test_seen")
 EVERY_SPLIT = SPLIT_VALUES[:3]  # the parts that a split is expected to have
 LOOSE_KEYS = ("inchikey14", "tautomer_key")  # columns that stereoisomers and tautomers agree in
@@ -92,9 +92,9 @@ _PLAIN = [
     ("force_field", pa.string(), ""),
     ("converged", pa.bool_(), "whether the force field reached a minimum"),
     ("force_field_energy", pa.float64(), "eV"),
-    ("atom_feats", pa.list_(pa.uint8()), "9 an atom"),
+    ("atom_feats", pa.list_(pa.uint8()), "13 an atom"),
     ("bonds", pa.list_(pa.uint16()), "2 a bond: heavy-heavy bonds first, then bonds to hydrogen"),
-    ("bond_feats", pa.list_(pa.uint8()), "3 a bond"),
+    ("bond_feats", pa.list_(pa.uint8()), "4 a bond"),
     ("parent", pa.list_(pa.uint16()), "the heavy atom whose label takes in this atom's"),
     ("missing", pa.string(), "why computed labels are absent"),
 ]
