@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError, did_you_mean
+from .graph.config import GraphConfig
 from .interface import Counts, Encoder, EncoderConfig
 from .unimol2.config import TwoTrackConfig
 from .unimol2.encoder import make_two_track
@@ -78,4 +79,12 @@ def count_parameters(config: EncoderConfig) -> Counts:
     return counts._replace(total=counts.total + heads)
 
 
+def make_graph_network(config: GraphConfig) -> tuple[Encoder, dict[str, nn.Module]]:
+    """A graph network and its masking heads; needs torch-geometric, which is imported here."""
+    from .graph.encoder import make_graph_network
+
+    return make_graph_network(config)
+
+
 register_family(TwoTrackConfig, make_two_track)
+register_family(GraphConfig, make_graph_network)

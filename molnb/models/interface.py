@@ -31,6 +31,11 @@ class EncoderConfig:
     hydrogens: bool = False
     arrays: tuple[str, ...] = ()
 
+    @property
+    def padded(self) -> bool:
+        """Whether molecules of a group are padded to its longest: groups are of like size then."""
+        return True
+
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain data for JSON, with the name of its family."""
         return {"family": self.family, **asdict(self)}
