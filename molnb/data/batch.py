@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..shapes import Bool, Float, Int, UInt8
-from .encodings import shortest_paths
+from .encodings.paths import shortest_paths
 
 LEVELS = ("molecule", "atom", "bond", "pair")
 N_BOND_STEREO = 6  # values of the second bond feature

@@ -24,12 +24,15 @@ class EncoderConfig:
     """What decides an encoder: a frozen dataclass of plain values, which a run stores.
 
     A family inherits it, names itself in `family` and adds its fields. `hydrogens` says whether the
-    encoder sees them; `arrays` names further arrays of a dataset that it reads.
+    encoder sees them; `arrays` names further arrays of a dataset that it reads, and `encodings`
+    what it reads of where atoms and bonds sit in the graph (`data.encodings.catalogue`), which is
+    computed where a dataset does not keep it.
     """
 
     family: ClassVar[str]
     hydrogens: bool = False
     arrays: tuple[str, ...] = ()
+    encodings: tuple[str, ...] = ()
 
     @property
     def padded(self) -> bool:

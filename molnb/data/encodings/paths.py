@@ -1,11 +1,11 @@
-"""Where an atom sits in the molecular graph: encodings computed from bonds alone, on any device."""
+"""Shortest paths along bonds between all atoms of molecules, on any device."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ..shapes import Bool, Int
+from ...shapes import Bool, Int
 
 UNREACHABLE = -1  # no path: another fragment, or padding
 
