@@ -76,6 +76,12 @@ class Spec(NamedTuple):
         return width if kind.is_symmetric else 2 * width
 
     @property
+    def is_directed(self) -> bool:
+        """Of bonds: whether it differs with the direction; half of the columns are of each."""
+        kind = KINDS[self.kind]
+        return self.level == "bond" and kind.level == "pair" and not kind.is_symmetric
+
+    @property
     def native(self) -> Spec:
         """The same encoding where it is computed: at the level that it describes by itself."""
         return self._replace(name="", level=KINDS[self.kind].level)
