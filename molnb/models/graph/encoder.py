@@ -237,7 +237,7 @@ def make_graph_network(config: GraphConfig) -> tuple[GraphEncoder, dict[str, nn.
     It moves no atoms: pretraining on it learns masked atoms alone.
     """
     encoder = GraphEncoder(config)
-    heads = {"tokens": TokenHead(config.width_out)}
+    heads = {"tokens": TokenHead(config.width_out, config.width_transfer)}
     for part in (encoder, *heads.values()):
         for module in part.modules():
             if isinstance(module, nn.Linear):
