@@ -116,6 +116,10 @@ class Encoder(nn.Module):
         """Length of the vectors of a level."""
         raise NotImplementedError
 
+    def layer_width(self, level: str, layer: int) -> int:
+        """Length of the vectors of a level after a layer (the first is 1); here as at the end."""
+        return self.width(level)
+
     def depth_of(self, parameter: str) -> int:
         """The depth of a parameter, by its name: 0 embeds, 1 is the first block, n_block the last.
 
