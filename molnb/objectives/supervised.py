@@ -364,12 +364,13 @@ def class_loss(
     if task.kind == "binary":
         loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     else:
+        logs = F.log_softmax(logits, -1)  # of probabilities
         numbers = target.flatten().long()
-        loss = F.cross_entropy(logits.flatten(0, 1), numbers, reduction="none").view_as(target)
+        loss = F.nll_loss(logs.flatten(0, 1), numbers, reduction="none").view_as(target)
     if task.loss == "hybrid_ce":
         number = torch.arange(task.n_class, device=logits.device)
         # a product and a sum: autocast would make a matrix product one of bfloat16
-        expected = (torch.softmax(logits, -1) * number).sum(-1)  # k label
+        expected = (logs.exp() * number).sum(-1)  # k label
         loss = HYBRID_SHARE * loss + (1 - HYBRID_SHARE) * (expected - target) ** 2
     if task.class_weights:
         # as exact as the targets: logits may be bfloat16
