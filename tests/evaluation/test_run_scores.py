@@ -247,6 +247,15 @@ def test_other_data_must_mean_the_same_by_the_labels(run, tmp_path):
     swapped = make_binary(tmp_path, "polar", ALKANES, {"odd": [0, 1] * 6, "polar": [0, 1] * 6})
     with pytest.raises(InputError, match="has other labels"):
         evaluate(run, data=swapped, **QUIET)
+    for field, value in (("level", "atom"), ("kind", "regression")):
+        same = make_binary(tmp_path, "polar", ALKANES, {"polar": [0, 1] * 6, "odd": [0, 1] * 6})
+        same.manifest["tasks"]["polar"][field] = value
+        with pytest.raises(InputError, match=f"has other {field} .{value}. than run learnt"):
+            evaluate(run, data=same, **QUIET)
+    same = make_binary(tmp_path, "polar", ALKANES, {"polar": [0, 1] * 6, "odd": [0, 1] * 6})
+    same.manifest["tasks"]["polar"]["labels"][0]["unit"] = "eV"
+    with pytest.raises(InputError, match="has other units"):
+        evaluate(run, data=same, **QUIET)
 
 
 def test_the_part_that_other_datasets_have_seen_is_scored_apart(tmp_path, capsys):
