@@ -379,6 +379,15 @@ def test_many_labels_of_classes_cost_as_many_tensor_operations_as_one():
     assert count(50) <= count(1) + 2
 
 
+def test_the_expected_class_number_is_exact_also_where_logits_are_not():
+    task = make_task("t", "molecule", "hybrid_ce", labels=("a",), classes=(("0", "1", "2", "3"),))
+    logits = torch.randn(64, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
+    truth = torch.arange(64.0)[:, None] % 4
+    plain = label_scores(task, logits, truth)["t_loss"]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert float(label_scores(task, logits, truth)["t_loss"]) == pytest.approx(float(plain))
+
+
 def test_huber_is_what_smooth_mae_means():
     task = make_task("t", "molecule", "smooth_mae", labels=("a",), mean=(0.0,), scale=(1.0,))
     guess = torch.linspace(-4, 4, 33)[:, None]
