@@ -26,6 +26,12 @@ def readable_share(n: int, of: int) -> str:
     return f"{100 * n / of:.1f} %" if of else ""
 
 
+def some_of(names: Sequence[str], most: int = 8) -> str:
+    """Names in a sentence: the first few, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def shortened(text: str, width: int) -> str:
     """A text of at most so many characters; three dots stand for what was cut."""
     return text if len(text) <= width else text[: max(width - 3, 0)].rstrip() + "..."

@@ -39,7 +39,7 @@ def ragged(start: np.ndarray, count: np.ndarray) -> np.ndarray:
 
 def spread(values: np.ndarray, label: np.ndarray, count: np.ndarray, n_label: int) -> np.ndarray:
     """Known values of some molecules, `count` of each, as a row a molecule; NaN is unknown."""
-    rows = np.full((len(count), n_label), np.nan)
+    rows = np.full((len(count), n_label), np.nan, values.dtype)
     rows[np.repeat(np.arange(len(count)), count), label] = values
     return rows
 
@@ -359,6 +359,8 @@ class Corpus:
         count = offset[rank + 1] - offset[rank]
         entries = ragged(offset[rank], count)
         values = shards.array(f"{name}.values")[entries]
+        if shards.tasks[name]["kind"] != "regression":
+            values = values.astype(np.float32)  # class numbers: half the memory, and exact
         if values.ndim == 1:  # known values alone, each with its label
             label = shards.array(f"{name}.label")[entries]
             values = spread(values, label, count, len(shards.tasks[name]["labels"]))

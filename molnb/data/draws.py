@@ -48,11 +48,15 @@ class Sampling:
     frequent ones only; shares are larger in a small corpus, so it does not carry over. `weights`
     are shares of datasets by name, relative to each other, of all datasets or of none; without,
     datasets count by their molecules. Of a mix the members have weights, or the mix as a whole.
+    With a `temperature` T instead, a dataset of n training molecules has a share proportional to
+    n^(1/T): at 1 datasets count by their size, the higher it is the more evenly, at infinity all
+    the same. Members of a mix are datasets then.
     """
 
     kind: str = "uniform"
     tau: float = TAU
     weights: Mapping[str, Any] = field(default_factory=dict)  # numbers above 0
+    temperature: Any | None = None  # a number above 0
 
     def __post_init__(self):
         if self.kind not in KINDS:
@@ -72,11 +76,33 @@ class Sampling:
                 )
         numbers = {name: float(weight) for name, weight in self.weights.items()}
         object.__setattr__(self, "weights", numbers)  # as they are read back from JSON
+        if self.temperature is not None:
+            self._check_temperature()
+            object.__setattr__(self, "temperature", float(self.temperature))
+
+    def _check_temperature(self) -> None:
+        """Raise InputError for a temperature that is none, or that weights contradict."""
+        given = self.temperature
+        if isinstance(given, bool) or not isinstance(given, int | float) or not given > 0:
+            raise InputError(
+                f"sampling.temperature is {given!r}: give a number above 0 (1 draws datasets by "
+                "their size, a large one evenly)"
+            )
+        if self.weights:
+            raise InputError(
+                f"sampling has weights ({', '.join(self.weights)}) and the temperature {given:g}: "
+                "give one of them, both say how much of each dataset is drawn"
+            )
 
     @property
     def plain(self) -> bool:
         """Whether every molecule is shown once an epoch, whatever its scaffold and dataset."""
-        return self.kind == "uniform" and not self.weights
+        return self.kind == "uniform" and not self.by_dataset
+
+    @property
+    def by_dataset(self) -> bool:
+        """Whether datasets have shares of their own."""
+        return bool(self.weights) or self.temperature is not None
 
 
 def make_sampling(stored: Mapping[str, Any]) -> Sampling:
@@ -211,14 +237,19 @@ def make_draws(
 ) -> Draws:
     """The draws from n training rows, whose scaffolds and datasets are given as numbers.
 
-    `names` are those of the datasets, by their number; needed where datasets have weights, as
-    `scaffolds` are where these count.
+    `names` are those of the datasets, by their number; needed where datasets have shares, as
+    `scaffolds` are where these count. Datasets without a row are not drawn by temperature, and
+    refused with a weight.
     """
     rows = [np.arange(n)]
     shares = np.array([1.0])
-    if sampling.weights:
-        shares = _shares(sampling.weights, names)
+    if sampling.by_dataset:
         rows = [np.flatnonzero(dataset == number) for number in range(len(names))]
+    if sampling.temperature is not None:
+        rows = [of_dataset for of_dataset in rows if len(of_dataset)]
+        shares = tempered_shares(np.array([len(ids) for ids in rows]), sampling.temperature)
+    elif sampling.weights:
+        shares = _shares(sampling.weights, names)
         for name, of_dataset in zip(names, rows, strict=True):
             if not len(of_dataset):
                 raise InputError(
@@ -226,6 +257,16 @@ def make_draws(
                     "leave it out of the data, or choose another split"
                 )
     return Draws([_make_pool(ids, sampling, scaffolds, seed) for ids in rows], shares, seed)
+
+
+def tempered_shares(
+    counts: Int[np.ndarray, " dataset"], temperature: float
+) -> Float[np.ndarray, " dataset"]:
+    """The share of each dataset, proportional to its number of molecules to the power of 1 / T."""
+    # of the largest, so that a small T overflows nothing; the tiniest share is one in 2^40 draws
+    powers = (counts / counts.max()) ** (1 / temperature)
+    shares = np.maximum(powers, 2.0**-40)
+    return shares / shares.sum()
 
 
 def _shares(weights: Mapping[str, float], names: Sequence[str]) -> np.ndarray:

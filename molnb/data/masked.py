@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..shapes import Bool, Float
+from ..shapes import Bool, Float, Shaped
 from .batch import MolBatch
+
+Count = float | Shaped[np.ndarray, " label"]  # how many things a sum, or each of some, runs over
 
 
 class MaskedBatch(NamedTuple):
@@ -23,7 +26,7 @@ class MaskedBatch(NamedTuple):
     hidden: Bool[Tensor, " atom"]
     noisy: Float[Tensor, "atom xyz"]
     visible: Bool[Tensor, " mol"]
-    counts: dict[str, float]
+    counts: dict[str, Count]
 
     def to(self, device: torch.device | str) -> MaskedBatch:
         """The same on another device."""

@@ -195,6 +195,7 @@ def _label_differences(shards: Shards) -> Iterator[str]:
             )
         if not faults:
             faults += _count_differences(shards, name, task["level"], index, np.diff(offset))
+            faults += _label_numbers(shards, name, len(task["labels"]))
         if not faults:
             faults += _value_differences(shards, name, task)
         yield from faults
@@ -211,8 +212,8 @@ def _count_differences(
     shards: Shards, name: str, level: str, index: np.ndarray, count: np.ndarray
 ) -> Iterator[str]:
     """Labelled molecules that have another number of values than of atoms, or bonds, or one."""
-    if level == "pair":
-        return  # of unordered pairs or of ordered ones
+    if level == "pair" or f"{name}.label" in shards.array_names:
+        return  # of unordered pairs or of ordered ones; or known values alone
     expected = np.ones(len(index), np.int64)
     if level != "molecule":
         expected = np.diff(shards.array(f"{level}_offset"))[index]
@@ -226,10 +227,35 @@ def _count_differences(
         )
 
 
+def _label_numbers(shards: Shards, name: str, n_label: int) -> Iterator[str]:
+    """Where known values alone are kept: the numbers of their labels."""
+    if f"{name}.label" not in shards.array_names:
+        return
+    label = np.asarray(shards.array(f"{name}.label"))
+    n_value = len(shards.array(f"{name}.values"))
+    if len(label) != n_value:
+        yield f"array {name}.label has {len(label):,} rows, {name}.values {n_value:,}"
+    elif len(label) and label.max() >= n_label:
+        yield f"array {name}.label names label {label.max():,}, the task has {n_label:,}"
+
+
+def _known_of_labels(shards: Shards, name: str, n_label: int) -> Iterator[np.ndarray]:
+    """The known values of each label of a task."""
+    values = shards.array(f"{name}.values")
+    if values.ndim == 2:
+        for column in values.T:
+            yield column[~np.isnan(column)]
+        return
+    label = np.asarray(shards.array(f"{name}.label"))
+    ordered = values[np.argsort(label, kind="stable")]
+    yield from np.split(ordered, np.cumsum(np.bincount(label, minlength=n_label))[:-1])
+
+
 def _value_differences(shards: Shards, name: str, task: dict) -> Iterator[str]:
     values = shards.array(f"{name}.values")
     labels = task["labels"]
-    if values.ndim != 2 or values.shape[1] != len(labels):
+    is_sparse = values.ndim == 1 and f"{name}.label" in shards.array_names
+    if not is_sparse and (values.ndim != 2 or values.shape[1] != len(labels)):
         yield (
             f"array {name}.values has the shape {list(values.shape)}, the task has {len(labels):,} "
             "labels"
@@ -238,9 +264,7 @@ def _value_differences(shards: Shards, name: str, task: dict) -> Iterator[str]:
     declared = shards.manifest.get("recipe", {}).get("labels", [])
     ranges = {label["name"]: label.get("range") for label in declared}
     counted = shards.manifest.get("labels", {})
-    for column, label in enumerate(labels):
-        column_of_label = np.asarray(values[:, column])
-        known = column_of_label[~np.isnan(column_of_label)]
+    for label, known in zip(labels, _known_of_labels(shards, name, len(labels)), strict=True):
         stated = counted.get(label["name"], {}).get("known")
         if task["level"] == "molecule" and stated is not None and len(known) != stated:
             yield (

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..extras import how_to_install
 from ..models.model import Model
 from ..objectives.supervised import Supervised, in_units
-from ..objectives.targets import ScaledTask, label_values
+from ..objectives.targets import ScaledTask, known_labels, label_values
 from ..objectives.trivial_baselines import LabelTable, label_tables
 from ..paths import find_data
 from ..progress import Progress
@@ -69,8 +69,8 @@ class TaskAnswers:
 
     def of_label(self, method: str, column: int) -> np.ndarray:
         """A method's guesses of one label: a number an item, or one a class."""
-        guesses = self.guesses[method]
-        return guesses if self.task.kind == "classes" else guesses[:, column]
+        guesses = self.guesses[method][:, self.task.outputs_of(column)]
+        return guesses if self.task.kind == "classes" else guesses[:, 0]
 
 
 # ------------------------------------------------------------------------------------ what is asked
@@ -291,7 +291,7 @@ class _Gathered:
         labels = batch.labels[self.task.key]
         owner = owner_of(batch, self.task.level, labels.index)
         self.mols.append(batch.ids[owner].numpy())
-        self.truths.append(labels.values.numpy())
+        self.truths.append(known_labels(self.task, labels.values).numpy())
         guesses = {NETWORK_METHOD: output}
         if table is not None:
             guesses["mean"] = table.guess(batch, looked_up=False)
@@ -362,6 +362,9 @@ def _add_boosted(
     features = training[np.searchsorted(ids, labelled)]
     guesses = np.full((len(entry.mols), task.n_output), np.nan)
     for column, label in enumerate(task.labels):
+        if task.learnt and not task.learnt[column]:
+            continue
+        outputs = task.outputs_of(column)
         is_known = np.isfinite(labels[:, column])
         values = labels[is_known, column]
         if task.of_classes and len(np.unique(values)) < 2:
@@ -372,13 +375,13 @@ def _add_boosted(
             continue
         model = Booster()
         if task.of_classes:
-            model = ClassBooster(task.n_output if task.kind == "classes" else 2)
+            model = ClassBooster(len(task.classes[column]))
         model.fit(features[is_known], values)
         for start in range(0, len(entry.mols), PORTION):
             part = slice(start, start + PORTION)
             table = ecfp_counts(smiles_of(judged.corpus, entry.mols[part]))
             if task.kind == "classes":
-                guesses[part] = model.predict_proba(table)
+                guesses[part, outputs] = model.predict_proba(table)
             elif task.kind == "binary":
                 guesses[part, column] = model.predict_proba(table)[:, 1]
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from ..objectives.ranking import RARE
 from ..shards import Shards
+from ..texts import some_of
 from ..training.runs import Run, find_run
 from .intervals import scored
 from .run_answers import (
@@ -26,6 +28,7 @@ from .run_answers import (
 
 METHODS = (NETWORK_METHOD, "LightGBM", "lookup", "mean")  # in the order of a table
 N_DRAW = 1000
+MOST_NOTED = 20  # labels of which a note speaks by name
 
 
 def evaluate(
@@ -172,12 +175,22 @@ def _unknown_notes(judged: Judgement, answers: list[TaskAnswers]) -> list[str]:
         for name, truth in zip(entry.task.labels, entry.truth.T)
         if np.isfinite(truth).any()
     }
-    missing = [name for task in judged.tasks for name in task.labels if name not in scored_labels]
-    if not missing:
-        return []
-    return [
-        f"Not scored, for want of a known value in the part {judged.part}: {', '.join(missing)}."
-    ]
+    missing = []
+    not_learnt = []
+    for task in judged.tasks:
+        for name, learnt in zip(task.labels, task.learnt or itertools.repeat(True)):
+            if not learnt:
+                not_learnt.append(name)
+            elif name not in scored_labels:
+                missing.append(name)
+    notes = []
+    if missing:
+        names = some_of(missing, MOST_NOTED)
+        notes.append(f"Not scored, for want of a known value in the part {judged.part}: {names}.")
+    if not_learnt:
+        names = some_of(not_learnt, MOST_NOTED)
+        notes.append(f"Not scored, for want of a value on any training row: {names}.")
+    return notes
 
 
 def _rare_notes(judged: Judgement, answers: list[TaskAnswers]) -> list[str]:
@@ -197,7 +210,8 @@ def _rare_notes(judged: Judgement, answers: list[TaskAnswers]) -> list[str]:
                     f"{name}: {' and '.join(few)} among {len(numbers)} known values of the part "
                     f"{judged.part}: a ranking of so few says little, and of none is undefined."
                 )
-    return notes
+    n_more = len(notes) - MOST_NOTED
+    return notes if n_more <= 0 else [*notes[:MOST_NOTED], f"So it is of {n_more:,} more labels."]
 
 
 def _predictions(judged: Judgement, entry: TaskAnswers, column: int) -> pd.DataFrame:

@@ -459,6 +459,8 @@ class TrainedModel:
         rows: list[dict[str, np.ndarray | float]] = [{} for _ in n_heavy]
         for task in self.tasks:
             values = in_units(task, outputs[task.key].float()).cpu().numpy()
+            if task.absent_classes is not None:
+                values = values[:, ~task.absent_classes.ravel()]  # a column a class that there is
             index = every_index(batch, task.level)
             owner = owner_of(batch, task.level, index).cpu().numpy()
             for number, n_atom in enumerate(n_heavy):
@@ -467,7 +469,7 @@ class TrainedModel:
                     of_molecule = of_molecule[:n_atom]
                 if task.level == "atom" and molecules is not None:
                     of_molecule = _in_input_order(of_molecule, molecules[number], "atom")
-                for name, column in zip(self.columns[task.key], of_molecule.T):
+                for name, column in zip(self.columns[task.key], of_molecule.T, strict=True):
                     # A copy: else every row would keep the output of the whole batch.
                     is_number = task.level == "molecule"
                     rows[number][name] = float(column[0]) if is_number else column.copy()
@@ -564,14 +566,23 @@ def prediction_columns(task: ScaledTask) -> list[str]:
     `<label>_<class>_probability`, with the numbers of the classes where their names are no words.
     """
     if task.kind == "classes":
-        (label,) = task.labels
-        words = [_as_word(name) for name in task.classes[0]]
-        if "" in words or len(set(words)) < len(words):
-            words = [f"class_{number}" for number in range(len(words))]
-        return [_as_word(f"{label}_{word}_probability") for word in words]
+        columns = []
+        for label, classes in zip(task.labels, task.classes, strict=True):
+            columns += [
+                _as_word(f"{label}_{word}_probability") for word in _words_of_classes(classes)
+            ]
+        return columns
     units = task.units if task.kind != "binary" else ["probability"] * len(task.labels)
     names = [with_suffix(label, unit) for label, unit in zip(task.labels, units, strict=True)]
     return [_as_word(name) for name in names]
+
+
+def _words_of_classes(classes: Sequence[str]) -> list[str]:
+    """What each class is called in names of columns: its name, or its number if some have none."""
+    words = [_as_word(name) for name in classes]
+    if "" in words or len(set(words)) < len(words):
+        return [f"class_{number}" for number in range(len(words))]
+    return words
 
 
 def _as_word(text: str) -> str:

@@ -19,8 +19,10 @@ N_TOKEN = 128  # elements, and the token that masks them
 class LabelHead(nn.Module):
     """Predicts the labels of one task, in units of their standard deviation over training rows.
 
-    Where the task belongs to pairs of atoms, the two directions of a pair are averaged. Encoders
-    may end without a norm, so the head starts with one.
+    Of labels that are classes it gives a logit a class. Where the task belongs to pairs of atoms,
+    the two directions of a pair are averaged. Encoders may end without a norm, so the head starts
+    with one. A head that `weighs_itself` keeps the logarithm of a variance, which the objective
+    learns to weigh the task by.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class LabelHead(nn.Module):
         width: int,
         depth: int = 2,
         dropout: float = 0.0,
+        weighs_itself: bool = False,
         divisor: float = 1.0,
     ):
         super().__init__()
@@ -43,6 +46,7 @@ class LabelHead(nn.Module):
         self.inner = nn.ModuleList(nn.Linear(width, width) for _ in range(depth - 1))
         self.out = nn.Linear(width, n_label)
         self.dropout = Dropout(dropout)
+        self.log_variance = nn.Parameter(torch.zeros(())) if weighs_itself else None
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
@@ -54,7 +58,7 @@ class LabelHead(nn.Module):
 
     def forward(
         self, encoding: Encoding, index: Int[Tensor, " k *pair"]
-    ) -> Float[Tensor, "k label"]:
+    ) -> Float[Tensor, "k output"]:
         (level,) = self.levels
         rows = encoding.rows(level, index)
         if level == "pair":
@@ -88,8 +92,20 @@ class TokenHead(nn.Module):
 
 
 def make_label_head(
-    encoder: Encoder, level: str, n_label: int, depth: int, dropout: float
+    encoder: Encoder,
+    level: str,
+    n_label: int,
+    depth: int,
+    dropout: float,
+    weighs_itself: bool = False,
 ) -> LabelHead:
     """A head for a task of this level, as wide as the encoder's vectors of it."""
-    width = encoder.width(level)
-    return LabelHead(level, n_label, width, depth, dropout, encoder.config.width_transfer)
+    return LabelHead(
+        level,
+        n_label,
+        encoder.width(level),
+        depth,
+        dropout,
+        weighs_itself,
+        encoder.config.width_transfer,
+    )

@@ -42,6 +42,10 @@ class Model(nn.Module):
         """Levels that the heads read; an encoding is always good for molecules."""
         return {"molecule"}.union(*(head.levels for head in self.heads.values()))
 
+    def head(self, name: str) -> nn.Module:
+        """The head of a name."""
+        return self.heads[_module_name(name)]
+
     def forward(self, batch: MolBatch | MaskedBatch, everywhere: bool = False) -> Prediction:
         """Encode a batch and apply each head.
 

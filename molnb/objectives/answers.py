@@ -55,35 +55,54 @@ def class_scores(
     """How well probabilities tell the classes of each label apart, by name; None if undefined.
 
     Of a binary label: `<label>_auroc`, `<label>_ap` (average precision), and how many labels are
-    positive and known: `<label>_positives`, `<label>_n`; of several of them in one task also the
-    mean over those that can be scored, `<task>_mean_auroc`. Of several classes the first two are
-    means over each class against the rest, of the classes that occur among others, and
-    `<label>_rarest` is how many labels the rarest class has.
+    positive and known: `<label>_positives`, `<label>_n`. Of several classes the first two are means
+    over each class against the rest, of the classes that occur among others, and `<label>_rarest`
+    is how many labels the rarest class has. Of several labels in one task also the means over those
+    that can be scored, `<task>_mean_auroc` and `<task>_mean_ap`; of very many these alone. Labels
+    that are not learnt have no score.
     """
     scores: Scores = {}
-    if task.kind == "classes":
-        (label,) = task.labels
-        is_known = np.isfinite(truth[:, 0])
-        of_label = truth[is_known, 0]
-        for name, ranking in RANKINGS.items():
-            value = macro(ranking, probabilities[is_known], of_label)
-            scores[f"{label}_{name}"] = _or_none(value)
-        scores[f"{label}_rarest"] = count_rarest(of_label, task.n_output)
-        return scores | {f"{label}_n": int(is_known.sum())}
-    for label, guess, column in zip(task.labels, probabilities.T, truth.T, strict=True):
-        is_known = np.isfinite(column)
-        positive = column[is_known] > 0.5
-        for name, ranking in RANKINGS.items():
-            scores[f"{label}_{name}"] = _or_none(ranking(guess[is_known], positive))
-        scores[f"{label}_positives"] = int(positive.sum())
-        scores[f"{label}_n"] = int(is_known.sum())
+    ranked: dict[str, list[float]] = {name: [] for name in RANKINGS}
+    for column, label in enumerate(task.labels):
+        if task.learnt and not task.learnt[column]:
+            continue
+        is_known = np.isfinite(truth[:, column])
+        of_label = truth[is_known, column]
+        guess = probabilities[is_known, task.outputs_of(column)]
+        values = _rankings(task, guess, of_label)
+        for name, value in values.items():
+            ranked[name].append(value)
+        if not task.is_wide:
+            scores |= {f"{label}_{name}": _or_none(value) for name, value in values.items()}
+            scores |= _counted(task, label, of_label, guess.shape[1])
     if len(task.labels) > 1:
-        areas = [scores[f"{label}_auroc"] for label in task.labels]
-        defined = [area for area in areas if area is not None]
-        scores[f"{task.key}_mean_auroc"] = float(np.mean(defined)) if defined else None
+        for name, values in ranked.items():
+            defined = [value for value in values if np.isfinite(value)]
+            mean = float(np.mean(defined)) if defined else None
+            scores[f"{task.key}_mean_{name}"] = mean
     return scores
 
 
-def _or_none(value: np.ndarray) -> float | None:
+def _rankings(
+    task: ScaledTask,
+    probabilities: Shaped[np.ndarray, "n class"],
+    truth: Shaped[np.ndarray, " n"],
+) -> dict[str, float]:
+    """Each ranking of one label, of which all truths are known; NaN where it is undefined."""
+    if task.kind == "classes":
+        return {name: float(macro(r, probabilities, truth)) for name, r in RANKINGS.items()}
+    return {name: float(r(probabilities[:, 0], truth > 0.5)) for name, r in RANKINGS.items()}
+
+
+def _counted(
+    task: ScaledTask, label: str, truth: Shaped[np.ndarray, " n"], n_class: int
+) -> dict[str, int]:
+    """How many labels of one column are known, and positive or of the rarest class."""
+    if task.kind == "classes":
+        return {f"{label}_rarest": count_rarest(truth, n_class), f"{label}_n": len(truth)}
+    return {f"{label}_positives": int((truth > 0.5).sum()), f"{label}_n": len(truth)}
+
+
+def _or_none(value: float) -> float | None:
     """A number for a file of JSON, which has no NaN."""
-    return float(value) if np.isfinite(value) else None
+    return value if np.isfinite(value) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -66,9 +67,8 @@ def count_classes(task: DatasetTask, pieces: Iterable[Values]) -> Int[np.ndarray
     labels = task.labels
     counts = np.zeros((len(labels), max(len(label.classes) for label in labels)), np.int64)
     for values in pieces:
-        for column, of_label in zip(counts, values.T, strict=True):
-            numbers = of_label[np.isfinite(of_label)].astype(np.int64)
-            column += np.bincount(numbers, minlength=len(column))
+        for number in range(counts.shape[1]):
+            counts[:, number] += (values == number).sum(0)
     return counts
 
 
@@ -76,13 +76,14 @@ def check_told_apart(task: DatasetTask, counts: Int[np.ndarray, "label class"]) 
     """Raise InputError where every label has one class only in the training rows."""
     if ((counts > 0).sum(1) > 1).any():
         return
-    label = task.labels[0]
-    number = int(counts[0].argmax())
+    column = np.flatnonzero(counts.any(1))[0]  # others have no value at all
+    label = task.labels[column]
+    number = int(counts[column].argmax())
     words = "" if label.classes[number] == str(number) else f" ({label.classes[number]})"
     raise InputError(
-        f"all {counts[0].sum():,} known training labels of {label.name!r} (task {task.key!r}) are "
-        f"{number}{words}: there is nothing to tell apart. Choose another split, or curate more "
-        "rows"
+        f"all {counts[column].sum():,} known training labels of {label.name!r} (task {task.key!r}) "
+        f"are {number}{words}: there is nothing to tell apart. Choose another split, or curate "
+        "more rows"
     )
 
 
@@ -93,20 +94,25 @@ def balanced_weights(
     weights = []
     for of_label in counts:
         present = of_label > 0
-        balanced = of_label.sum() / (present.sum() * np.maximum(of_label, 1))
+        balanced = of_label.sum() / (max(present.sum(), 1) * np.maximum(of_label, 1))
         weights.append(tuple(np.where(present, balanced, 1.0).tolist()))
     return tuple(weights)
 
 
 def rare_classes(
-    task: DatasetTask, names: Sequence[str], counts: Int[np.ndarray, "label class"]
+    task: DatasetTask,
+    names: Sequence[str],
+    counts: Int[np.ndarray, "label class"],
+    learnt: Sequence[bool] = (),
 ) -> list[str]:
     """What must be said of classes with few labels among some rows, a phrase a label.
 
-    `names` are what the labels are called in the run.
+    `names` are what the labels are called in the run; of those that are not `learnt` (empty: all
+    are) nothing is said.
     """
     phrases = []
-    for name, label, of_label in zip(names, task.labels, counts.tolist(), strict=True):
+    columns = zip(names, task.labels, counts.tolist(), strict=True)
+    for name, label, of_label in itertools.compress(columns, learnt or itertools.repeat(True)):
         few = [
             f"{n or 'none'} of class {of_class}"
             for of_class, n in zip(label.classes, of_label)

@@ -9,21 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..data.batch import MolBatch
-from ..data.masked import MaskedBatch
+from ..data.masked import Count, MaskedBatch
 from ..models.interface import Encoder
 from ..models.model import Model
 from .answers import Answers
 
 
 class SumCount(NamedTuple):
-    """A sum and the number of things it runs over: their ratio is the metric."""
+    """A sum and the number of things it runs over: their ratio is the metric.
+
+    Both are one number, or one for each label of a task.
+    """
 
     total: Tensor
-    count: float
+    count: Count
 
 
 class Objective:
@@ -62,9 +66,19 @@ class Objective:
         """Scores of all batches together, from gathered answers; None where one is undefined."""
         return {}
 
-    def weights(self, counts: Mapping[str, float]) -> dict[str, float]:
+    def weights(self, counts: Mapping[str, Count]) -> dict[str, float]:
         """What each term contributes to the loss; terms that are left out are only watched."""
         raise NotImplementedError
+
+    def reported_weights(self, counts: Mapping[str, Count]) -> dict[str, float]:
+        """The same of the loss that is told, and by which weights are chosen; here `weights`."""
+        return self.weights(counts)
+
+    def means(
+        self, sums: Mapping[str, Tensor | np.ndarray | float], counts: Mapping[str, Count]
+    ) -> dict[str, float]:
+        """What sums over the groups of a global batch come to, by name; none of nothing."""
+        return {name: float(value) / counts[name] for name, value in sums.items() if counts[name]}
 
     def __call__(
         self, model: Model, batch: MolBatch | MaskedBatch
@@ -78,12 +92,12 @@ class Objective:
         terms = self.loss_terms(model, masked)
         weights = self.weights(masked.counts)
         loss = weighted_loss(terms, weights, masked.counts)
-        means = {name: float(t.total.detach()) / t.count for name, t in terms.items() if t.count}
-        return loss, means
+        sums = {name: term.total.detach() for name, term in terms.items()}
+        return loss, self.means(sums, masked.counts)
 
 
 def weighted_loss(
-    terms: Mapping[str, SumCount], weights: Mapping[str, float], counts: Mapping[str, float]
+    terms: Mapping[str, SumCount], weights: Mapping[str, float], counts: Mapping[str, Count]
 ) -> Tensor:
     """The part of a loss that a group of molecules contributes: sums over the counts of all groups.
 

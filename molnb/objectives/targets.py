@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ..data.dataset import Corpus
 from ..data.tasks import DatasetTask, find_tasks
 from ..errors import InputError
 from ..shapes import Bool, Float, Int, Shaped
+from ..texts import some_of
 from .class_counts import (
     balanced_weights,
     check_class_weights,
@@ -21,6 +24,7 @@ from .class_counts import (
 )
 
 CHUNK = 4096  # labelled molecules whose labels are in memory at once
+MAX_NAMED = 64  # labels of a task that have scores of their own in a row; of more, their mean has
 
 
 class ScaledTask(NamedTuple):
@@ -30,6 +34,8 @@ class ScaledTask(NamedTuple):
     ones where that is clear, else with the key before them. `mean` and `scale` are one number a
     label, in its unit; labels that are classes have mean 0 and scale 1, the names of their
     `classes` by number, and, where these are weighed, how much a label of each counts in the loss.
+    `learnt` says of each label whether it is: not where no training row has a value (empty: all
+    are). Such a label is unknown everywhere, and predicted as missing.
     """
 
     key: str
@@ -42,6 +48,7 @@ class ScaledTask(NamedTuple):
     scale: tuple[float, ...]
     classes: tuple[tuple[str, ...], ...] = ()
     class_weights: tuple[tuple[float, ...], ...] = ()
+    learnt: tuple[bool, ...] = ()
 
     @property
     def of_classes(self) -> bool:
@@ -49,9 +56,33 @@ class ScaledTask(NamedTuple):
         return self.kind != "regression"
 
     @property
+    def n_class(self) -> int:
+        """Numbers that the head gives a label: the most classes that one has, else 1."""
+        return max(map(len, self.classes)) if self.kind == "classes" else 1
+
+    @property
     def n_output(self) -> int:
-        """Numbers that the head gives: one a class of the one label, else one a label."""
-        return len(self.classes[0]) if self.kind == "classes" else len(self.labels)
+        """Numbers that the head gives: `n_class` of the first label, then of the next."""
+        return self.n_class * len(self.labels)
+
+    def outputs_of(self, column: int) -> slice:
+        """Which of the outputs are those of a label: one a class that it has, else one."""
+        first = column * self.n_class
+        n_own = len(self.classes[column]) if self.kind == "classes" else 1
+        return slice(first, first + n_own)
+
+    @property
+    def absent_classes(self) -> Bool[np.ndarray, "label class"] | None:
+        """True for outputs beyond the classes of a label; None where all have as many."""
+        sizes = [len(names) for names in self.classes]
+        if self.kind != "classes" or min(sizes) == max(sizes):
+            return None
+        return np.arange(max(sizes)) >= np.array(sizes)[:, None]
+
+    @property
+    def is_wide(self) -> bool:
+        """True where the labels are too many for a score of each in a row."""
+        return len(self.labels) > MAX_NAMED
 
 
 class Moments:
@@ -97,20 +128,32 @@ class Moments:
 
 
 def scale_tasks(
-    corpus: Corpus, names: Sequence[str], train_ids: np.ndarray, class_weights: str = "none"
+    corpus: Corpus,
+    names: Sequence[str],
+    train_ids: np.ndarray,
+    class_weights: str = "none",
+    skip_unknown: bool = False,
 ) -> tuple[ScaledTask, ...]:
     """Tasks with the mean and spread, or the classes, of each label over training rows.
 
     `class_weights` says what a label counts in the loss: "none", or "balanced", n / (k n_c) of a
-    class with n_c of the n known labels, where k classes occur. Raises InputError for a task or
-    label without a value on any training row, with values against its kind, or with nothing to
-    learn.
+    class with n_c of the n known labels, where k classes occur. A label without a value on any
+    training row is not `learnt`. A task without one is refused; with `skip_unknown` it is left out
+    while others remain. Raises InputError too for values against their kind, and for tasks with
+    nothing to learn.
     """
     check_class_weights(class_weights)
     keys = find_tasks(corpus.tasks, names)
+    if skip_unknown:
+        keys = [key for key in keys if _is_known(corpus, key, train_ids)] or keys
     # How many of the tasks have a label of this name.
     n_task = Counter(label.name for key in keys for label in corpus.tasks[key].labels)
     return tuple(_scale_task(corpus, key, train_ids, n_task, class_weights) for key in keys)
+
+
+def _is_known(corpus: Corpus, key: str, train_ids: np.ndarray) -> bool:
+    """Whether a task has a value on some training row."""
+    return any(np.isfinite(values).any() for values in label_values(corpus, key, train_ids))
 
 
 def _scale_task(
@@ -120,16 +163,17 @@ def _scale_task(
     n_label = len(task.labels)
     if task.kind == "regression":
         moments = _moments(corpus, key, train_ids)
-        _check_known(task, moments.count)
+        n_known = moments.count
+        _check_known(task, n_known)
         _check_spread(task, moments)
         mean = moments.mean
         scale = moments.deviation
         weights = ()
     else:
-        _check_one_label(task)
         check_classes(task, label_values(corpus, key))
         counts = count_classes(task, label_values(corpus, key, train_ids))
-        _check_known(task, counts.sum(1))
+        n_known = counts.sum(1)
+        _check_known(task, n_known)
         check_told_apart(task, counts)
         mean = np.zeros(n_label)
         scale = np.ones(n_label)
@@ -137,6 +181,7 @@ def _scale_task(
     labels = [
         label.name if n_task[label.name] == 1 else f"{key}/{label.name}" for label in task.labels
     ]
+    learnt = n_known > 0
     return ScaledTask(
         key=key,
         level=task.level,
@@ -148,39 +193,49 @@ def _scale_task(
         scale=tuple(np.where(scale > 0, scale, 1.0).tolist()),
         classes=tuple(label.classes for label in task.labels if label.classes),
         class_weights=weights,
+        learnt=() if learnt.all() else tuple(learnt.tolist()),
     )
 
 
-def _check_one_label(task: DatasetTask) -> None:
-    """Raise InputError for a task of several labels of several classes: heads have no place."""
-    if task.kind == "classes" and len(task.labels) > 1:
-        raise InputError(
-            f"task {task.key!r} has {len(task.labels):,} labels of several classes, a head learns "
-            "one: curate it with a task for each label to learn, or leave this task out and name "
-            "the others (--set objective.task_names NAME,NAME)"
+def known_labels(task: ScaledTask, values: Float[Tensor, "k label"]) -> Float[Tensor, "k label"]:
+    """Values of a task's labels, with those that are not learnt unknown (NaN)."""
+    if not task.learnt:
+        return values
+    learnt = torch.tensor(task.learnt, device=values.device)
+    return torch.where(learnt, values, torch.nan)
+
+
+def unknown_notes(corpus: Corpus, names: Sequence[str], tasks: Sequence[ScaledTask]) -> list[str]:
+    """Which labels, and which of the tasks that `names` stand for, are not learnt: a sentence each.
+
+    That is for want of values on training rows.
+    """
+    notes = []
+    learnt = {task.key for task in tasks}
+    absent = [key for key in find_tasks(corpus.tasks, names) if key not in learnt]
+    if absent:
+        notes.append(
+            f"Not learnt, for want of a label on any training row: {some_of(absent)} "
+            f"({len(absent):,} of {len(absent) + len(learnt):,} tasks)."
         )
+    for task in tasks:
+        unknown = [label for label, known in zip(task.labels, task.learnt) if not known]
+        if unknown:
+            notes.append(
+                f"Of the {len(task.labels):,} labels of task {task.key!r}, {len(unknown):,} have "
+                f"no value on any training row ({some_of(unknown)}): they are left out of the "
+                "loss and of scores, and predicted as missing."
+            )
+    return notes
 
 
 def _check_known(task: DatasetTask, count: Shaped[np.ndarray, " label"]) -> None:
-    """Raise InputError where a task, or one of its labels, has no value on any training row."""
+    """Raise InputError where a task has no value on any training row."""
     if not count.any():
         raise InputError(
             f"task {task.key!r} has no label on any training row: choose another split, or name "
             "the tasks to learn (--set objective.task_names NAME,NAME)"
         )
-    unknown = [label.name for label, n in zip(task.labels, count, strict=True) if not n]
-    if unknown:
-        raise InputError(
-            f"task {task.key!r}: {_named(unknown)} without a value on any training row, so there "
-            "is nothing to learn it from. Curate again without it, or leave this task out and name "
-            "the others (--set objective.task_names NAME,NAME)"
-        )
-
-
-def _named(labels: Sequence[str]) -> str:
-    """Labels in a sentence: label 'a' is, labels 'a', 'b' are."""
-    names = ", ".join(map(repr, labels))
-    return f"label {names} is" if len(labels) == 1 else f"labels {names} are"
 
 
 def _check_spread(task: DatasetTask, moments: Moments) -> None:
@@ -194,9 +249,10 @@ def _check_spread(task: DatasetTask, moments: Moments) -> None:
             "is no 64-bit number. Curate them in another unit (--transform NAME:FACTOR:UNIT->UNIT)"
         )
     if not varied.any():
+        first = np.flatnonzero(moments.count)[0]
         raise InputError(
-            f"all {int(moments.count[0])} training values of task {task.key!r} are "
-            f"{moments.mean[0]:g}: there is nothing to learn"
+            f"all {int(moments.count[first])} training values of task {task.key!r} are "
+            f"{moments.mean[first]:g}: there is nothing to learn"
         )
 
 
@@ -216,7 +272,10 @@ def label_values(
     corpus: Corpus, key: str, ids: np.ndarray | None = None
 ) -> Iterator[Float[np.ndarray, "row label"]]:
     """A task's labels of some molecules (None: of all), a chunk of molecules at a time."""
+    of_classes = corpus.tasks[key].kind != "regression"
     labelled = corpus.labelled([key])
     ids = labelled if ids is None else np.intersect1d(ids, labelled)
     for start in range(0, len(ids), CHUNK):
-        yield corpus.labels(ids[start : start + CHUNK], [key])[key].values.double().numpy()
+        values = corpus.labels(ids[start : start + CHUNK], [key])[key].values.numpy()
+        # class numbers are exact as they are; of numbers, sums need the digits
+        yield values if of_classes else values.astype(np.float64, copy=False)

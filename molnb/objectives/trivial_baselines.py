@@ -27,8 +27,8 @@ from ..rng import hash64, hash_sample
 from ..shapes import Float, Int, Shaped
 from .answers import class_scores
 from .geometry import coord_scores
-from .supervised import Supervised, label_scores, metric_names
-from .targets import ScaledTask
+from .supervised import Supervised, label_scores, loss_name, named_scores, score_name
+from .targets import ScaledTask, known_labels
 
 MAX_TRAIN = 20_000  # training molecules that tables are counted on
 CHUNK = 1024  # molecules read together
@@ -145,6 +145,11 @@ def pretrain_baselines(
     }
 
 
+def known_values(batch: MolBatch, task: ScaledTask) -> Float[np.ndarray, "item label"]:
+    """Labels of a task in a batch, in float64; NaN where one is unknown, or not learnt."""
+    return known_labels(task, batch.labels[task.key].values).double().numpy()
+
+
 def label_keys(batch: MolBatch, task: ScaledTask) -> Keys | None:
     """One number for what is visible of each labelled atom or bond; None at other levels."""
     index = batch.labels[task.key].index.numpy()
@@ -173,7 +178,7 @@ class LabelTable:
 
     def add(self, batch: MolBatch) -> None:
         """Count the labels of a batch."""
-        values = self._columns(batch.labels[self.task.key].values.double().numpy())
+        values = self._columns(known_values(batch, self.task))
         is_known = np.isfinite(values)
         rows = np.concatenate([np.where(is_known, values, 0.0), is_known], 1)
         keys = label_keys(batch, self.task) if self.looked_up else np.zeros(len(rows), np.int64)
@@ -183,7 +188,9 @@ class LabelTable:
         """Labels as what is averaged: one column a class for several, NaN where unknown."""
         if self.task.kind != "classes":
             return values
-        return np.where(np.isfinite(values), values == np.arange(self.task.n_output), np.nan)
+        of_class = values[:, :, None]  # item label class
+        one_hot = np.where(np.isfinite(of_class), of_class == np.arange(self.task.n_class), np.nan)
+        return one_hot.reshape(len(values), -1)
 
     def mean(self) -> Float[np.ndarray, " output"]:
         """The mean of all rows."""
@@ -249,13 +256,13 @@ def _mean_errors(
     total = np.zeros(len(table.task.labels))
     count = np.zeros(len(table.task.labels))
     for batch in labelled:
-        truth = batch.labels[table.task.key].values.numpy()
+        truth = known_values(batch, table.task)
         guess = table.guess(batch, looked_up)
         is_known = np.isfinite(truth)
         total += np.where(is_known, np.abs(guess - truth), 0.0).sum(0)
         count += is_known.sum(0)
     errors = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return dict(zip(metric_names(table.task), errors.tolist(), strict=True))
+    return named_scores(table.task, errors)
 
 
 def _class_bars(
@@ -266,20 +273,20 @@ def _class_bars(
     n_output = (0, task.n_output)
     n_label = (0, len(task.labels))
     guesses = [np.zeros(n_output), *(table.guess(batch, looked_up) for batch in labelled)]
-    truths = [np.zeros(n_label), *(b.labels[task.key].values.numpy() for b in labelled)]
+    truths = [np.zeros(n_label), *(known_values(batch, task) for batch in labelled)]
     shares = np.clip(np.concatenate(guesses), _RAREST, 1 - _RAREST)
     guess = as_much_as_classes_count(task, shares)
     truth = np.concatenate(truths)
-    sums = _scores_of_shares(task, guess, truth)
-    # the likeliest class is that of the shares themselves: weighed evenly, all are equally likely
-    of_shares = _scores_of_shares(task, shares, truth)
-    sums |= {name: of_shares[name] for name in metric_names(task)}
     n_known = np.isfinite(truth).sum(0)
-    counts = [n_known.sum(), *n_known]
+    loss = float(_scores_of_shares(task, guess, truth)[loss_name(task)])
+    # the likeliest class is that of the shares themselves: weighed evenly, all are equally likely
+    n_right = _scores_of_shares(task, shares, truth)[score_name(task)].numpy()
+    accuracies = np.where(n_known > 0, n_right / np.maximum(n_known, 1), np.nan)
     scores: dict[str, float | None] = {
-        name: float(total) / int(n) if n else None
-        for (name, total), n in zip(sums.items(), counts, strict=True)
+        loss_name(task): loss / n_known.sum() if n_known.any() else None
     }
+    for name, accuracy in named_scores(task, accuracies).items():
+        scores[name] = accuracy if np.isfinite(accuracy) else None
     counted = ("_positives", "_n", "_rarest")
     rankings = class_scores(task, guess, truth)
     return scores | {k: value for k, value in rankings.items() if not k.endswith(counted)}
@@ -311,5 +318,6 @@ def as_much_as_classes_count(
     if task.kind == "binary":
         positive = shares * weights[:, 1]
         return positive / (positive + (1 - shares) * weights[:, 0])
-    weighted = shares * weights[0]
-    return weighted / weighted.sum(1, keepdims=True)
+    by_label = shares.reshape(len(shares), *weights.shape)  # item label class
+    weighted = by_label * weights
+    return (weighted / weighted.sum(2, keepdims=True)).reshape(shares.shape)

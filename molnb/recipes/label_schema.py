@@ -29,7 +29,12 @@ COMPUTED: dict[str, Level] = {
 """Labels that molnb can compute on its own conformer, and the level each belongs to."""
 
 STAR = "*"  # in the name and column of a label: one of every column that fits
-LOSS_OF_CLASSES = {"binary": "bce", "classes": "ce"}
+# By kind; the first is what a table of one's own gets.
+LOSSES = {
+    "regression": ("smooth_mae", "mae", "mse"),
+    "binary": ("bce",),
+    "classes": ("ce", "hybrid_ce"),
+}
 
 # Every column and array of shards; a label or flag of that name would hide it.
 _OF_SNAPSHOT = "structure problem geometry_key " + " ".join(
@@ -241,13 +246,18 @@ class Label(Strict):
 
 
 class Task(Strict):
-    """A named group of labels that share level, kind and loss: one head of a model."""
+    """A named group of labels that share level, kind and loss: one head of a model.
+
+    ``smooth_mae`` is Huber's loss, from squared to absolute at one standard deviation.
+    ``hybrid_ce`` is for classes in an order: cross entropy, and the squared error of the expected
+    class number.
+    """
 
     name: str = Field(pattern=PLAIN_NAME)
     labels: list[str] = Field(min_length=1)
     level: Level = "molecule"
     kind: Literal["regression", "binary", "classes"] = "regression"
-    loss: Literal["mae", "mse", "smooth_mae", "bce", "ce"] = "smooth_mae"
+    loss: Literal["mae", "mse", "smooth_mae", "bce", "ce", "hybrid_ce"] = "smooth_mae"
     fold: Literal["sum"] | None = None
 
 

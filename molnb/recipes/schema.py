@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, FiniteFloat, PrivateAttr, model_validator
 
 from ..errors import did_you_mean
-from .label_schema import LOSS_OF_CLASSES, PLAIN_NAME, RESERVED, Flag, Label, Task
+from .label_schema import LOSSES, PLAIN_NAME, RESERVED, Flag, Label, Task
 from .source_schema import Columns, Source, Strict
 from .split_schema import Split
 
@@ -277,11 +277,11 @@ def _check_tasks(recipe: Recipe) -> None:
                     f"label '{name}' is in tasks of two kinds: {recipe.kind_of(name)} and "
                     f"{task.kind}"
                 )
-        for kind, loss in LOSS_OF_CLASSES.items():
-            if (task.kind == kind) != (task.loss == loss):
-                raise ValueError(
-                    f"task '{task.name}': kind {kind} goes with loss {loss}, and only with it"
-                )
+        if task.loss not in LOSSES[task.kind]:
+            raise ValueError(
+                f"task '{task.name}': kind {task.kind} goes with loss "
+                f"{' or '.join(LOSSES[task.kind])}, not {task.loss}"
+            )
         if task.kind == "classes":
             _check_same_classes(task, [labels[name] for name in task.labels])
         if task.fold is not None and task.level != "atom":
@@ -291,9 +291,13 @@ def _check_tasks(recipe: Recipe) -> None:
 
 
 def _check_same_classes(task: Task, labels: list[Label]) -> None:
-    """Raise ValueError where labels that share a head are of different classes."""
-    first = labels[0]
-    for label in labels[1:]:
+    """Raise ValueError where labels that share a head call as many classes otherwise.
+
+    A label may have fewer or more classes than another; as many in another order are a mistake.
+    """
+    first_of_size: dict[int, Label] = {}
+    for label in labels:
+        first = first_of_size.setdefault(len(label.class_names), label)
         if label.class_names != first.class_names:
             raise ValueError(
                 f"task '{task.name}' has labels of different classes, "

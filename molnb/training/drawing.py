@@ -50,10 +50,11 @@ class WeighedDatasets(NamedTuple):
 
 
 def weighed_datasets(corpus: Corpus, config: RunConfig, train_ids: np.ndarray) -> WeighedDatasets:
-    """The datasets that weights name, and the number of that of each training row.
+    """The datasets that have shares of the draws, and the number of that of each training row.
 
-    A mix is one dataset, or its members where weights name one of them: a molecule that several
-    have is of the first. Raises InputError where two datasets would bear one name.
+    A mix is one dataset, or its members where weights name one of them, or a temperature weighs
+    them: a molecule that several have is of the first. Raises InputError where two datasets would
+    bear one name.
     """
     names: list[str] = []
     numbers = np.searchsorted(corpus.starts, train_ids, side="right") - 1
@@ -62,7 +63,8 @@ def weighed_datasets(corpus: Corpus, config: RunConfig, train_ids: np.ndarray) -
         shards = corpus.datasets[dataset]
         members = [*shards.manifest.get("mix", {}).get("members", {})]
         chosen = np.flatnonzero(numbers == dataset)
-        if set(members) & set(config.sampling.weights):
+        by_member = config.sampling.temperature is not None and members
+        if by_member or set(members) & set(config.sampling.weights):
             of_row = shards.table(["dataset"]).column(0).to_pylist()
             first = np.array([members.index(text.partition("+")[0]) for text in of_row])
             pools[chosen] = len(names) + first[train_ids[chosen] - corpus.starts[dataset]]
@@ -108,7 +110,7 @@ def draw_notes(corpus: Corpus, config: RunConfig, train_ids: np.ndarray) -> list
     notes = []
     if scaffolds is not None:
         notes.append(_scaffold_note(config.sampling.tau, scaffolds, probabilities))
-    if config.sampling.weights:
+    if config.sampling.by_dataset:
         notes.append(_weight_note(corpus, config, train_ids, probabilities))
     notes.append(
         f"{n_draw:,} draws are {n_draw / draws.n:.2g} epochs of {draws.n:,} training molecules; "
@@ -152,5 +154,10 @@ def _weight_note(
         of_dataset = weighed.numbers == number
         share = probabilities[of_dataset].sum()
         n = int(of_dataset.sum())
+        if not n:
+            phrases.append(f"{name} not at all (no training molecules)")
+            continue
         phrases.append(f"{name} {share:.1%} ({share * n_draw / n:.2g} epochs of {n:,} molecules)")
-    return f"Datasets are drawn by weight: {', '.join(phrases)}."
+    temperature = config.sampling.temperature
+    how = "weight" if temperature is None else f"size, at temperature {temperature:g}"
+    return f"Datasets are drawn by {how}: {', '.join(phrases)}."

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.masked import MaskedBatch
+from ..data.masked import Count, MaskedBatch
 from ..models.dropout import drawing_from
 from ..models.model import Model
 from ..objectives.answers import Answers
@@ -39,9 +39,9 @@ def count_hands(session: Session, ids: np.ndarray) -> int:
     return N_SIDE if session.count_flops(ids) >= WORTH_SHARING else 1
 
 
-def add_counts(groups: Sequence[MaskedBatch]) -> dict[str, float]:
+def add_counts(groups: Sequence[MaskedBatch]) -> dict[str, Count]:
     """How many things each term is a sum over, in all groups of molecules together."""
-    sums: dict[str, float] = {}
+    sums: dict[str, Count] = {}
     for masked in groups:
         for name, count in masked.counts.items():
             sums[name] = sums.get(name, 0.0) + count
@@ -59,7 +59,7 @@ def add_gradients(
     session: Session,
     groups: Sequence[MaskedBatch],
     weights: Mapping[str, float],
-    counts: Mapping[str, float],
+    counts: Mapping[str, Count],
     n_hand: int,
 ) -> dict[str, Tensor]:
     """Leave the gradient of the loss in the parameters; returns the sum of each term.
@@ -134,23 +134,25 @@ def score(
         with ThreadTeam(device) as team:
             return score(model, objective, groups, device, precision, team)
     examine = partial(_examine, model, objective, device, precision)
-    sums: dict[str, float] = {}
+    sums: dict[str, np.ndarray] = {}
     answers = Answers()
     for terms, answers_of_group in team.map(examine, groups):
         answers.join(answers_of_group)
         for name, total in terms.items():
             sums[name] = sums.get(name, 0.0) + total
-    counts = add_counts(groups)
-    means = {name: value / counts[name] for name, value in sums.items() if counts[name]}
-    return means | objective.rankings(answers)
+    return objective.means(sums, add_counts(groups)) | objective.rankings(answers)
 
 
 @torch.no_grad()
 def _examine(
     model: Model, objective: Objective, device: torch.device, precision: str, masked: MaskedBatch
-) -> tuple[dict[str, float], Answers]:
-    """The sum of each term over a group that is only scored, and answers that are no sums."""
+) -> tuple[dict[str, np.ndarray], Answers]:
+    """The sum of each term over a group that is only scored, and answers that are no sums.
+
+    Sums are float64, and of one number too arrays: of no axis.
+    """
     answers = Answers()
     with autocast(device, precision):
         terms = objective.examine(model, masked.to(device), answers)
-    return {name: float(term.total) for name, term in terms.items()}, answers
+    totals = {name: term.total.double().cpu().numpy() for name, term in terms.items()}
+    return totals, answers

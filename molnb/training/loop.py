@@ -26,7 +26,7 @@ from ..files import write_json
 from ..models.width_transfer import describe_rates
 from ..objectives.class_counts import count_classes, rare_classes
 from ..objectives.supervised import Supervised
-from ..objectives.targets import label_values, scale_tasks
+from ..objectives.targets import label_values, scale_tasks, unknown_notes
 from ..objectives.trivial_baselines import label_baselines, pretrain_baselines
 from ..rng import hash_sample
 from .checkpoints import BEST, load_weights, write_weights
@@ -42,6 +42,7 @@ from .threads import one_thread
 
 EVAL_SEED = 0  # one noise for all runs, so their validation losses are comparable
 EVAL_STEP = -1
+MOST_RARE = 20  # labels with rare classes that are named
 N_SAMPLE = 512  # training molecules on which classes are told apart at every validation
 
 
@@ -75,8 +76,9 @@ def take_step(session: Session) -> tuple[float, dict[str, float]]:
         group["lr"] = group["share"] * rate
     with one_thread():
         norm = torch.nn.utils.clip_grad_norm_(session.model.parameters(), config.clip_norm)
-    means = {name: float(value) / counts[name] for name, value in sums.items() if counts[name]}
-    loss = sum(weights[name] * value for name, value in means.items() if name in weights)
+    means = session.objective.means(sums, counts)
+    told = session.objective.reported_weights(counts)
+    loss = sum(told[name] * value for name, value in means.items() if name in told)
     if not math.isfinite(loss):
         raise InputError(
             f"the loss is {loss} at step {step + 1} of {config.steps}: lower the learning rate "
@@ -121,7 +123,7 @@ def validation_batches(session: Session) -> list[Examined]:
 
 
 def validate(session: Session, examined: Sequence[Examined]) -> list[dict]:
-    """One row for each part and way to show features, with the loss as training weighs it."""
+    """One row for each part and way to show features, with the loss as objectives report it."""
     rows = []
     for entry in examined:
         terms = score(
@@ -132,7 +134,7 @@ def validate(session: Session, examined: Sequence[Examined]) -> list[dict]:
             session.config.precision,
             session.team,
         )
-        weights = session.objective.weights(add_counts(entry.groups))
+        weights = session.objective.reported_weights(add_counts(entry.groups))
         loss = sum(weights[name] * value for name, value in terms.items() if name in weights)
         row = {"step": session.step, "part": entry.part, "features": entry.features, "loss": loss}
         rows.append(row | terms)
@@ -164,6 +166,9 @@ def say_notes(session: Session) -> None:
         parameters = dict(session.model.named_parameters())
         factors = width_factors(session.config, session.model)
         notes.append(describe_rates(parameters, factors, session.config.learning_rate))
+    if isinstance(session.objective, Supervised):
+        names = session.objective.task_names or session.objective.tasks
+        notes += unknown_notes(session.corpus, names, session.objective.tasks_scaled)
     if session.objective.tells_classes:
         notes += class_notes(session.corpus, session.objective, session.rows)
     write_json(notes, file)
@@ -184,11 +189,11 @@ def class_notes(corpus: Corpus, objective: Supervised, rows: Rows) -> list[str]:
             if scaled.of_classes and len(ids):
                 task = corpus.tasks[scaled.key]
                 counts = count_classes(task, label_values(corpus, scaled.key, ids))
-                phrases += rare_classes(task, scaled.labels, counts)
+                phrases += rare_classes(task, scaled.labels, counts, scaled.learnt)
         if phrases:
-            notes.append(
-                f"Rare classes among {len(ids):,} {part} rows: {'; '.join(phrases)}: {meaning}."
-            )
+            more = f"; and {len(phrases) - MOST_RARE:,} labels more" * (len(phrases) > MOST_RARE)
+            listed = "; ".join(phrases[:MOST_RARE]) + more
+            notes.append(f"Rare classes among {len(ids):,} {part} rows: {listed}: {meaning}.")
     return notes
 
 
@@ -304,7 +309,8 @@ def prepare_run(config: RunConfig | Run | str | Path, out: str | Path | None = N
 def _with_scales(config: RunConfig) -> RunConfig:
     """A configuration that learns labels, with the tasks it learns and their scales."""
     corpus = open_corpus(config)
-    names = config.objective.task_names or tuple(corpus.tasks)
+    chosen = config.objective.task_names
+    names = chosen or tuple(corpus.tasks)
     if not names:
         raise InputError(
             f"{', '.join(config.data)} has no labels to learn: curate it with some (--label "
@@ -313,7 +319,9 @@ def _with_scales(config: RunConfig) -> RunConfig:
     objective = replace(config.objective, task_names=names)
     rows = training_rows(corpus, replace(config, objective=objective))
     check_patience(config, rows)
-    scaled = scale_tasks(corpus, names, rows.train, objective.class_weights)
+    # who names a task expects it to be learnt; of a mix a few rows may lack some whole task
+    skip = not chosen
+    scaled = scale_tasks(corpus, names, rows.train, objective.class_weights, skip)
     return replace(config, objective=replace(objective, tasks_scaled=scaled))
 
 

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from made_data import ALKANES, make_dataset
 from rdkit import Chem
 
 from molnb.data.batch import MolBatch
@@ -128,3 +129,22 @@ def test_arrays_beyond_the_usual_travel_through_corpus_crop_and_device(gaps, tmp
         Corpus([shards], arrays=("nothing",))
     with pytest.raises(InputError, match="has no array 'weight'"):
         Corpus([shards, gaps["alcohols"]], arrays=("weight",))
+
+
+def test_labels_of_classes_take_half_the_memory_and_are_exact(tmp_path):
+    """Of numbers all digits stay; class numbers are whole."""
+    labels = {
+        f"x{label}": [(row + label) % 2 if (row + label) % 5 < 2 else None for row in range(12)]
+        for label in range(40)
+    }
+    tasks = [{"name": "w", "labels": [*labels], "kind": "binary", "loss": "bce"}]
+    wide = Corpus([make_dataset(tmp_path, "wide", ALKANES, labels, tasks)])
+    values = wide.labels(np.arange(12), ["w"])["w"].values
+    assert values.dtype == torch.float32
+    expected = np.array([[np.nan if v is None else v for v in row] for row in labels.values()]).T
+    assert np.array_equal(values.numpy(), expected, equal_nan=True)
+    numbers = {"y": [1e9 + 0.1 * row for row in range(12)]}
+    task = [{"name": "y", "labels": ["y"]}]
+    corpus = Corpus([make_dataset(tmp_path, "numbers", ALKANES, numbers, task)])
+    values = corpus.labels(np.arange(12), ["y"])["y"].values
+    assert values.dtype == torch.float64 and values[:, 0].tolist() == numbers["y"]

@@ -29,12 +29,14 @@ def stream(draws: Draws, n_step: int, global_batch: int = 50) -> np.ndarray:
     return np.concatenate([draws.positions(step, global_batch) for step in range(n_step)])
 
 
-@pytest.fixture(params=["scaffold", "weights", "both"])
+@pytest.fixture(params=["scaffold", "weights", "both", "temperature", "tempered scaffolds"])
 def draws(request: pytest.FixtureRequest) -> Draws:
     samplings = {
         "scaffold": Sampling("scaffold", 0.02),
         "weights": Sampling(weights=WEIGHTS),
         "both": Sampling("scaffold", 0.02, WEIGHTS),
+        "temperature": Sampling(temperature=2),
+        "tempered scaffolds": Sampling("scaffold", 0.02, temperature=3),
     }
     return make_draws(samplings[request.param], 5, N, CODES, DATASET, NAMES)
 
@@ -120,6 +122,29 @@ def test_a_weighted_dataset_shows_all_before_it_shows_one_again() -> None:
     assert drawn[DATASET == 1].sum() == pytest.approx(800 * 64 / 2001, abs=2)
 
 
+@pytest.mark.parametrize("temperature", [0.05, 1, 2, 5, float("inf")])
+def test_a_temperature_draws_datasets_by_a_root_of_their_size(temperature: float) -> None:
+    draws = make_draws(Sampling(temperature=temperature), 3, N, None, DATASET, NAMES)
+    powers = np.array([2000.0, 900, 100]) ** (1 / temperature)
+    shares = powers / powers.sum()
+    of_dataset = np.bincount(DATASET, draws.probabilities())
+    assert of_dataset == pytest.approx(shares, abs=1e-9)
+    drawn = np.bincount(DATASET[stream(draws, 256, 56)], minlength=3)
+    assert np.abs(drawn - 256 * 56 * shares).max() <= 1
+    if temperature == 1:
+        assert draws.probabilities() == pytest.approx(np.full(N, 1 / N)), "as without"
+    if temperature == float("inf"):
+        even = make_draws(Sampling(weights=dict.fromkeys(NAMES, 1)), 3, N, None, DATASET, NAMES)
+        assert np.array_equal(stream(even, 30), stream(draws, 30))
+
+
+def test_a_dataset_without_a_row_has_no_share_at_any_temperature() -> None:
+    few = DATASET[:2000]
+    draws = make_draws(Sampling(temperature=float("inf")), 3, 2000, None, few, NAMES)
+    assert draws.shares.tolist() == [1.0]
+    assert np.array_equal(np.sort(stream(draws, 40)), np.arange(2000))
+
+
 def test_what_cannot_be_drawn_is_refused_with_the_reason() -> None:
     cases = [
         (lambda: Sampling("scafold"), "did you mean 'scaffold'"),
@@ -127,7 +152,11 @@ def test_what_cannot_be_drawn_is_refused_with_the_reason() -> None:
         (lambda: Sampling("scaffold", float("inf")), "above 0"),
         (lambda: Sampling(weights={"a": 0}), "above 0"),
         (lambda: Sampling(weights={"a": "two"}), "above 0"),
-        (lambda: make_sampling({"kind": "uniform", "temperature": 1}), "temperature"),
+        (lambda: make_sampling({"kind": "uniform", "heat": 1}), "unknown keys .* heat"),
+        (lambda: Sampling(temperature=0), "sampling.temperature is 0: give a number above 0"),
+        (lambda: Sampling(temperature="warm"), "sampling.temperature is 'warm'"),
+        (lambda: Sampling(temperature=True), "sampling.temperature is True"),
+        (lambda: Sampling(weights=WEIGHTS, temperature=2), "weights .a, b, c. and the temperature"),
         (lambda: make_draws(Sampling(weights={"a": 1, "x": 1}), 0, N, None, DATASET, NAMES), "'x'"),
         (lambda: make_draws(Sampling(weights={"a": 1}), 0, N, None, DATASET, NAMES), "for b, c"),
         (

@@ -13,6 +13,7 @@ from molnb.errors import InputError
 from molnb.inference.predictor import load_run
 from molnb.objectives.supervised import Supervised
 from molnb.objectives.targets import scale_tasks
+from molnb.shards import Shards
 from molnb.training.config import RunConfig
 from molnb.training.loop import train
 
@@ -39,6 +40,20 @@ def test_another_unit_or_theory_keeps_tasks_of_one_name_apart(gaps, other):
     largest = 11_000 if other == "alcohols" else 11
     assert float(batch.labels[keys[1]].values.max()) == largest
     assert list(corpus.batch(np.arange(24), [keys[1]]).labels) == [keys[1]]
+
+
+@pytest.mark.parametrize(("field", "other"), [("level", "atom"), ("loss", "mae")])
+def test_another_level_or_loss_keeps_tasks_of_one_name_apart(gaps, field, other):
+    """A head reads vectors of one level: two tasks it is, whatever they are called."""
+    tasks = gaps["in_volts"].manifest["tasks"]
+    declared = tasks | {"shared": tasks["shared"] | {field: other}}
+    changed = Shards(gaps["in_volts"].path, gaps["in_volts"].manifest | {"tasks": declared})
+    joined = join_tasks([gaps["alkanes"], changed])
+    keys = ["alkanes/shared", "in_volts/shared"]
+    assert [key for key in joined if "shared" in key] == keys
+    assert getattr(joined[keys[1]], field) == other != getattr(joined[keys[0]], field)
+    assert find_tasks(joined, ["shared"]) == keys, "the plain name means both"
+    assert find_tasks(joined, ["in_volts/shared"]) == keys[1:]
 
 
 def test_classes_that_are_called_otherwise_keep_tasks_apart(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_data import ALKANES, make_dataset
 from made_shards import make_shards
 
 from molnb.cli import main
@@ -178,3 +179,17 @@ def test_what_was_taken_over_keeps_the_hash_that_it_had(home: Path) -> None:
     third = curate_smiles(home, FEW, splits={"scaffold": {"kind": "scaffold", "seed": 2}})
     (words,) = verify_shards(third).differences
     assert words.startswith(f"{name} has SHA-256") and words.endswith("0" * 64)
+
+
+def test_known_values_that_are_kept_alone_are_what_their_manifest_says(tmp_path: Path) -> None:
+    """As a task of many labels keeps them, few of which a molecule has."""
+    labels = {
+        f"x{label}": [float(row) if (row + label) % 6 == 0 else None for row in range(12)]
+        for label in range(40)
+    }
+    shards = make_dataset(tmp_path, "wide", ALKANES, labels, [{"name": "w", "labels": [*labels]}])
+    assert shards.array("w.values").ndim == 1
+    assert not verify_shards(shards).differences
+    for wrong, message in ((40, "names label 40, the task has 40"), (3, "x3 is known 3 times")):
+        changed_array(shards, "w.label", lambda numbers, wrong=wrong: numbers.put(0, wrong))
+        assert any(message in fault for fault in verify_shards(shards).differences), wrong

@@ -157,6 +157,46 @@ def test_several_classes_are_scored_by_the_likeliest_and_each_against_the_rest(t
     assert table["auroc"]["mean"] == 0.5 and table.index.tolist() == ["network", "LightGBM", "mean"]
 
 
+def test_several_labels_of_classes_are_scored_each_by_its_own_classes(tmp_path):
+    """Of a third label no training row has a value."""
+    steps = ["down", "same", "up"]
+    labels = {
+        "a": [steps[n // 12 % 3] for n in range(48)],
+        "two": ["no" if n % 24 < 12 else "yes" for n in range(48)],
+        "late": [None] * 48,
+    }
+    names = ["a", "late", "two"]
+    classes = {name: {step: number for number, step in enumerate(steps)} for name in names}
+    classes["two"] = {"no": 0, "yes": 1}
+    task = {"name": "genes", "labels": names, "kind": "classes", "loss": "hybrid_ce"}
+    (tmp_path / "split").mkdir()
+    numbers = [n // 12 % 3 for n in range(48)]
+    in_test = Corpus([make_classes(tmp_path / "split", "genes", SMILES, numbers, 3)]).ids("test")
+    for number, row in enumerate(in_test):
+        labels["late"][row] = steps[number % 3]
+    shards = make_dataset(tmp_path, "genes", SMILES, labels, [task], classes=classes)
+    assert np.array_equal(Corpus([shards]).ids("test"), in_test)
+    run = trained(shards, tmp_path)
+    table = evaluate(run, **QUIET).set_index(["label", "method"])
+    assert sorted(set(table.index.get_level_values("label"))) == ["a", "two"]
+    assert "Not scored, for want of a value on any training row: late." in table.attrs["notes"]
+    predicted = predictions(run, progress=False)
+    for label, n_class in (("a", 3), ("two", 2)):
+        of_label = predicted[predicted["label"] == label]
+        probabilities = np.stack(of_label["probabilities"])
+        truth = of_label["truth"].astype(int)
+        assert probabilities.shape == (len(truth), n_class)
+        assert np.allclose(probabilities.sum(1), 1, atol=1e-6)
+        accuracy = np.mean(of_label["prediction"] == truth)
+        assert table["accuracy"][label, "network"] == accuracy
+        one_hot = np.eye(n_class)[truth]
+        assert table["auroc"][label, "network"] == pytest.approx(
+            metrics.roc_auc_score(one_hot, probabilities, average="macro")
+        )
+        assert table["auroc"][label, "mean"] == 0.5
+        assert np.isfinite(table["accuracy"][label, "LightGBM"])
+
+
 def test_labels_of_atoms_and_bonds_stand_beside_a_lookup_table(label_run, nci):
     table = evaluate(label_run, **QUIET)
     methods = table.groupby("label")["method"].apply(list)
@@ -207,6 +247,15 @@ def test_other_data_must_mean_the_same_by_the_labels(run, tmp_path):
     swapped = make_binary(tmp_path, "polar", ALKANES, {"odd": [0, 1] * 6, "polar": [0, 1] * 6})
     with pytest.raises(InputError, match="has other labels"):
         evaluate(run, data=swapped, **QUIET)
+    for field, value in (("level", "atom"), ("kind", "regression")):
+        same = make_binary(tmp_path, "polar", ALKANES, {"polar": [0, 1] * 6, "odd": [0, 1] * 6})
+        same.manifest["tasks"]["polar"][field] = value
+        with pytest.raises(InputError, match=f"has other {field} .{value}. than run learnt"):
+            evaluate(run, data=same, **QUIET)
+    same = make_binary(tmp_path, "polar", ALKANES, {"polar": [0, 1] * 6, "odd": [0, 1] * 6})
+    same.manifest["tasks"]["polar"]["labels"][0]["unit"] = "eV"
+    with pytest.raises(InputError, match="has other units"):
+        evaluate(run, data=same, **QUIET)
 
 
 def test_the_part_that_other_datasets_have_seen_is_scored_apart(tmp_path, capsys):

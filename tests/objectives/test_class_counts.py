@@ -9,7 +9,7 @@ from made_data import ALKANES, make_binary, make_classes, make_dataset
 from molnb.data.dataset import Corpus
 from molnb.errors import InputError
 from molnb.objectives.class_counts import balanced_weights, count_classes
-from molnb.objectives.targets import label_values, scale_tasks
+from molnb.objectives.targets import label_values, scale_tasks, unknown_notes
 from molnb.recipes.values.cells import ColumnReader
 
 HALF = [0, 1] * 6
@@ -96,18 +96,23 @@ def test_one_label_of_several_may_have_one_class(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["binary", "regression"])
-def test_a_label_without_any_training_value_is_named(kind, tmp_path):
+def test_a_label_without_any_training_value_is_not_learnt(kind, tmp_path):
     """Its mean would be 0 and its scale 1, and the rows would be blamed for it."""
     labels = {"a": HALF, "b": [None] * 11 + [1], "c": [None] * 10 + [0, 1]}
     task = {"name": "t", "labels": list(labels)}
     if kind == "binary":
         task |= {"kind": "binary", "loss": "bce"}
     shards = make_dataset(tmp_path, "t", ALKANES, labels, [task])
-    message = "task 't': label 'b' is without a value on any training row.*Curate again without it"
-    with pytest.raises(InputError, match=message):
-        scaled(shards, ids=range(11))
-    with pytest.raises(InputError, match="labels 'b', 'c' are without a value on any training row"):
-        scaled(shards, ids=range(10))
+    (two,) = scaled(shards, ids=range(11))
+    assert two.labels == ("a", "b", "c") and two.learnt == (True, False, True)
+    (one,) = scaled(shards, ids=range(10))
+    assert one.learnt == (True, False, False)
+    (all_of_them,) = scaled(shards)
+    assert all_of_them.learnt == ()
+    corpus = Corpus([shards])
+    assert unknown_notes(corpus, ["t"], [all_of_them]) == []
+    (note,) = unknown_notes(corpus, ["t"], [one])
+    assert "Of the 3 labels of task 't', 2 have no value on any training row (b, c)" in note
 
 
 def test_classes_are_counted_and_weighed_by_how_rare_they_are(tmp_path):

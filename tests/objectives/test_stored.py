@@ -36,6 +36,8 @@ WET = ScaledTask(
         Supervised(("a",), (TASK,)),
         Supervised(("a", "b")),
         Supervised(("a", "w"), (TASK, WET), class_weights="balanced"),
+        Supervised(("w",), (WET._replace(learnt=(True, False)),), weighting="uncertainty"),
+        Supervised(("a", "w"), (TASK, WET), task_weights={"w": 2, "a": 0.5}),
     ],
 )
 def test_objectives_survive_storage(objective):
@@ -46,9 +48,9 @@ def test_objectives_survive_storage(objective):
 def test_a_binary_task_from_before_classes_had_names_has_0_and_1():
     plain = WET._replace(classes=(("0", "1"), ("0", "1")), class_weights=())
     stored = json.loads(json.dumps(describe(Supervised(("a", "w"), (TASK, plain)))))
-    del stored["class_weights"]
+    del stored["class_weights"], stored["task_weights"], stored["weighting"]
     for task in stored["tasks_scaled"]:
-        del task["classes"], task["class_weights"]
+        del task["classes"], task["class_weights"], task["learnt"]
     assert make_objective(stored) == Supervised(("a", "w"), (TASK, plain))
 
 

@@ -9,7 +9,7 @@ from made_data import ALKANES, make_dataset
 from molnb.data.dataset import Corpus
 from molnb.errors import InputError
 from molnb.objectives import targets
-from molnb.objectives.targets import Moments, scale_tasks
+from molnb.objectives.targets import Moments, scale_tasks, unknown_notes
 
 
 @pytest.fixture
@@ -97,13 +97,30 @@ def test_a_spread_that_is_no_number_is_refused_and_not_called_none(
     assert f"between {lowest} and {highest}" in str(refused.value)
 
 
-def test_a_task_of_several_labels_of_classes_is_refused_before_a_head_is_made(tmp_path):
-    names = {"low": 0, "none": 1, "high": 2}
-    labels = {gene: [*names] * 4 for gene in ("a", "b")}
-    task = {"name": "genes", "labels": ["a", "b"], "kind": "classes", "loss": "ce"}
-    classes = {"a": names, "b": names}
-    shards = make_dataset(tmp_path, "genes", ALKANES, labels, [task], classes=classes)
-    corpus = Corpus([shards])
-    assert corpus.batch(np.arange(3), ["genes"]).labels["genes"].values.tolist()[0] == [0, 0]
-    with pytest.raises(InputError, match="'genes' has 2 labels of several classes"):
-        scale_tasks(corpus, ["genes"], corpus.ids("train"))
+def test_labels_of_one_task_may_have_different_numbers_of_classes(tmp_path):
+    labels = {"a": ["low", "none", "high"] * 4, "b": ["no", "yes"] * 6}
+    task = {"name": "genes", "labels": ["a", "b"], "kind": "classes", "loss": "hybrid_ce"}
+    classes = {"a": {"low": 0, "none": 1, "high": 2}, "b": {"no": 0, "yes": 1}}
+    corpus = Corpus([make_dataset(tmp_path, "genes", ALKANES, labels, [task], classes=classes)])
+    (genes,) = scale_tasks(corpus, ["genes"], np.arange(12))
+    assert (genes.n_class, genes.n_output, genes.loss) == (3, 6, "hybrid_ce")
+    assert [genes.outputs_of(column) for column in (0, 1)] == [slice(0, 3), slice(3, 5)]
+    assert genes.absent_classes.tolist() == [[False] * 3, [False, False, True]]
+    assert genes._replace(classes=(genes.classes[0],) * 2).absent_classes is None
+
+
+def test_a_task_without_any_training_label_is_left_out_where_it_was_not_named(tmp_path):
+    labels = {"a": [float(n) for n in range(12)], "late": [None] * 10 + [1.0, 2.0]}
+    tasks = [{"name": "early", "labels": ["a"]}, {"name": "late", "labels": ["late"]}]
+    corpus = Corpus([make_dataset(tmp_path, "two", ALKANES, labels, tasks)])
+    early, late = scale_tasks(corpus, ["early", "late"], np.arange(12), skip_unknown=True)
+    assert scale_tasks(corpus, ["early", "late"], np.arange(10), skip_unknown=True) == (
+        early._replace(mean=(4.5,), scale=pytest.approx((np.arange(10.0).std(),))),
+    )
+    (note,) = unknown_notes(corpus, ["early", "late"], [early])
+    assert note == "Not learnt, for want of a label on any training row: late (1 of 2 tasks)."
+    message = "'late' has no label on any training row"
+    with pytest.raises(InputError, match=message):
+        scale_tasks(corpus, ["early", "late"], np.arange(10))
+    with pytest.raises(InputError, match=message):
+        scale_tasks(corpus, ["late"], np.arange(10), skip_unknown=True)

@@ -143,7 +143,15 @@ def test_recipes_of_one_s_own_are_found_by_molnb_recipes(
         ),
         (
             {"tasks": [{"name": "mine", "labels": ["ic50"], "kind": "binary"}]},
-            "kind binary goes with loss bce",
+            "kind binary goes with loss bce, not smooth_mae",
+        ),
+        (
+            {"tasks": [{"name": "mine", "labels": ["ic50"], "loss": "hybrid_ce"}]},
+            "kind regression goes with loss smooth_mae or mae or mse, not hybrid_ce",
+        ),
+        (
+            {"tasks": [{"name": "mine", "labels": ["ic50"], "loss": "huber"}]},
+            "'smooth_mae'",
         ),
         ({"default_split": "time"}, "none of the splits random, scaffold"),
         (
@@ -255,6 +263,13 @@ def several_of_classes(second: dict[str, int]) -> dict:
 def test_labels_of_the_same_classes_share_a_task() -> None:
     recipe = make_recipe(several_of_classes({"low": 0, "medium": 1, "high": 2}))
     assert recipe.tasks[0].labels == ["y", "z"] and recipe.kind_of("z") == "classes"
+
+
+def test_labels_of_fewer_classes_share_a_task_with_those_of_more() -> None:
+    content = several_of_classes({"no": 0, "yes": 1})
+    content["tasks"][0]["loss"] = "hybrid_ce"
+    (task,) = make_recipe(content).tasks
+    assert (task.kind, task.loss) == ("classes", "hybrid_ce")
 
 
 def test_labels_of_different_classes_do_not_share_a_task() -> None:

@@ -62,6 +62,23 @@ def test_a_weighted_run_that_was_stopped_ends_in_the_same_bits(
     assert share == pytest.approx(0.25)
 
 
+def test_a_tempered_mix_of_datasets_is_set_by_a_word_and_says_its_shares(
+    two_datasets: tuple[str, str], nci: Shards, tmp_path: Path
+) -> None:
+    plain = small_run(nci, data=two_datasets, split="random", steps=8)
+    config = change(plain, {"sampling.temperature": "2"})
+    assert config.sampling == Sampling(temperature=2.0)
+    whole = train(config, tmp_path / "whole")
+    train(config, tmp_path / "parts", watch=lambda report: report.step < 5)
+    assert digests(train(tmp_path / "parts")) == digests(whole)
+    session = Session(whole, "cpu")
+    n_trees = np.count_nonzero(session.train_ids >= session.corpus.starts[1])
+    roots = np.sqrt([len(session.train_ids) - n_trees, n_trees])
+    note = whole.notes()[0]
+    assert note.startswith("Datasets are drawn by size, at temperature 2: nci ")
+    assert f"trees {roots[1] / roots.sum():.1%} (" in note
+
+
 def test_a_run_says_what_its_draws_come_to(nci: Shards, tmp_path: Path) -> None:
     run = train(small_run(nci, sampling=TEMPERED, steps=2), tmp_path / "run")
     scaffolds, epochs = run.notes()
@@ -99,7 +116,8 @@ def test_sampling_is_stored_and_runs_from_before_have_the_uniform_one(
     sampling = Sampling("scaffold", 0.02, {"nci": 2.0})
     config = small_run(nci, sampling=sampling)
     stored = json.loads(json.dumps(config.to_dict()))
-    assert stored["sampling"] == {"kind": "scaffold", "tau": 0.02, "weights": {"nci": 2.0}}
+    expected = {"kind": "scaffold", "tau": 0.02, "weights": {"nci": 2.0}, "temperature": None}
+    assert stored["sampling"] == expected
     assert RunConfig.from_dict(stored) == config
     del stored["sampling"]
     assert RunConfig.from_dict(stored).sampling == Sampling()

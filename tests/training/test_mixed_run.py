@@ -100,5 +100,9 @@ def test_members_of_a_mix_may_have_weights(mix: Shards) -> None:
     assert counts == {"ring": 512, "tail": 512, "nitrogen": 1024}
     (weighed, _) = draw_notes(corpus, config, ids)
     assert "ring 25.0%" in weighed and "nitrogen 50.0%" in weighed
+    tempered = replace(config, sampling=Sampling(temperature=float("inf")))
+    assert run_draws(corpus, tempered, ids).shares == pytest.approx(np.full(3, 1 / 3))
+    by_size = run_draws(corpus, replace(config, sampling=Sampling(temperature=1)), ids)
+    assert by_size.probabilities() == pytest.approx(np.full(len(ids), 1 / len(ids)))
     whole = replace(config, sampling=Sampling(weights={mix.name: 1.0}))
     assert len(run_draws(corpus, whole, ids).pools) == 1

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ...errors import InputError, did_you_mean
-from ..label_schema import LOSS_OF_CLASSES, plain_name
+from ..label_schema import LOSSES, plain_name
 from .transforms import GRAMMAR, parse_transform
 
 UNIT_NEEDED = "write COLUMN:UNIT, as in 'logS:log(mol/L)', or COLUMN:binary"
@@ -147,7 +147,7 @@ def describe_labels(
             "name": name,
             "labels": members,
             "kind": kinds[name],
-            "loss": LOSS_OF_CLASSES.get(kinds[name], "smooth_mae"),
+            "loss": LOSSES[kinds[name]][0],
         }
         for name, members in groups.items()
     ]
