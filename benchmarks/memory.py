@@ -70,7 +70,12 @@ def repeat_shards(shards: Shards, n: int, folder: Path) -> Shards:
         side = pq.read_table(shards.path / name)
         write_table(_repeat(side, np.arange(n)), folder / name)
     tasks = [
-        {"name": name, "level": task["level"], "labels": [x["name"] for x in task["labels"]]}
+        {
+            "name": name,
+            "level": task["level"],
+            "kind": task["kind"],
+            "labels": [label["name"] for label in task["labels"]],
+        }
         for name, task in shards.tasks.items()
     ]
     splits = list(shards.manifest["splits"])

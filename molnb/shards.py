@@ -48,6 +48,7 @@ ADDED_LEVELS = ("molecule", "atom", "bond", "heavy_atom", "heavy_bond")
 ADDING = ".adding"  # the lock of a folder that arrays are added to
 MOST_LABELS = 20  # of a task that a summary names
 SMALL_BYTES = 1024  # an array file this small may hold nothing
+UNKNOWN_CLASS = -1  # among class numbers, which are kept as int8, where NaN stands among others
 
 
 _PLAIN = [
@@ -334,6 +335,14 @@ def _map_array(path: Path) -> np.ndarray:
         if 0 in array.shape:
             return array
     return np.load(path, allow_pickle=False, mmap_mode="r")
+
+
+def label_numbers(values: np.ndarray, dtype: Any = np.float64) -> np.ndarray:
+    """Values of a task as they are kept, as numbers of a type of floats; NaN where unknown."""
+    numbers = np.asarray(values).astype(dtype, copy=False)
+    if values.dtype.kind == "i":
+        numbers[values == UNKNOWN_CLASS] = np.nan
+    return numbers
 
 
 def add_array(shards: Shards, name: str, level: str, values: np.ndarray) -> Shards:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..files import writing_array
+from ..shards import UNKNOWN_CLASS
 from ..vocabulary import N_ATOM_FEATURE, N_BOND_FEATURE
 from .parts import flat_values, list_lengths, read_parts
 
@@ -38,7 +39,7 @@ SPARSE_SHARE = 0.5
 def write_arrays(
     parts: list[Path], tasks: list[dict], derived: set[str], splits: list[str], folder: Path
 ) -> None:
-    """Write every array of the folder; ``tasks`` are name, level, labels."""
+    """Write every array of the folder; ``tasks`` are name, level, kind, labels."""
     out = folder / "arrays"
     # One number a molecule: small enough to hold all parts at once.
     tables = list(
@@ -111,42 +112,55 @@ def _write_task(
 
     ``n_items`` is how many values each molecule has (atoms, bonds, pairs, or 1); a value is NaN
     where that label is unknown. Labels of molecules are float64, as they were measured: a large
-    value with a small spread keeps its digits until it is scaled. Of many labels that are mostly
-    unknown only the known values are written, with the number of the label beside each.
+    value with a small spread keeps its digits until it is scaled. Class numbers are int8, -1 where
+    unknown. Of many labels that are mostly unknown only the known values are written, with the
+    number of the label beside each.
     """
     name = task["name"]
     labels = task["labels"]
     # The file is as long as the labelled molecules have values, so they are counted first.
     known_parts = []
+    of_classes = task["kind"] != "regression"
     for table in _with_residuals(parts, labels, residuals):
         known_parts.append(_known_labels(table, labels).sum(axis=1))
+        of_classes = of_classes and all(
+            are_class_numbers(_known_values(table, label)) for label in labels
+        )
     n_known = np.concatenate(known_parts)
+    dtype = np.float64 if task["level"] == "molecule" else np.float32
+    if of_classes:
+        dtype = np.int8
     index = np.flatnonzero(n_known)
     _save(out, f"{name}.index", index, np.int64)
     is_wide = task["level"] == "molecule" and len(labels) >= MANY_LABELS
     if is_wide and n_known.sum() < SPARSE_SHARE * len(index) * len(labels):
         _save(out, f"{name}.offset", _offsets(n_known[index]), np.int64)
-        _write_known_values(parts, out, task, int(n_known.sum()), residuals)
+        _write_known_values(parts, out, task, dtype, int(n_known.sum()), residuals)
         return
     offset = _offsets(n_items[index])
     shape = (int(offset[-1]), len(labels))
     _save(out, f"{name}.offset", offset, np.int64)
     start = 0
-    dtype = np.float64 if task["level"] == "molecule" else np.float32
     with writing_array(out / f"{name}.values.npy", dtype, shape) as append:
         for table in _with_residuals(parts, labels, residuals):
-            append(_values(table, labels, n_items[start : start + len(table)]))
+            values = _values(table, labels, n_items[start : start + len(table)])
+            append(np.where(np.isnan(values), UNKNOWN_CLASS, values) if of_classes else values)
             start += len(table)
 
 
 def _write_known_values(
-    parts: list[Path], out: Path, task: dict, n_value: int, residuals: pa.Table | None
+    parts: list[Path],
+    out: Path,
+    task: dict,
+    dtype: Any,
+    n_value: int,
+    residuals: pa.Table | None,
 ) -> None:
     """Write the known values of a task of molecules alone, one after another, with their labels."""
     name = task["name"]
     labels = task["labels"]
     with (
-        writing_array(out / f"{name}.values.npy", np.float64, (n_value,)) as append_values,
+        writing_array(out / f"{name}.values.npy", dtype, (n_value,)) as append_values,
         writing_array(out / f"{name}.label.npy", np.uint16, (n_value,)) as append_labels,
     ):
         for table in _with_residuals(parts, labels, residuals):
@@ -183,11 +197,25 @@ def _values(table: pa.Table, labels: list[str], n_items: np.ndarray) -> np.ndarr
     n_items = n_items[labelled]
     values = np.full((int(n_items.sum()), len(labels)), np.nan)
     for j, label in enumerate(labels):
-        column = table.column(label)
         # Nulls take no place in a flat column: its numbers belong to the molecules that have it.
         has_label = np.repeat(is_known[labelled, j], n_items)
-        if pa.types.is_list(column.type):
-            values[has_label, j] = flat_values(table, label)
-        else:
-            values[has_label, j] = column.drop_null().to_numpy()
+        values[has_label, j] = _known_values(table, label)
     return values
+
+
+def _known_values(table: pa.Table, label: str) -> np.ndarray:
+    """The values of a label, of one molecule that has it after another."""
+    column = table.column(label)
+    if pa.types.is_list(column.type):
+        return flat_values(table, label)
+    return column.drop_null().to_numpy()
+
+
+def are_class_numbers(values: np.ndarray) -> bool:
+    """Whether all of some values are whole numbers from 0 on that an int8 holds.
+
+    Others, of a label that is said to be of classes and is not, are kept as they are: training
+    refuses them by their value.
+    """
+    within = (values >= 0) & (values <= np.iinfo(np.int8).max)
+    return bool(np.all(within & (values == np.floor(values))))

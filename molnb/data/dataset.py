@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import torch
 
 from ..errors import InputError
-from ..shards import LOOSE_KEYS, SPLIT_VALUES, Shards, load_shards
+from ..shards import LOOSE_KEYS, SPLIT_VALUES, Shards, label_numbers, load_shards
 from .batch import MolBatch, SparseLabels
 from .encodings.catalogue import check_names, parse, with_encodings
 from .encodings.stored import is_stored, stored_level, stored_name
@@ -360,7 +360,7 @@ class Corpus:
         entries = ragged(offset[rank], count)
         values = shards.array(f"{name}.values")[entries]
         if shards.tasks[name]["kind"] != "regression":
-            values = values.astype(np.float32)  # class numbers: half the memory, and exact
+            values = label_numbers(values, np.float32)  # class numbers: exact, in half the memory
         if values.ndim == 1:  # known values alone, each with its label
             label = shards.array(f"{name}.label")[entries]
             values = spread(values, label, count, len(shards.tasks[name]["labels"]))

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from ..errors import InputError
 from ..files import file_digest
 from ..paths import find_curated
-from ..shards import ARRAYS, SHA256, SPLIT_VALUES, Shards, read_manifest
+from ..shards import ARRAYS, SHA256, SPLIT_VALUES, Shards, label_numbers, read_manifest
 
 NO_PART = -1  # of molecules that a split leaves out
 PIECE = 1 << 22  # rows of an array that are looked at together
@@ -244,7 +244,8 @@ def _known_of_labels(shards: Shards, name: str, n_label: int) -> Iterator[np.nda
     values = shards.array(f"{name}.values")
     if values.ndim == 2:
         for column in values.T:
-            yield column[~np.isnan(column)]
+            numbers = label_numbers(column)
+            yield numbers[~np.isnan(numbers)]
         return
     label = np.asarray(shards.array(f"{name}.label"))
     ordered = values[np.argsort(label, kind="stable")]

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..curation.grouping import connected_groups
-from ..data.dataset import spread
 from ..data.tasks import class_names
 from ..errors import InputError, did_you_mean
 from ..shapes import Bool, Int
-from ..shards import LOOSE_KEYS, Shards
+from ..shards import LOOSE_KEYS, Shards, label_numbers
 from ..units import readable, with_unit
 
 REGRESSION = "regression"  # kinds of tasks that can be compared
@@ -107,11 +106,7 @@ def load_benchmark(
     column = names.index(label) if label is not None else 0
     chosen = declared["labels"][column]
     ids = np.asarray(shards.array(f"{task}.index"))
-    values = np.asarray(shards.array(f"{task}.values"), np.float64)
-    if values.ndim == 1:  # known values alone, each with its label
-        count = np.diff(shards.array(f"{task}.offset"))
-        values = spread(values, shards.array(f"{task}.label"), count, len(names))
-    values = values[:, column]
+    values = _values_of(shards, task, column)
     _check_finite(values, task)
     labelled = np.isfinite(values)
     if keep is not None:
@@ -141,6 +136,19 @@ def load_benchmark(
         kind=declared["kind"],
         classes=class_names(declared["kind"], chosen),
     )
+
+
+def _values_of(shards: Shards, task: str, column: int) -> np.ndarray:
+    """Values of one label for each molecule of a task, float64; NaN where unknown."""
+    values = shards.array(f"{task}.values")
+    if values.ndim == 2:
+        return label_numbers(values[:, column])
+    # known values of all labels one after another, each with the number of its label
+    found = np.flatnonzero(shards.array(f"{task}.label") == column)
+    offset = shards.array(f"{task}.offset")
+    numbers = np.full(len(offset) - 1, np.nan)
+    numbers[np.searchsorted(offset, found, side="right") - 1] = label_numbers(values[found])
+    return numbers
 
 
 def _check_finite(values: np.ndarray, task: str) -> None:
