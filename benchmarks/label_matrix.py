@@ -316,19 +316,18 @@ def train_here(config: RunConfig, out: Path) -> Measured:
     time.sleep(5 * INTERVAL_S)
     imported = peak.kib
     began = time.perf_counter()
+    ends = []
+    losses = []
+    before = 0
     with contextlib.closing(training_steps(prepare_run(config, out), "cpu")) as steps:
-        next(steps)
-        first = time.perf_counter()
-        before = peak.kib
-        last = None
-        ends = []
-        for last in steps:
+        for report in steps:
+            before = before or peak.kib
             ends.append(time.perf_counter())
-    # the last step is followed by a validation
-    step_s = (ends[-2] - first) / (len(ends) - 1) if len(ends) > 1 else float("nan")
-    loss = last.loss if last else float("nan")
+            losses.append(report.loss)
+    # a validation and a checkpoint follow the last step
+    step_s = (ends[-2] - ends[0]) / (len(ends) - 2) if len(ends) > 2 else float("nan")
     sizes = (kib / 1024 for kib in (imported, before, peak.kib))
-    return Measured(first - began, step_s, *sizes, peak.where, loss)
+    return Measured(ends[0] - began, step_s, *sizes, peak.where, losses[-1])
 
 
 def measure(

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import torch
 
 from ..errors import InputError
+from ..shapes import Float, Int
 from ..shards import LOOSE_KEYS, SPLIT_VALUES, Shards, label_numbers, load_shards
 from .batch import MolBatch, SparseLabels
 from .encodings.catalogue import check_names, parse, with_encodings
@@ -66,6 +67,7 @@ class _StoredLabels(NamedTuple):
     rows: np.ndarray  # and in the dataset
     values: np.ndarray  # float [item, label], the items of one molecule after another
     count: np.ndarray  # items of each of these molecules
+    label: np.ndarray | None  # where values are [known] ones alone: the label of each
 
 
 class _PlacedLabels(NamedTuple):
@@ -73,6 +75,13 @@ class _PlacedLabels(NamedTuple):
 
     index: np.ndarray
     values: np.ndarray
+
+
+class KnownCells(NamedTuple):
+    """Known labels of a task and nothing else: which label each is, and its value."""
+
+    label: Int[np.ndarray, " known"]
+    values: Float[np.ndarray, " known"]
 
 
 class Corpus:
@@ -120,13 +129,17 @@ class Corpus:
         """Atoms and bonds of each molecule of a dataset, as far as the model sees them."""
         if self.hydrogens:
             return _Sizes(
-                n_atoms=np.diff(shards.array("atom_offset")),
-                n_bonds=np.diff(shards.array("bond_offset")),
+                n_atoms=np.diff(shards.array("atom_offset")).astype(np.int32),
+                n_bonds=np.diff(shards.array("bond_offset")).astype(np.int32),
             )
         return _Sizes(
-            n_atoms=np.asarray(shards.array("n_heavy"), np.int64),
-            n_bonds=np.asarray(shards.array("n_heavy_bond"), np.int64),
+            n_atoms=np.asarray(shards.array("n_heavy"), np.int32),
+            n_bonds=np.asarray(shards.array("n_heavy_bond"), np.int32),
         )
+
+    def _sizes_of(self, ids: np.ndarray) -> _Sizes:
+        """Atoms and bonds of some molecules, as numbers that can be added up."""
+        return _Sizes(self.n_atoms[ids].astype(np.int64), self.n_bonds[ids].astype(np.int64))
 
     def _is_stored(self, encoding: str) -> bool:
         """Whether all datasets keep an encoding."""
@@ -163,14 +176,21 @@ class Corpus:
             ids.append(start + np.flatnonzero(parts == SPLIT_VALUES.index(part)))
         return np.concatenate(ids)
 
-    def labelled(self, tasks: Sequence[str]) -> np.ndarray:
-        """Ascending ids of the molecules that carry at least one label of these tasks."""
-        ids = [np.zeros(0, np.int64)]
+    def labelled(self, tasks: Sequence[str], ids: np.ndarray | None = None) -> np.ndarray:
+        """Ascending ids of the molecules, perhaps of some `ids` only, that carry any of the labels.
+
+        That is at least one label of these tasks.
+        """
+        is_labelled = np.zeros(self.n, bool)  # a byte a molecule, where lists of ids take eight
         for key in find_tasks(self.tasks, tasks):
             for dataset, name in self.tasks[key].members:
-                index = np.asarray(self.datasets[dataset].array(f"{name}.index"))
-                ids.append(self.starts[dataset] + index)
-        return np.unique(np.concatenate(ids))
+                start, end = self.starts[dataset : dataset + 2]
+                is_labelled[start:end][self.datasets[dataset].array(f"{name}.index")] = True
+        if ids is not None:
+            is_chosen = np.zeros(self.n, bool)
+            is_chosen[ids[(ids >= 0) & (ids < self.n)]] = True
+            is_labelled &= is_chosen
+        return np.flatnonzero(is_labelled)
 
     def shared_with(self, others: Sequence[Shards]) -> np.ndarray:
         """Ascending ids of the molecules that another dataset also has, by either loose key."""
@@ -210,8 +230,7 @@ class Corpus:
         `conformers` says by number which geometry of each is taken, by default the first.
         """
         ids = np.asarray(ids, np.int64)
-        n_atoms = self.n_atoms[ids]
-        n_bonds = self.n_bonds[ids]
+        n_atoms, n_bonds = self._sizes_of(ids)
         molecule = self._read("molecule", ids, np.ones(len(ids), np.int64))
         molecule["ids"] = torch.from_numpy(ids)
         molecule["n_atoms"] = torch.from_numpy(n_atoms)
@@ -317,7 +336,7 @@ class Corpus:
         A task of which nothing is known about any of them has no entry.
         """
         ids = np.asarray(ids, np.int64)
-        sizes = _Sizes(self.n_atoms[ids], self.n_bonds[ids])
+        sizes = self._sizes_of(ids)
         labels = {}
         for key in find_tasks(self.tasks, tasks):
             of_task = self._labels_of(self.tasks[key], ids, sizes)
@@ -342,6 +361,23 @@ class Corpus:
             values=torch.from_numpy(np.concatenate(values)),
         )
 
+    def known_cells(self, ids: np.ndarray, key: str) -> KnownCells:
+        """The known labels of these molecules in one task, without a place for unknown ones."""
+        ids = np.asarray(ids, np.int64)
+        sizes = self._sizes_of(ids)
+        task = self.tasks[key]
+        cells = []
+        for dataset, name in task.members:
+            stored = self._stored_labels(dataset, name, ids)
+            values = stored.values
+            label = stored.label
+            if label is None:
+                values = self._place(task, self.datasets[dataset], stored, sizes).values
+                label = np.broadcast_to(np.arange(len(task.labels)), values.shape)
+            is_known = ~np.isnan(values)
+            cells.append(KnownCells(label[is_known], values[is_known]))
+        return KnownCells(*(np.concatenate(arrays) for arrays in zip(*cells, strict=True)))
+
     def _stored_labels(self, dataset: int, name: str, ids: np.ndarray) -> _StoredLabels:
         """What a dataset's task `name` holds about the molecules `ids`, as it lies on disk."""
         shards = self.datasets[dataset]
@@ -361,15 +397,15 @@ class Corpus:
         values = shards.array(f"{name}.values")[entries]
         if shards.tasks[name]["kind"] != "regression":
             values = label_numbers(values, np.float32)  # class numbers: exact, in half the memory
+        label = None
         if values.ndim == 1:  # known values alone, each with its label
-            label = shards.array(f"{name}.label")[entries]
-            values = spread(values, label, count, len(shards.tasks[name]["labels"]))
-            count = np.ones_like(count)
+            label = np.asarray(shards.array(f"{name}.label")[entries])
         return _StoredLabels(
             mols=mols[is_labelled],
             rows=rows[is_labelled],
             values=np.asarray(values),
             count=count,
+            label=label,
         )
 
     def _place(
@@ -377,6 +413,9 @@ class Corpus:
     ) -> _PlacedLabels:
         """Stored labels with the place in the batch of what each belongs to."""
         mols = stored.mols
+        if stored.label is not None:
+            rows = spread(stored.values, stored.label, stored.count, len(task.labels))
+            return _PlacedLabels(mols, rows)
         if task.level == "molecule":
             return _PlacedLabels(mols, stored.values)
         if task.level == "pair":

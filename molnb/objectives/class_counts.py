@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ..data.dataset import KnownCells
 from ..data.tasks import DatasetTask, LabelColumn
 from ..errors import InputError, did_you_mean
-from ..shapes import Float, Int
+from ..shapes import Int
 from .ranking import RARE
 
 CLASS_WEIGHTS = ("none", "balanced")
-
-Values = Float[np.ndarray, "row label"]
 
 
 def check_class_weights(name: str) -> None:
@@ -26,20 +25,20 @@ def check_class_weights(name: str) -> None:
         )
 
 
-def check_classes(task: DatasetTask, pieces: Iterable[Values]) -> None:
+def check_classes(task: DatasetTask, pieces: Iterable[KnownCells]) -> None:
     """Raise InputError where a value among pieces of a task's labels is none of its classes."""
+    n_label = len(task.labels)
     n_class = np.array([len(label.classes) for label in task.labels])
-    n_wrong = np.zeros(len(task.labels), int)
-    n_known = np.zeros(len(task.labels), int)
-    first = np.full(len(task.labels), np.nan)
-    for values in pieces:
-        is_known = ~np.isnan(values)
-        is_class = (values >= 0) & (values < n_class) & (values == np.floor(values))
-        is_wrong = is_known & ~is_class
-        n_known += is_known.sum(0)
-        n_wrong += is_wrong.sum(0)
-        for column in np.flatnonzero(is_wrong.any(0) & np.isnan(first)):
-            first[column] = values[is_wrong[:, column], column][0]
+    n_wrong = np.zeros(n_label, int)
+    n_known = np.zeros(n_label, int)
+    first = np.full(n_label, np.nan)
+    for label, values in pieces:
+        is_wrong = ~((values >= 0) & (values < n_class[label]) & (values == np.floor(values)))
+        n_known += np.bincount(label, minlength=n_label)
+        n_wrong += np.bincount(label[is_wrong], minlength=n_label)
+        columns, places = np.unique(label[is_wrong], return_index=True)
+        is_new = np.isnan(first[columns])
+        first[columns[is_new]] = values[is_wrong][places[is_new]]
     for column in np.flatnonzero(n_wrong):
         label = task.labels[column]
         counts = (int(n_wrong[column]), int(n_known[column]))
@@ -62,13 +61,15 @@ def _wrong_values(
     )
 
 
-def count_classes(task: DatasetTask, pieces: Iterable[Values]) -> Int[np.ndarray, "label class"]:
+def count_classes(
+    task: DatasetTask, pieces: Iterable[KnownCells]
+) -> Int[np.ndarray, "label class"]:
     """How many labels belong to each class, from pieces of them; zero for classes a label lacks."""
     labels = task.labels
     counts = np.zeros((len(labels), max(len(label.classes) for label in labels)), np.int64)
-    for values in pieces:
+    for label, values in pieces:
         for number in range(counts.shape[1]):
-            counts[:, number] += (values == number).sum(0)
+            counts[:, number] += np.bincount(label[values == number], minlength=len(labels))
     return counts
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.dataset import Corpus
+from ..data.dataset import Corpus, KnownCells
 from ..data.tasks import DatasetTask, find_tasks
 from ..errors import InputError
 from ..shapes import Bool, Float, Int, Shaped
@@ -170,8 +170,8 @@ def _scale_task(
         scale = moments.deviation
         weights = ()
     else:
-        check_classes(task, label_values(corpus, key))
-        counts = count_classes(task, label_values(corpus, key, train_ids))
+        check_classes(task, label_cells(corpus, key))
+        counts = count_classes(task, label_cells(corpus, key, train_ids))
         n_known = counts.sum(1)
         _check_known(task, n_known)
         check_told_apart(task, counts)
@@ -273,9 +273,20 @@ def label_values(
 ) -> Iterator[Float[np.ndarray, "row label"]]:
     """A task's labels of some molecules (None: of all), a chunk of molecules at a time."""
     of_classes = corpus.tasks[key].kind != "regression"
-    labelled = corpus.labelled([key])
-    ids = labelled if ids is None else np.intersect1d(ids, labelled)
-    for start in range(0, len(ids), CHUNK):
-        values = corpus.labels(ids[start : start + CHUNK], [key])[key].values.numpy()
+    for chunk in _labelled_chunks(corpus, key, ids):
+        values = corpus.labels(chunk, [key])[key].values.numpy()
         # class numbers are exact as they are; of numbers, sums need the digits
         yield values if of_classes else values.astype(np.float64, copy=False)
+
+
+def label_cells(corpus: Corpus, key: str, ids: np.ndarray | None = None) -> Iterator[KnownCells]:
+    """The same without what is unknown, of which many labels may have nine times as much."""
+    for chunk in _labelled_chunks(corpus, key, ids):
+        yield corpus.known_cells(chunk, key)
+
+
+def _labelled_chunks(corpus: Corpus, key: str, ids: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Molecules with a label of a task, of some or of all, a chunk at a time."""
+    ids = corpus.labelled([key], ids)
+    for start in range(0, len(ids), CHUNK):
+        yield ids[start : start + CHUNK]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ..data.dataset import Corpus
 from ..data.draws import Draws, make_draws
 from ..data.scaffold_numbers import ScaffoldCodes, scaffold_codes
 from ..errors import InputError
+from ..shards import Shards
 from .config import RunConfig
 
 
@@ -46,7 +49,7 @@ class WeighedDatasets(NamedTuple):
     """What weights are for: datasets, or members of a mix, and which of them each row is of."""
 
     names: list[str]
-    numbers: np.ndarray  # int [training row]
+    numbers: np.ndarray  # int16 [training row]
 
 
 def weighed_datasets(corpus: Corpus, config: RunConfig, train_ids: np.ndarray) -> WeighedDatasets:
@@ -57,22 +60,32 @@ def weighed_datasets(corpus: Corpus, config: RunConfig, train_ids: np.ndarray) -
     bear one name.
     """
     names: list[str] = []
-    numbers = np.searchsorted(corpus.starts, train_ids, side="right") - 1
-    pools = np.zeros(len(train_ids), np.int64)
+    pools = np.zeros(len(train_ids), np.int16)
     for dataset, name in enumerate(weighed_names(corpus, config)):
         shards = corpus.datasets[dataset]
         members = [*shards.manifest.get("mix", {}).get("members", {})]
-        chosen = np.flatnonzero(numbers == dataset)
+        start, end = corpus.starts[dataset : dataset + 2]
+        chosen = (train_ids >= start) & (train_ids < end)
         by_member = config.sampling.temperature is not None and members
         if by_member or set(members) & set(config.sampling.weights):
-            of_row = shards.table(["dataset"]).column(0).to_pylist()
-            first = np.array([members.index(text.partition("+")[0]) for text in of_row])
-            pools[chosen] = len(names) + first[train_ids[chosen] - corpus.starts[dataset]]
+            pools[chosen] = len(names) + _first_member(shards, members)[train_ids[chosen] - start]
             names += members
         else:
             pools[chosen] = len(names)
             names.append(name)
     return WeighedDatasets(names, pools)
+
+
+def _first_member(shards: Shards, members: list[str]) -> np.ndarray:
+    """The number of the first member of a mix that has each molecule, int16 [molecule]."""
+    numbers = []
+    for path in shards.parts():
+        column = pq.read_table(path, columns=["dataset"])["dataset"].combine_chunks()
+        coded = pc.dictionary_encode(column)  # few texts, as "qm9+tox21", for many molecules
+        texts = coded.dictionary.to_pylist()
+        first = np.array([members.index(text.partition("+")[0]) for text in texts], np.int16)
+        numbers.append(first[coded.indices.to_numpy()])
+    return np.concatenate(numbers)
 
 
 def weighed_names(corpus: Corpus, config: RunConfig) -> list[str]:

@@ -26,7 +26,7 @@ from ..files import write_json
 from ..models.width_transfer import describe_rates
 from ..objectives.class_counts import count_classes, rare_classes
 from ..objectives.supervised import Supervised
-from ..objectives.targets import label_values, scale_tasks, unknown_notes
+from ..objectives.targets import label_cells, scale_tasks, unknown_notes
 from ..objectives.trivial_baselines import label_baselines, pretrain_baselines
 from ..rng import hash_sample
 from .checkpoints import BEST, load_weights, write_weights
@@ -188,7 +188,7 @@ def class_notes(corpus: Corpus, objective: Supervised, rows: Rows) -> list[str]:
         for scaled in objective.tasks_scaled:
             if scaled.of_classes and len(ids):
                 task = corpus.tasks[scaled.key]
-                counts = count_classes(task, label_values(corpus, scaled.key, ids))
+                counts = count_classes(task, label_cells(corpus, scaled.key, ids))
                 phrases += rare_classes(task, scaled.labels, counts, scaled.learnt)
         if phrases:
             more = f"; and {len(phrases) - MOST_RARE:,} labels more" * (len(phrases) > MOST_RARE)

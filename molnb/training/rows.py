@@ -48,10 +48,10 @@ def training_rows(corpus: Corpus, config: RunConfig) -> Rows:
     train = _ids(corpus, config, "train", config.train_ids)
     val = _ids(corpus, config, "val", config.val_ids)
     if config.objective.tasks:
-        labelled = corpus.labelled(config.objective.tasks)
+        labelled = corpus.labelled(config.objective.tasks, train)
         _check_labelled(corpus, config, train, labelled)
-        train = np.intersect1d(train, labelled)
-        val = np.intersect1d(val, labelled)
+        train = labelled
+        val = corpus.labelled(config.objective.tasks, val)
     if config.exclude:
         excluded = [load_shards(find_data(name)) for name in config.exclude]
         shared = corpus.shared_with(excluded)
@@ -68,15 +68,16 @@ def training_rows(corpus: Corpus, config: RunConfig) -> Rows:
 def _check_labelled(
     corpus: Corpus, config: RunConfig, train: np.ndarray, labelled: np.ndarray
 ) -> None:
-    """Raise InputError where molecules are there to train on, but none of them has a label."""
-    if not len(train) or len(np.intersect1d(train, labelled)):
+    """Raise InputError where molecules are there to train on, but none of them is `labelled`."""
+    if not len(train) or len(labelled):
         return
     tasks = ", ".join(map(repr, config.objective.tasks))
+    n_labelled = len(corpus.labelled(config.objective.tasks))
     raise InputError(
         f"there is no label on any of the {len(train):,} training molecules of "
-        f"{', '.join(config.data)} (tasks {tasks}; {len(labelled):,} of all {corpus.n:,} molecules "
+        f"{', '.join(config.data)} (tasks {tasks}; {n_labelled:,} of all {corpus.n:,} molecules "
         "have one): "
-        + ("choose another split" if len(labelled) else "curate again with a column that has some")
+        + ("choose another split" if n_labelled else "curate again with a column that has some")
         + ", or other tasks (objective.task_names)"
     )
 

@@ -9,7 +9,7 @@ from made_data import ALKANES, make_binary, make_classes, make_dataset
 from molnb.data.dataset import Corpus
 from molnb.errors import InputError
 from molnb.objectives.class_counts import balanced_weights, count_classes
-from molnb.objectives.targets import label_values, scale_tasks, unknown_notes
+from molnb.objectives.targets import label_cells, scale_tasks, unknown_notes
 from molnb.recipes.values.cells import ColumnReader
 
 HALF = [0, 1] * 6
@@ -119,7 +119,7 @@ def test_classes_are_counted_and_weighed_by_how_rare_they_are(tmp_path):
     labels = {"a": [1, 0, 0, 0] * 3, "b": [None, 1] * 6}
     shards = make_binary(tmp_path, "t", ALKANES, labels)
     corpus = Corpus([shards])
-    counts = count_classes(corpus.tasks["t"], label_values(corpus, "t"))
+    counts = count_classes(corpus.tasks["t"], label_cells(corpus, "t"))
     assert counts.tolist() == [[9, 3], [0, 6]]
     assert balanced_weights(counts) == ((12 / 18, 2.0), (1.0, 1.0))
     assert balanced_weights(np.array([[4, 0, 2]])) == ((0.75, 1.0, 1.5),)
