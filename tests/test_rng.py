@@ -59,3 +59,11 @@ def test_a_hash_sample_is_even_over_the_ids():
     sample = hash_sample(np.arange(100_000), 10_000)
     tenths = np.bincount(sample // 10_000, minlength=10)
     assert np.abs(tenths - 1000).max() < 150
+
+
+def test_a_hash_sample_of_a_long_list_is_that_of_all_hashes_in_order():
+    ids = np.arange(200_000)  # longer than what is hashed together
+    for n in (1, 70_000, 199_999):
+        plain = np.sort(np.argsort(hash64(5, ids), kind="stable")[:n])
+        assert np.array_equal(hash_sample(ids, n, seed=5), plain)
+    assert not len(hash_sample(ids, 0))

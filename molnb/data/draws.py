@@ -204,7 +204,9 @@ class Draws:
 
     def expected_seen(self, n_draw: int) -> float:
         """About how many different training rows some draws hold."""
-        return float(np.minimum(n_draw * self.probabilities(), 1).sum())
+        seen = self.probabilities()
+        seen *= n_draw
+        return float(np.minimum(seen, 1, out=seen).sum())
 
 
 def _at_points(pool: _Pool, points: np.ndarray) -> np.ndarray:

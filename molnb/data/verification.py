@@ -247,9 +247,21 @@ def _known_of_labels(shards: Shards, name: str, n_label: int) -> Iterator[np.nda
             numbers = label_numbers(column)
             yield numbers[~np.isnan(numbers)]
         return
-    label = np.asarray(shards.array(f"{name}.label"))
-    ordered = values[np.argsort(label, kind="stable")]
-    yield from np.split(ordered, np.cumsum(np.bincount(label, minlength=n_label))[:-1])
+    label = shards.array(f"{name}.label")
+    count = np.zeros(n_label, np.int64)
+    for first in range(0, len(label), PIECE):
+        count += np.bincount(label[first : first + PIECE], minlength=n_label)
+    ends = np.cumsum(count)
+    place = ends - count  # of the next value of each label
+    ordered = np.empty(len(values), values.dtype)
+    for first in range(0, len(label), PIECE):
+        of_piece = np.asarray(label[first : first + PIECE])
+        order = np.argsort(of_piece, kind="stable")
+        count = np.bincount(of_piece, minlength=n_label)
+        shift = place - (np.cumsum(count) - count)  # from its rank in the piece to its place
+        ordered[np.arange(len(order)) + np.repeat(shift, count)] = values[first:][order]
+        place += count
+    yield from np.split(ordered, ends[:-1])
 
 
 def _value_differences(shards: Shards, name: str, task: dict) -> Iterator[str]:

@@ -148,3 +148,43 @@ def test_labels_of_classes_take_half_the_memory_and_are_exact(tmp_path):
     corpus = Corpus([make_dataset(tmp_path, "numbers", ALKANES, numbers, task)])
     values = corpus.labels(np.arange(12), ["y"])["y"].values
     assert values.dtype == torch.float64 and values[:, 0].tolist() == numbers["y"]
+
+
+def test_known_cells_are_the_labels_without_what_is_unknown(nci, tmp_path):
+    """Of every level, of known values that are kept alone, and of several datasets."""
+    labels = {
+        f"x{label}": [float(row) if (row + label) % 6 == 0 else None for row in range(12)]
+        for label in range(40)
+    }
+    labels["up"] = [None if row % 3 else row % 2 for row in range(12)]
+    tasks = [
+        {"name": "wide", "labels": [*labels][:40]},
+        {"name": "up", "labels": ["up"], "kind": "binary", "loss": "bce"},
+    ]
+    wide = make_dataset(tmp_path, "wide", ALKANES, labels, tasks)
+    assert wide.array("wide.values").ndim == 1
+    for datasets in ([nci], [wide], [wide, nci, wide]):
+        corpus = Corpus(datasets)
+        ids = np.random.default_rng(0).permutation(corpus.n)[:100]
+        for key in corpus.tasks:
+            rows = corpus.labels(ids, [key])[key].values.numpy()
+            known, column = np.nonzero(~np.isnan(rows))
+            cells = corpus.known_cells(ids, key)
+            assert cells.label.tolist() == column.tolist(), key
+            assert cells.values.tolist() == rows[known, column].tolist(), key
+
+
+def test_labelled_molecules_are_those_of_any_of_the_tasks(gaps):
+    corpus = Corpus(list(gaps.values()))
+    tasks = [*corpus.tasks]
+    for names in (tasks[:1], tasks):
+        plain = [np.zeros(0, int)]
+        for number, shards in enumerate(corpus.datasets):
+            for name in shards.tasks:
+                if any((number, name) in corpus.tasks[key].members for key in names):
+                    plain.append(corpus.starts[number] + shards.array(f"{name}.index"))
+        expected = np.unique(np.concatenate(plain))
+        assert np.array_equal(corpus.labelled(names), expected)
+        some = np.array([corpus.n + 3, 5, 1, 1, -1, corpus.n - 1])
+        assert np.array_equal(corpus.labelled(names, some), np.intersect1d(some, expected))
+    assert not len(corpus.labelled([]))

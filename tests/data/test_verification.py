@@ -12,6 +12,7 @@ from made_data import ALKANES, make_dataset
 from made_shards import make_shards
 
 from molnb.cli import main
+from molnb.data import verification
 from molnb.data.verification import verify_shards
 from molnb.files import file_digest, write_json
 from molnb.paths import MANIFEST
@@ -193,3 +194,18 @@ def test_known_values_that_are_kept_alone_are_what_their_manifest_says(tmp_path:
     for wrong, message in ((40, "names label 40, the task has 40"), (3, "x3 is known 3 times")):
         changed_array(shards, "w.label", lambda numbers, wrong=wrong: numbers.put(0, wrong))
         assert any(message in fault for fault in verify_shards(shards).differences), wrong
+
+
+def test_known_values_are_told_by_label_in_whatever_pieces_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = {
+        f"x{label}": [float(row) if (row + label) % 6 == 0 else None for row in range(12)]
+        for label in range(40)
+    }
+    shards = make_dataset(tmp_path, "wide", ALKANES, labels, [{"name": "w", "labels": [*labels]}])
+    expected = [[value for value in of_label if value is not None] for of_label in labels.values()]
+    for piece in (1, 7, 80, 1000):
+        monkeypatch.setattr(verification, "PIECE", piece)
+        known = verification._known_of_labels(shards, "w", 40)
+        assert [values.tolist() for values in known] == expected, piece
