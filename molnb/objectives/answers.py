@@ -6,6 +6,8 @@ batches: of the rows that are scored the probabilities are kept, as float32 on t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from torch import Tensor
 
@@ -43,14 +45,13 @@ class Answers:
         """The scores of a task over all batches; none where no batch had a label of it."""
         if task.key not in self._truths:
             return {}
-        probabilities = np.concatenate(self._probabilities[task.key])
-        return class_scores(task, probabilities, np.concatenate(self._truths[task.key]))
+        return class_scores(task, self._probabilities[task.key], self._truths[task.key])
 
 
 def class_scores(
     task: ScaledTask,
-    probabilities: Shaped[np.ndarray, "k output"],
-    truth: Shaped[np.ndarray, "k label"],
+    probabilities: Sequence[Shaped[np.ndarray, "_ output"]],
+    truths: Sequence[Shaped[np.ndarray, "_ label"]],
 ) -> Scores:
     """How well probabilities tell the classes of each label apart, by name; None if undefined.
 
@@ -59,16 +60,21 @@ def class_scores(
     over each class against the rest, of the classes that occur among others, and `<label>_rarest`
     is how many labels the rarest class has. Of several labels in one task also the means over those
     that can be scored, `<task>_mean_auroc` and `<task>_mean_ap`; of very many these alone. Labels
-    that are not learnt have no score.
+    that are not learnt have no score. Both are given in pieces, which are joined a label at a time.
     """
     scores: Scores = {}
     ranked: dict[str, list[float]] = {name: [] for name in RANKINGS}
     for column, label in enumerate(task.labels):
         if task.learnt and not task.learnt[column]:
             continue
-        is_known = np.isfinite(truth[:, column])
-        of_label = truth[is_known, column]
-        guess = probabilities[is_known, task.outputs_of(column)]
+        known = [np.isfinite(piece[:, column]) for piece in truths]
+        of_label = np.concatenate(
+            [piece[rows, column] for rows, piece in zip(known, truths, strict=True)]
+        )
+        outputs = task.outputs_of(column)
+        guess = np.concatenate(
+            [piece[rows, outputs] for rows, piece in zip(known, probabilities, strict=True)]
+        )
         values = _rankings(task, guess, of_label)
         for name, value in values.items():
             ranked[name].append(value)

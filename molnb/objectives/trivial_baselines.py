@@ -270,17 +270,22 @@ def _class_bars(
 ) -> dict[str, float | None]:
     """Loss, share named right and rankings of shares of classes over batches."""
     task = table.task
-    n_output = (0, task.n_output)
-    n_label = (0, len(task.labels))
-    guesses = [np.zeros(n_output), *(table.guess(batch, looked_up) for batch in labelled)]
-    truths = [np.zeros(n_label), *(known_values(batch, task) for batch in labelled)]
-    shares = np.clip(np.concatenate(guesses), _RAREST, 1 - _RAREST)
-    guess = as_much_as_classes_count(task, shares)
-    truth = np.concatenate(truths)
-    n_known = np.isfinite(truth).sum(0)
-    loss = float(_scores_of_shares(task, guess, truth)[loss_name(task)])
-    # the likeliest class is that of the shares themselves: weighed evenly, all are equally likely
-    n_right = _scores_of_shares(task, shares, truth)[score_name(task)].numpy()
+    loss = 0.0
+    n_right = np.zeros(len(task.labels))
+    n_known = np.zeros(len(task.labels))
+    guesses = [np.zeros((0, task.n_output))]
+    truths = [np.zeros((0, len(task.labels)), np.float32)]
+    for batch in labelled:  # one at a time: of many labels the numbers of all take gigabytes
+        shares = np.clip(table.guess(batch, looked_up), _RAREST, 1 - _RAREST)
+        guess = as_much_as_classes_count(task, shares)
+        truth = known_values(batch, task)
+        loss += float(_scores_of_shares(task, guess, truth)[loss_name(task)])
+        # the likeliest class is that of the shares: weighed evenly, all are equally likely
+        n_right += _scores_of_shares(task, shares, truth)[score_name(task)].numpy()
+        n_known += np.isfinite(truth).sum(0)
+        # the mean is the same of every row, and kept once
+        guesses.append(guess if looked_up else np.broadcast_to(guess[0].copy(), guess.shape))
+        truths.append(truth.astype(np.float32))
     accuracies = np.where(n_known > 0, n_right / np.maximum(n_known, 1), np.nan)
     scores: dict[str, float | None] = {
         loss_name(task): loss / n_known.sum() if n_known.any() else None
@@ -288,7 +293,7 @@ def _class_bars(
     for name, accuracy in named_scores(task, accuracies).items():
         scores[name] = accuracy if np.isfinite(accuracy) else None
     counted = ("_positives", "_n", "_rarest")
-    rankings = class_scores(task, guess, truth)
+    rankings = class_scores(task, guesses, truths)
     return scores | {k: value for k, value in rankings.items() if not k.endswith(counted)}
 
 
