@@ -24,6 +24,7 @@ from molnb.evaluation.score_table import readable_scores
 from molnb.inference.predictor import load_run
 from molnb.objectives.supervised import Supervised
 from molnb.recipes.sources import recipe_for_file
+from molnb.shards import label_numbers
 from molnb.training.loop import train
 
 AMINES = ["N" + "C" * n for n in range(2, 14)]
@@ -60,7 +61,7 @@ def test_there_is_a_row_for_each_label_and_method_with_counts_and_intervals(tabl
     assert table[["label", "method"]].to_numpy().tolist() == [
         [label, method] for label in ("polar", "odd") for method in ("network", "LightGBM", "mean")
     ]
-    values = np.asarray(polar.array("polar.values"))[Corpus([polar]).ids("test")]
+    values = label_numbers(polar.array("polar.values"))[Corpus([polar]).ids("test")]
     assert table["n"].tolist() == np.repeat(np.isfinite(values).sum(0), 3).tolist()
     assert table["positives"].tolist() == np.repeat(np.nansum(values, 0), 3).tolist()
     assert set(table["kind"]) == {"binary"} and set(table["part"]) == {"test"}
@@ -112,7 +113,7 @@ def test_the_score_of_the_validation_part_is_that_of_the_run(run):
 def test_lightgbm_is_fitted_on_the_training_rows_of_the_run_alone(run, table, polar):
     corpus = Corpus([polar])
     smiles = polar.smiles()
-    values = np.asarray(polar.array("polar.values"))[:, 0]
+    values = label_numbers(polar.array("polar.values"))[:, 0]
     train_ids = corpus.ids("train")
     test_ids = corpus.ids("test")
     model = ClassBooster().fit(ecfp_counts([smiles[i] for i in train_ids]), values[train_ids])
