@@ -1,7 +1,7 @@
-"""Answers of a model to questions of class, gathered over batches, and how well they rank.
+"""Answers of a model to the labels of a batch, and how well answers to classes rank.
 
 A ranking (area under the ROC curve, average precision) is of all rows together and no sum over
-batches: of the rows that are scored the probabilities are kept, as float32 on the CPU.
+batches: `label_metrics` gathers what it is made of.
 """
 
 from __future__ import annotations
@@ -17,34 +17,18 @@ Scores = dict[str, float | int | None]
 
 
 class Answers:
-    """Probabilities and truths of each task, in pieces."""
+    """What a model answered to the labels of one batch, task by task: numbers or probabilities."""
 
     def __init__(self):
-        self._probabilities: dict[str, list[np.ndarray]] = {}
-        self._truths: dict[str, list[np.ndarray]] = {}
+        self._guesses: dict[str, np.ndarray] = {}
 
-    def add(
-        self,
-        task: ScaledTask,
-        probabilities: Float[Tensor, "k output"],
-        truth: Float[Tensor, "k label"],
-    ) -> None:
-        """Keep the answers of a batch."""
-        self._probabilities.setdefault(task.key, []).append(probabilities.cpu().numpy())
-        self._truths.setdefault(task.key, []).append(truth.cpu().numpy())
+    def add(self, task: ScaledTask, guess: Float[Tensor, " k *output"]) -> None:
+        """Keep the answers to a task, one a labelled item of the batch."""
+        self._guesses[task.key] = guess.cpu().numpy()
 
-    def join(self, others: Answers) -> None:
-        """Keep the answers of another gathering after those that are there."""
-        for key, pieces in others._probabilities.items():
-            self._probabilities.setdefault(key, []).extend(pieces)
-            self._truths.setdefault(key, []).extend(others._truths[key])
-
-    def scores(self, task: ScaledTask) -> Scores:
-        """The scores of a task over all batches; none where no batch had a label of it."""
-        if task.key not in self._truths:
-            return {}
-        probabilities = np.concatenate(self._probabilities[task.key])
-        return class_scores(task, probabilities, np.concatenate(self._truths[task.key]))
+    def guess(self, key: str) -> Shaped[np.ndarray, " k *output"] | None:
+        """The answers to a task; None where the batch has no label of it."""
+        return self._guesses.get(key)
 
 
 def class_scores(

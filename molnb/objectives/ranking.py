@@ -1,7 +1,8 @@
-"""How well scores tell positives from negatives: ROC area and average precision, ties included.
+"""Rankings, ties included: ROC area and average precision of classes, Spearman's correlation.
 
-Both are those of scikit-learn on the same scores, in numpy alone, and undefined (NaN) where there
-is no positive or no negative. `weights` say how often each item counts, one row a resampled set.
+The former two are those of scikit-learn on the same scores, in numpy alone, and undefined (NaN)
+where there is no positive or no negative. `weights` say how often each item counts, one row a
+resampled set.
 """
 
 from __future__ import annotations
@@ -77,6 +78,50 @@ def average_precision(
     return _defined(value, steps)
 
 
+class Ranked(NamedTuple):
+    """Both rankings of each resampled set."""
+
+    auroc: Float[np.ndarray, " draw"]
+    ap: Float[np.ndarray, " draw"]
+
+
+def rank_draws(
+    scores: Shaped[np.ndarray, " n"],
+    positive: Bool[np.ndarray, " n"],
+    weights: Shaped[np.ndarray, "draw n"],
+) -> Ranked:
+    """`auroc` and `average_precision` of many resampled sets, several times as fast.
+
+    Items are sorted and added up once for both, and then only looked at where a positive stands.
+    """
+    nothing = np.full(len(weights), np.nan)
+    if not positive.any() or positive.all():
+        return Ranked(nothing, nothing)
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    last = np.flatnonzero(np.concatenate([ordered[1:] != ordered[:-1], [True]]))
+    n_positive = np.cumsum(positive[order])[last]  # of distinct scores down to each
+    has_positive = np.diff(n_positive, prepend=0) > 0
+    last = last[has_positive]
+    first = np.searchsorted(-ordered, -ordered[last])
+    n_positive = n_positive[has_positive]
+    named = np.cumsum(weights[:, order], -1, dtype=np.float64)
+    found = np.cumsum(weights[:, order[positive[order]]], -1, dtype=np.float64)
+    found_to = found[:, n_positive - 1]
+    hits = np.diff(found_to, prepend=0.0)
+    named_to = named[:, last]
+    named_before = np.where(first > 0, named[:, first - 1], 0.0)
+    misses = named[:, -1:] - found[:, -1:]
+    n_hit = found[:, -1]
+    # a negative counts as below where it scores less, and as half where it is tied
+    above = (named_to - found_to + named_before - found_to + hits) / 2
+    n_pair = n_hit * misses[:, 0]
+    area = (hits * (misses - above)).sum(-1) / np.where(n_pair > 0, n_pair, 1)
+    precision = found_to / np.where(named_to > 0, named_to, 1)
+    mean_precision = (hits * precision).sum(-1) / np.where(n_hit > 0, n_hit, 1)
+    return Ranked(*(np.where(n_pair > 0, value, np.nan) for value in (area, mean_precision)))
+
+
 def macro(
     ranking: Ranking,
     probabilities: Shaped[np.ndarray, "n class"],
@@ -92,6 +137,40 @@ def macro(
     n_scored = is_scored.sum(0)
     mean = np.where(is_scored, table, 0.0).sum(0) / np.maximum(n_scored, 1)
     return np.where(n_scored > 0, mean, np.nan)
+
+
+def rank_correlation(
+    truth: Shaped[np.ndarray, " n"],
+    guess: Shaped[np.ndarray, " n"],
+    weights: Shaped[np.ndarray, "*draw n"],
+) -> Float[np.ndarray, "*draw"]:
+    """Spearman's correlation; 0 where all predictions, or all values, are the same.
+
+    Predictions are the same where they vary by a millionth of what the values vary: that is
+    rounding, in any unit.
+    """
+    if np.ptp(guess) <= 1e-6 * np.ptp(truth) or np.ptp(truth) == 0:
+        return np.zeros(weights.shape[:-1])
+    ranks = [_midranks(values, weights) for values in (truth, guess)]
+    total = weights.sum(-1)
+    centred = [rank - ((weights * rank).sum(-1) / total)[..., None] for rank in ranks]
+    lengths = [np.sqrt((weights * rank**2).sum(-1)) for rank in centred]
+    product = lengths[0] * lengths[1]
+    shared = (weights * centred[0] * centred[1]).sum(-1)
+    varies = (lengths[0] > 1e-9 * total) & (lengths[1] > 1e-9 * total)
+    return np.where(varies, shared / np.where(varies, product, 1.0), 0.0)
+
+
+def _midranks(
+    values: Shaped[np.ndarray, " n"], weights: Shaped[np.ndarray, "*draw n"]
+) -> Float[np.ndarray, "*draw n"]:
+    """The rank of each value, that of ties in their middle, where items count as `weights` say."""
+    _, step = np.unique(values, return_inverse=True)
+    order = np.argsort(step, kind="stable")
+    starts = np.searchsorted(step[order], np.arange(step.max() + 1))
+    tied = np.add.reduceat(weights[..., order], starts, axis=-1)
+    middle = np.cumsum(tied, -1) - tied / 2
+    return middle[..., step]
 
 
 RANKINGS: Mapping[str, Ranking] = {"auroc": auroc, "ap": average_precision}
