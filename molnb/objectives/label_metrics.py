@@ -23,7 +23,7 @@ import numpy as np
 from ..data.batch import MolBatch
 from ..data.dataset import Corpus
 from ..rng import hash_sample
-from ..shapes import Float, Int, Integer, Shaped
+from ..shapes import Float, Int, Integer, Shaped, UInt8
 from .answers import Answers, Scores, class_scores
 from .class_counts import count_classes
 from .element_counts import ElementFit, element_columns, fit_elements
@@ -33,7 +33,7 @@ from .poisson_draws import FEWEST_DRAWS, N_DRAW, draw_counts, ends
 from .ranking import rank_correlation, rank_draws
 from .targets import ScaledTask, label_values
 
-MAX_SUMMED = 2 * 10**10  # known and unknown labels times draws, in sums over batches
+MAX_SUMMED = 10**10  # known and unknown labels times draws, in sums over batches
 MAX_RANKED = 10**9  # kept labels times draws, in rankings
 MAX_BLOCK = 2**22  # weights that are in memory at once (32 MiB)
 N_COUNTED = 20_000  # training molecules that shares of classes are counted on
@@ -288,13 +288,12 @@ def _ranked(
     n_ranked = np.zeros(len(answers.task.labels), np.int64)
     mols = kept.mols()
     present, place = np.unique(mols, return_inverse=True)
-    counts = draw_counts(present, n_draw)
+    counts = _with_all(present, n_draw)
     for number, of_label in enumerate(kept.each_label()):
         if not len(of_label.truth) or not np.isfinite(of_label.guess).all():
             continue
         n_ranked[number] = len(of_label.truth)
-        weights = counts[:, place[of_label.mols]]
-        draws[:, :, number] = _in_blocks(answers.task, of_label, weights)
+        draws[:, :, number] = _in_blocks(answers.task, of_label, counts, place[of_label.mols])
     measured = {}
     for name, of_metric in zip(names, draws, strict=True):
         if name == "spearman":
@@ -306,26 +305,35 @@ def _ranked(
     return measured
 
 
+def _with_all(mols: Int[np.ndarray, " mol"], n_draw: int) -> UInt8[np.ndarray, "mol row"]:
+    """How often each molecule counts: once, then as it is drawn in each set."""
+    counts = np.ones((len(mols), n_draw + 1), np.uint8)
+    counts[:, 1:] = draw_counts(mols, n_draw).T
+    return counts
+
+
 def _in_blocks(
-    task: ScaledTask, answers: LabelAnswers, weights: Integer[np.ndarray, "draw k"]
+    task: ScaledTask,
+    answers: LabelAnswers,
+    counts: UInt8[np.ndarray, "mol row"],
+    place: Int[np.ndarray, " k"],
 ) -> Float[np.ndarray, "metric row"]:
-    """Scores of one label that are no sums: first of all its items, then of each set."""
+    """Scores of one label that are no sums, of some sets at a time; `place` says whose they are."""
     n_block = max(MAX_BLOCK // max(len(answers.truth), 1), 1)
-    rows = np.concatenate([np.ones((1, weights.shape[1]), np.uint8), weights])
     blocks = [
-        _scores_of_sets(task, answers, rows[start : start + n_block].astype(np.float64))
-        for start in range(0, len(rows), n_block)
+        _scores_of_sets(task, answers, counts[:, start : start + n_block][place])
+        for start in range(0, counts.shape[1], n_block)
     ]
     return np.concatenate(blocks, 1)
 
 
 def _scores_of_sets(
-    task: ScaledTask, answers: LabelAnswers, weights: Float[np.ndarray, "row k"]
+    task: ScaledTask, answers: LabelAnswers, weights: UInt8[np.ndarray, "k row"]
 ) -> Float[np.ndarray, "metric row"]:
     """Rankings, and of classes the calibration error, of each set."""
     truth = answers.truth
     if not task.of_classes:
-        return rank_correlation(truth, answers.guess, weights)[None]
+        return rank_correlation(truth, answers.guess, weights.T)[None]
     number = truth.astype(np.int64)
     error = calibration_error(*binned_answers(answers.guess, number), weights)
     if task.kind == "binary":

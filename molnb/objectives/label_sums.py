@@ -307,9 +307,12 @@ def bin_of(confidence: Float[np.ndarray, " item"]) -> Int[np.ndarray, " item"]:
 def calibration_error(
     confidence: Float[np.ndarray, " item"],
     hit: Bool[np.ndarray, " item"],
-    weights: Shaped[np.ndarray, "row item"],
+    weights: Shaped[np.ndarray, "item row"],
 ) -> Float[np.ndarray, " row"]:
     """Mean gap between probability and frequency in bins (ECE), where items count as weighed."""
-    places = np.zeros((len(confidence), N_BIN))
-    places[np.arange(len(confidence)), bin_of(confidence)] = confidence - hit
-    return ratio(np.abs(weights @ places).sum(-1), weights.sum(-1))
+    place = bin_of(confidence)
+    order = np.argsort(place, kind="stable")
+    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
+    gaps = (confidence - hit)[order, None] * weights[order]
+    gap = np.abs(np.add.reduceat(gaps, starts, axis=0)).sum(0)
+    return ratio(gap, weights.sum(0, dtype=np.int64))
