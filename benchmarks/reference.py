@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from molnb.data.batch import MolBatch, pad_atoms
-from molnb.data.encodings import shortest_paths
+from molnb.data.encodings.paths import shortest_paths
 from molnb.data.masked import MaskedBatch
 from molnb.errors import InputError
 from molnb.objectives.geometry import centred

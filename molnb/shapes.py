@@ -9,6 +9,7 @@
     label    labels (columns) of a task           k        labelled molecules, atoms, bonds or pairs
     output   numbers that a head gives: one a     class    classes of a label
              label, or one a class                draw     resampled sets of molecules
+    graph    connected graphs of one size         channel  numbers of an encoding
 
 Signatures read ``Float[Tensor, "mol n d_atom"]``. ``Int`` is a signed integer, ``Integer`` any.
 Annotations are never evaluated at run time; the tests evaluate those of functions and dataclasses,

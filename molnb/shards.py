@@ -15,6 +15,7 @@ Reading needs numpy and pyarrow alone.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -28,10 +29,11 @@ import pyarrow.parquet as pq
 
 from .errors import InputError
 from .files import file_digest, write_json, writing_array
+from .locks import waiting_turn
 from .mix_summary import mix_lines
 from .paths import MANIFEST
 
-FORMAT = "molnb-shards-1"
+FORMAT = "molnb-shards-2"
 SPLIT_VALUES = ("train", "val", "test", "test_seen")
 EVERY_SPLIT = SPLIT_VALUES[:3]  # the parts that a split is expected to have
 LOOSE_KEYS = ("inchikey14", "tautomer_key")  # columns that stereoisomers and tautomers agree in
@@ -41,7 +43,9 @@ GIVEN = "given"
 GIVEN_COMPLETED = "given, hydrogens placed"
 GIVEN_PERCEIVED = "given, bonds perceived"
 SHA256 = "sha256"  # key of a manifest: the digest of every file by its name
-ADDED_LEVELS = ("molecule", "atom", "bond")
+# What an added array has a row for; those of heavy atoms leave out hydrogens and their bonds.
+ADDED_LEVELS = ("molecule", "atom", "bond", "heavy_atom", "heavy_bond")
+ADDING = ".adding"  # the lock of a folder that arrays are added to
 MOST_LABELS = 20  # of a task that a summary names
 SMALL_BYTES = 1024  # an array file this small may hold nothing
 
@@ -92,9 +96,9 @@ _PLAIN = [
     ("force_field", pa.string(), ""),
     ("converged", pa.bool_(), "whether the force field reached a minimum"),
     ("force_field_energy", pa.float64(), "eV"),
-    ("atom_feats", pa.list_(pa.uint8()), "9 an atom"),
+    ("atom_feats", pa.list_(pa.uint8()), "13 an atom"),
     ("bonds", pa.list_(pa.uint16()), "2 a bond: heavy-heavy bonds first, then bonds to hydrogen"),
-    ("bond_feats", pa.list_(pa.uint8()), "3 a bond"),
+    ("bond_feats", pa.list_(pa.uint8()), "4 a bond"),
     ("parent", pa.list_(pa.uint16()), "the heavy atom whose label takes in this atom's"),
     ("missing", pa.string(), "why computed labels are absent"),
 ]
@@ -146,6 +150,7 @@ class Shards:
         self.path = path
         self.manifest = manifest
         self._arrays: dict[str, np.ndarray] = {}
+        self._heavy_offsets: dict[str, np.ndarray] = {}
 
     @property
     def name(self) -> str:
@@ -191,7 +196,7 @@ class Shards:
         return self._arrays[name]
 
     def array_level(self, name: str) -> str:
-        """What an array added by `add_array` has a row for: molecule, atom or bond."""
+        """What an array added by `add_array` has a row for, one of `ADDED_LEVELS`."""
         levels = self.manifest.get("added_arrays", {})
         if name not in levels:
             raise InputError(
@@ -199,6 +204,18 @@ class Shards:
                 f"what it belongs to; added were {', '.join(levels) or 'none'} (shards.add_array)"
             )
         return levels[name]
+
+    def offsets(self, level: str) -> np.ndarray:
+        """Where the rows of each molecule begin in arrays of a level, and where the last end."""
+        if level == "molecule":
+            return np.arange(self.n + 1)
+        if level not in ("heavy_atom", "heavy_bond"):
+            return self.array(f"{level}_offset")
+        if level not in self._heavy_offsets:
+            count = self.array("n_heavy" if level == "heavy_atom" else "n_heavy_bond")
+            ends = np.cumsum(count, dtype=np.int64)
+            self._heavy_offsets[level] = np.concatenate([[0], ends])
+        return self._heavy_offsets[level]
 
     @functools.cached_property
     def columns(self) -> list[str]:
@@ -323,30 +340,60 @@ def add_array(shards: Shards, name: str, level: str, values: np.ndarray) -> Shar
     """Keep one more array of molecules, atoms or bonds beside shards; a batch can then carry it.
 
     `values` has a row for each molecule, for each atom (hydrogens included, in the order of
-    `numbers`) or for each bond (in the order of `bonds`), of any numeric type. Raises InputError
-    for a name that is taken by what curation wrote, an unknown level, or another number of rows. An
-    array that was added before is replaced.
+    `numbers`) or for each bond (in the order of `bonds`), of any numeric type; at the levels
+    "heavy_atom" and "heavy_bond" for heavy atoms and the bonds between them alone. Raises
+    InputError for a name that is taken by what curation wrote, an unknown level, or another number
+    of rows. An array that was added before is replaced. Processes that add at once take turns.
     """
     if level not in ADDED_LEVELS:
         raise InputError(f"unknown level {level!r}: choose one of {', '.join(ADDED_LEVELS)}")
-    added = shards.manifest.get("added_arrays", {})
-    if name in shards.array_names and name not in added:
-        raise InputError(f"{shards.path} has an array {name!r} of its own: choose another name")
     values = np.asarray(values)
-    n_row = shards.n if level == "molecule" else int(shards.array(f"{level}_offset")[-1])
+    n_row = int(shards.offsets(level)[-1])
     if values.ndim == 0 or len(values) != n_row or values.dtype.kind not in "biuf":
         raise InputError(
             f"{name!r} has shape {list(values.shape)} and type {values.dtype}: an array of "
-            f"{level}s of {shards.path.name} has {n_row:,} rows of numbers"
+            f"{level.replace('_', ' ')}s of {shards.path.name} has {n_row:,} rows of numbers"
         )
-    file = shards.path / ARRAYS / f"{name}.npy"
-    with writing_array(file, values.dtype, values.shape) as append:
-        append(values)
+    with adding_arrays(shards.path) as current:
+        check_free(current, name)
+        with writing_array(array_file(current, name), values.dtype, values.shape) as append:
+            append(values)
+        return enter_arrays(current, {name: level})
+
+
+@contextlib.contextmanager
+def adding_arrays(path: Path) -> Iterator[Shards]:
+    """Yield the shards of a folder as they are now, while no other process adds arrays to them.
+
+    Raises OSError for a folder that is read-only.
+    """
+    with waiting_turn(path / ADDING):
+        yield load_shards(path)
+
+
+def check_free(shards: Shards, name: str) -> None:
+    """Raise InputError where curation wrote an array of a name, which nothing may replace."""
+    if name in shards.array_names and name not in shards.manifest.get("added_arrays", {}):
+        raise InputError(f"{shards.path} has an array {name!r} of its own: choose another name")
+
+
+def array_file(shards: Shards, name: str) -> Path:
+    """The file of an array."""
+    return shards.path / ARRAYS / f"{name}.npy"
+
+
+def enter_arrays(shards: Shards, levels: Mapping[str, str]) -> Shards:
+    """The shards with arrays in their manifest whose files are there, by the level of each.
+
+    Only for whoever is inside `adding_arrays`.
+    """
     manifest = dict(shards.manifest)
-    manifest["added_arrays"] = {**added, name: level}
-    manifest["files"] = {**manifest["files"], f"{ARRAYS}/{file.name}": file.stat().st_size}
-    digests = manifest.get(SHA256, {})
-    manifest[SHA256] = {**digests, f"{ARRAYS}/{file.name}": file_digest(file)}
+    manifest["added_arrays"] = {**manifest.get("added_arrays", {}), **levels}
+    files = {f"{ARRAYS}/{name}.npy": array_file(shards, name) for name in levels}
+    sizes = {name: file.stat().st_size for name, file in files.items()}
+    digests = {name: file_digest(file) for name, file in files.items()}
+    manifest["files"] = {**manifest["files"], **sizes}
+    manifest[SHA256] = {**manifest.get(SHA256, {}), **digests}
     write_json(manifest, shards.path / MANIFEST)
     return load_shards(shards.path)
 

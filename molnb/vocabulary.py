@@ -14,8 +14,10 @@ SYMBOLS = (
 ).split()
 CHIRALITY_TAGS = "none CW CCW TRIGONALBIPYRAMIDAL OCTAHEDRAL SQUAREPLANAR OTHER".split()
 CHIRALITY_PARITIES = ("none", "parity 1", "parity 2")
-# Columns of `atom_feats` and `bond_feats`. A ninth column of atoms holds the parity, which an
-# encoder may read in place of the tag.
+N_ATOM_FEATURE = 13  # columns of `atom_feats`
+N_BOND_FEATURE = 4  # and of `bond_feats`
+# The first of these columns. A ninth column of atoms holds the parity, which an encoder may read in
+# place of the tag; valence and rings, which graph networks read, come after it.
 ATOM_VALUES = (
     ("chirality", CHIRALITY_TAGS),
     ("neighbours", (*range(11), "more")),
@@ -26,8 +28,17 @@ ATOM_VALUES = (
     ("aromatic atom", ("no", "yes")),
     ("ring atom", ("no", "yes")),
 )
+# Columns of atoms from the tenth.
+_RING_SIZES = (*range(255), "255 or more")
+MORE_ATOM_VALUES = (
+    ("valence", (*range(15), "more")),
+    ("smallest ring", _RING_SIZES),
+    ("largest ring", _RING_SIZES),
+    ("rings", (*range(15), "more")),
+)
 BOND_VALUES = (
     ("bond type", ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC", "other")),
     ("bond stereo", ("none", "Z", "E", "CIS", "TRANS", "ANY")),
     ("conjugated bond", ("no", "yes")),
 )
+RING_BOND = ("ring bond", ("no", "yes"))  # the fourth column of bonds

@@ -14,6 +14,7 @@ import numpy as np
 from molnb.files import write_json, writing_array
 from molnb.paths import MANIFEST
 from molnb.shards import ARRAYS, FORMAT, Shards, load_shards
+from molnb.vocabulary import N_ATOM_FEATURE, N_BOND_FEATURE
 
 ELEMENTS = np.array([6, 7, 8])
 BOND_ANGSTROM = 1.5
@@ -86,10 +87,11 @@ def atom_arrays(molecules: list[Molecule]) -> dict[str, np.ndarray]:
     sizes = np.array([len(molecule.numbers) for molecule in molecules])
     feats = []
     for molecule in molecules:
-        of_molecule = np.zeros((len(molecule.numbers), 9), np.uint8)
+        of_molecule = np.zeros((len(molecule.numbers), N_ATOM_FEATURE), np.uint8)
         of_molecule[:, 1] = np.bincount(molecule.bonds.ravel(), minlength=len(of_molecule))
         of_molecule[:, 2] = 5  # no charge
         of_molecule[:, 5] = 2  # SP3
+        of_molecule[:, 9] = 4  # valence
         feats.append(of_molecule)
     return {
         "n_heavy": sizes.astype(np.int32),
@@ -109,7 +111,7 @@ def bond_arrays(molecules: list[Molecule]) -> dict[str, np.ndarray]:
         "n_heavy_bond": sizes.astype(np.int32),
         "bond_offset": np.concatenate([[0], np.cumsum(sizes)]),
         "bonds": np.concatenate([molecule.bonds for molecule in molecules]).astype(np.uint16),
-        "bond_feats": np.stack([orders, 0 * orders, 0 * orders], 1).astype(np.uint8),
+        "bond_feats": np.stack([orders, *[0 * orders] * (N_BOND_FEATURE - 1)], 1).astype(np.uint8),
     }
 
 

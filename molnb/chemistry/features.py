@@ -3,10 +3,13 @@
 Columns 0 to 7 of the atoms and all columns of the bonds are indices into the value lists of the
 Open Graph Benchmark (Hu et al., NeurIPS 2020), which the Uni-Mol2 weights expect; its first column,
 the atomic number, is ``numbers`` here. Column 8 is ours: OGB's chirality tag depends on the order
-in which neighbours are written, the parity does not.
+in which neighbours are written, the parity does not. What follows, of atoms from column 9 and of
+bonds from column 3, is what graph networks read beside: valence and rings.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from rdkit import Chem
@@ -24,10 +27,15 @@ ATOM_FEATURES = (
     "aromatic",
     "ring",
     "parity",
+    "valence",
+    "smallest_ring",
+    "largest_ring",
+    "n_ring",
 )
-BOND_FEATURES = ("type", "stereo", "conjugated")
-ATOM_FEATURE_SIZES = (7, 12, 12, 10, 6, 6, 2, 2, 3)  # number of values a column can take
-BOND_FEATURE_SIZES = (5, 6, 2)
+BOND_FEATURES = ("type", "stereo", "conjugated", "ring")
+# Number of values a column can take.
+ATOM_FEATURE_SIZES = (7, 12, 12, 10, 6, 6, 2, 2, 3, 16, 256, 256, 16)
+BOND_FEATURE_SIZES = (5, 6, 2, 2)
 
 _TAG = Chem.ChiralType
 _HYBRID = Chem.HybridizationType
@@ -54,12 +62,13 @@ _BOND_STEREO = {
 _NO_CHARGE = 5
 _MISC_HYBRID = 5
 # A hydrogen on a heavy atom, as OGB describes it: one neighbour, no charge, misc hybridisation.
-_HYDROGEN = (0, 1, _NO_CHARGE, 0, 0, _MISC_HYBRID, 0, 0, 0)
+_HYDROGEN = (0, 1, _NO_CHARGE, 0, 0, _MISC_HYBRID, 0, 0, 0, 1, 0, 0, 0)
 
 
 def atom_features(mol: Chem.Mol) -> UInt8[np.ndarray, "atom feat"]:
-    """Describe each atom by nine small integers, one column each as in ATOM_FEATURES."""
+    """Describe each atom by small integers, one column each as in ATOM_FEATURES."""
     parity = _parities(mol)
+    rings = _rings(mol)
     rows = [
         (
             _CHIRALITY.get(atom.GetChiralTag(), _OTHER_CHIRALITY),
@@ -71,10 +80,41 @@ def atom_features(mol: Chem.Mol) -> UInt8[np.ndarray, "atom feat"]:
             atom.GetIsAromatic(),
             atom.IsInRing(),
             parity.get(i, 0),
+            _index(atom.GetTotalValence(), 0, 14),
+            *rings.get(i, _NO_RING),
         )
         for i, atom in enumerate(atoms(mol))
     ]
     return np.array(rows, dtype=np.uint8).reshape(-1, len(ATOM_FEATURES))
+
+
+class _Rings(NamedTuple):
+    """The rings (of RDKit's smallest set of smallest rings) that an atom lies in."""
+
+    smallest: int  # size in atoms, 0 without a ring; 255 for anything larger
+    largest: int
+    n: int
+
+
+_NO_RING = _Rings(0, 0, 0)
+
+
+def _rings(mol: Chem.Mol) -> dict[int, _Rings]:
+    """The rings of each atom that has one."""
+    of_atom: dict[int, _Rings] = {}
+    for ring in mol.GetRingInfo().AtomRings():
+        size = min(len(ring), 255)
+        for atom in ring:
+            before = of_atom.get(atom)
+            if before is None:
+                of_atom[atom] = _Rings(size, size, 1)
+            else:
+                of_atom[atom] = _Rings(
+                    smallest=min(before.smallest, size),
+                    largest=max(before.largest, size),
+                    n=min(before.n + 1, 15),
+                )
+    return of_atom
 
 
 def _index(value: int, first: int, last: int) -> int:
@@ -109,7 +149,7 @@ def _parities(mol: Chem.Mol) -> dict[int, int]:
 
 
 def bond_features(mol: Chem.Mol) -> tuple[np.ndarray, np.ndarray]:
-    """The atoms i < j of each bond, uint16 [bond, 2], and its features, uint8 [bond, 3]."""
+    """The atoms i < j of each bond, uint16 [bond, 2], and its features, uint8 [bond, 4]."""
     ends = []
     rows = []
     for k in range(mol.GetNumBonds()):
@@ -118,7 +158,7 @@ def bond_features(mol: Chem.Mol) -> tuple[np.ndarray, np.ndarray]:
         kind = _BOND_TYPE.get(bond.GetBondType(), 4)
         # Unknown stereo is none: STEREOATROPCW and -CCW are newer than the list.
         stereo = _BOND_STEREO.get(bond.GetStereo(), 0)
-        rows.append((kind, stereo, bond.GetIsConjugated()))
+        rows.append((kind, stereo, bond.GetIsConjugated(), bond.IsInRing()))
     return (
         np.array(ends, dtype=np.uint16).reshape(-1, 2),
         np.array(rows, dtype=np.uint8).reshape(-1, len(BOND_FEATURES)),

@@ -17,16 +17,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..files import writing_array
+from ..vocabulary import N_ATOM_FEATURE, N_BOND_FEATURE
 from .parts import flat_values, list_lengths, read_parts
 
 # Column of the parts, which is the array's name too -> (dtype, values an atom or bond).
 _OF_ATOMS = {
     "numbers": (np.uint8, ()),
-    "atom_feats": (np.uint8, (9,)),
+    "atom_feats": (np.uint8, (N_ATOM_FEATURE,)),
     "parent": (np.uint16, ()),
 }
 _COORDS = {"coords": (np.float32, (3,))}  # of an atom as often as the molecule has conformers
-_OF_BONDS = {"bonds": (np.uint16, (2,)), "bond_feats": (np.uint8, (3,))}
+_OF_BONDS = {"bonds": (np.uint16, (2,)), "bond_feats": (np.uint8, (N_BOND_FEATURE,))}
 
 
 # A task of at least this many labels, of which less than this share is known, is written sparsely.

@@ -24,6 +24,7 @@ from .. import paths
 from ..chemistry.failures import NO_GEOMETRY
 from ..errors import InputError
 from ..files import check_folder, write_json
+from ..locks import take_lock
 from ..processes import Pool, count_cores
 from ..recipes.chosen_columns import with_chosen_columns
 from ..recipes.mix_schema import Mix
@@ -136,16 +137,11 @@ def locked(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
-        try:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:
-            pass  # Windows: two curations of one folder do the same work twice, to the same result
-        except OSError:
+        # Without locks (Windows) two curations of a folder do the same work, to the same result.
+        if not take_lock(lock):
             raise InputError(
                 f"Another process is curating {folder}; wait for it, then the same call only loads."
-            ) from None
+            )
         yield
 
 

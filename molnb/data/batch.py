@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..shapes import Bool, Float, Int, UInt8
-from .encodings import shortest_paths
+from .encodings.paths import shortest_paths
 
 LEVELS = ("molecule", "atom", "bond", "pair")
 N_BOND_STEREO = 6  # values of the second bond feature
@@ -40,9 +40,9 @@ class MolBatch:
     """Molecules, flat: everything a model or an objective may ask about them.
 
     Arrays stand under the name they have on disk, by what they belong to: `molecule` has `ids`
-    (positions in the dataset), `n_atoms` and `n_bonds`; `atom` has `numbers`, `atom_feats` (nine
+    (positions in the dataset), `n_atoms` and `n_bonds`; `atom` has `numbers`, `atom_feats` (13
     integers an atom) and `coords`; `bond` has `bonds` (atom numbers within the molecule, the
-    smaller first) and `bond_feats` (three integers a bond). Whatever else a dataset keeps of its
+    smaller first) and `bond_feats` (four integers a bond). Whatever else a dataset keeps of its
     molecules, atoms or bonds stands beside them, is cut with them and travels with them.
     """
 
@@ -224,7 +224,7 @@ def pad(batch: MolBatch, length: int | None = None) -> Padded:
             f"cannot pad a molecule of {batch.longest} atoms to {n}: choose a length of at least "
             "that"
         )
-    kind, stereo, conjugated = batch.bond_feats.to(torch.int64).unbind(-1)
+    kind, stereo, conjugated = batch.bond_feats[:, :3].to(torch.int64).unbind(-1)
     code = 1 + N_BOND_STEREO * N_CONJUGATION * kind + N_CONJUGATION * stereo + conjugated
     mol = batch.mol_of_bond()
     first, second = batch.bonds.unbind(-1)

@@ -14,6 +14,8 @@ import torch
 from ..errors import InputError
 from ..shards import LOOSE_KEYS, SPLIT_VALUES, Shards, load_shards
 from .batch import MolBatch, SparseLabels
+from .encodings.catalogue import check_names, parse, with_encodings
+from .encodings.stored import is_stored, stored_level, stored_name
 from .tasks import DatasetTask, find_tasks, join_tasks
 
 # What every dataset has of its atoms and bonds; `arrays` of a Corpus names more.
@@ -77,7 +79,9 @@ class Corpus:
     """One or several curated datasets, read as one sequence of molecules.
 
     Hydrogens are left out unless asked for. `arrays` names further arrays of molecules, atoms or
-    bonds that the datasets keep (`shards.add_array`), which then stand in every batch.
+    bonds that the datasets keep (`shards.add_array`), which then stand in every batch. So do the
+    `encodings` of their graphs (`encodings.catalogue`): read where all datasets keep them
+    (`encodings.stored.keep_encodings`), computed with each batch otherwise.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Corpus:
         datasets: Sequence[Shards | str | Path],
         hydrogens: bool = False,
         arrays: Sequence[str] = (),
+        encodings: Sequence[str] = (),
     ):
         self.datasets = [d if isinstance(d, Shards) else load_shards(d) for d in datasets]
         if not self.datasets:
@@ -100,7 +105,16 @@ class Corpus:
         self.tasks: dict[str, DatasetTask] = join_tasks(self.datasets)
         self.arrays = {level: [*names] for level, names in _ARRAYS.items()}
         for name in arrays:
-            self.arrays[self._level_of(name)].append(name)
+            level = self._level_of(name)
+            if hydrogens and level.startswith("heavy_"):
+                raise InputError(
+                    f"the array {name!r} has rows for heavy atoms alone, and hydrogens are asked "
+                    "for: leave them out, or add an array that has rows for them"
+                )
+            self.arrays[level.removeprefix("heavy_")].append(name)
+        check_names(encodings)
+        self.encodings = tuple(dict.fromkeys(encodings))
+        self._stored = [name for name in self.encodings if self._is_stored(name)]
 
     def _sizes(self, shards: Shards) -> _Sizes:
         """Atoms and bonds of each molecule of a dataset, as far as the model sees them."""
@@ -113,6 +127,10 @@ class Corpus:
             n_atoms=np.asarray(shards.array("n_heavy"), np.int64),
             n_bonds=np.asarray(shards.array("n_heavy_bond"), np.int64),
         )
+
+    def _is_stored(self, encoding: str) -> bool:
+        """Whether all datasets keep an encoding."""
+        return all(is_stored(shards, encoding, self.hydrogens) for shards in self.datasets)
 
     def _level_of(self, name: str) -> str:
         """The level of a further array, which all datasets must have alike."""
@@ -202,21 +220,38 @@ class Corpus:
         bond["bonds"] = bond["bonds"].to(torch.int64)
         atom = self._read("atom", ids, n_atoms)
         atom["coords"] = self._read_coords(ids, n_atoms, conformers)
-        return MolBatch(
+        batch = MolBatch(
             molecule=molecule,
             atom=atom,
             bond=bond,
             labels=self.labels(ids, tasks),
             longest=int(n_atoms.max(initial=0)),
         )
+        return with_encodings(batch, self.encodings)  # those that were not read
 
     def _read(self, level: str, ids: np.ndarray, count: np.ndarray) -> dict[str, torch.Tensor]:
         """All arrays of a level for these molecules, across datasets, in the order of `ids`."""
-        transfers = self._transfers(ids, count, self._first_row(level))
-        return {
-            name: torch.from_numpy(self._gather(name, transfers, int(count.sum())))
-            for name in self.arrays[level]
-        }
+        n_row = int(count.sum())
+        arrays = {}
+        for array_level, names in self._array_names(level).items():
+            transfers = self._transfers(ids, count, self._first_row(array_level))
+            for name, stored in names.items():
+                arrays[name] = torch.from_numpy(self._gather(stored, transfers, n_row))
+        return arrays
+
+    def _array_names(self, level: str) -> dict[str, dict[str, str]]:
+        """Names of the arrays of a level in a batch, with those on disk, by their level there."""
+        names: dict[str, dict[str, str]] = {}
+        for name in self.arrays[level]:
+            is_usual = name in _ARRAYS[level]
+            level_on_disk = level if is_usual else self.datasets[0].array_level(name)
+            names.setdefault(level_on_disk, {})[name] = name
+        for name in self._stored:
+            if parse(name).level == level:
+                level_on_disk = stored_level(name, self.hydrogens)
+                stored = stored_name(name, self.hydrogens)
+                names.setdefault(level_on_disk, {})[name] = stored
+        return names
 
     def _read_coords(
         self, ids: np.ndarray, count: np.ndarray, conformers: np.ndarray | None
@@ -247,9 +282,7 @@ class Corpus:
         """Where a molecule's rows of a level begin in the arrays of a dataset."""
 
         def start(dataset: int, chosen: np.ndarray, rows: np.ndarray) -> np.ndarray:
-            if level == "molecule":
-                return rows
-            return self.datasets[dataset].array(f"{level}_offset")[rows]
+            return self.datasets[dataset].offsets(level)[rows]
 
         return start
 

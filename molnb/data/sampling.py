@@ -25,13 +25,16 @@ def sample_ids(seed: int, step: int, global_batch: int, n: int) -> np.ndarray:
     return shuffled(position % n, n, seed, position // n)
 
 
-def size_buckets(sizes: np.ndarray, pair_budget: int) -> list[np.ndarray]:
+def size_buckets(sizes: np.ndarray, pair_budget: int, padded: bool = True) -> list[np.ndarray]:
     """Positions of molecules grouped by size, no group above `pair_budget` padded pairs.
 
-    A molecule larger than the budget forms a group of its own. Which samples are in the global
-    batch does not change, only which of them are padded together; the loss is summed over groups
-    before it is divided.
+    Where nothing is padded, groups are of molecules in a row, and the budget is of their atoms. A
+    molecule larger than the budget forms a group of its own. Which samples are in the global batch
+    does not change, only which of them are computed together; the loss is summed over groups before
+    it is divided.
     """
+    if not padded:
+        return _in_a_row(sizes, pair_budget)
     groups: list[np.ndarray] = []
     group: list[int] = []
     for position in np.argsort(sizes, kind="stable")[::-1]:
@@ -42,6 +45,22 @@ def size_buckets(sizes: np.ndarray, pair_budget: int) -> list[np.ndarray]:
         group.append(int(position))
     if group:
         groups.append(np.array(group))
+    return groups
+
+
+def _in_a_row(sizes: np.ndarray, budget: int) -> list[np.ndarray]:
+    """Positions of molecules one after another, no group above a number of atoms."""
+    groups: list[np.ndarray] = []
+    first = 0
+    n_atom = 0
+    for position, size in enumerate(sizes.tolist()):
+        if position > first and n_atom + size > budget:
+            groups.append(np.arange(first, position))
+            first = position
+            n_atom = 0
+        n_atom += size
+    if first < len(sizes):
+        groups.append(np.arange(first, len(sizes)))
     return groups
 
 
@@ -71,13 +90,15 @@ def batches(
     max_atoms: int | None = None,
     n_hand: int = 1,
     draw: tuple[int, int] | None = None,
+    padded: bool = True,
 ) -> Iterator[MolBatch]:
     """The molecules `ids` (default: all) as batches of similar size, with the labels of `tasks`.
 
-    No batch is above the budget of padded pairs. Molecules above `max_atoms`, which will be cropped
-    to it (`crops.crop`), count as that large. With `n_hand` they are first dealt into that many
-    hands of equal work, of which each has batches of its own. `draw`, (seed, step), draws the
-    conformer of each molecule that has several; else it is the first.
+    No batch is above the budget of padded pairs, or of atoms where they are not `padded`. Molecules
+    above `max_atoms`, which will be cropped to it (`crops.crop`), count as that large. With
+    `n_hand` they are first dealt into that many hands of equal work, of which each has batches of
+    its own. `draw`, (seed, step), draws the conformer of each molecule that has several; else it is
+    the first.
     """
     if isinstance(corpus, Shards):
         corpus = Corpus([corpus])
@@ -87,7 +108,7 @@ def batches(
         sizes = np.minimum(sizes, max_atoms)
     conformers = None if draw is None else draw_conformers(corpus, ids, *draw)
     for hand in deal(sizes, n_hand):
-        for group in size_buckets(sizes[hand], pair_budget):
+        for group in size_buckets(sizes[hand], pair_budget, padded):
             positions = hand[group]
             chosen = None if conformers is None else conformers[positions]
             yield corpus.batch(ids[positions], tasks, chosen)

@@ -119,8 +119,11 @@ def _array_differences(shards: Shards) -> Iterator[str]:
         "bond": [*_OF_BONDS],
     }
     for name, level in added.items():
-        levels[level].append(name)
+        levels.setdefault(level, []).append(name)
     totals = {"molecule": shards.n}
+    for name, level in (("n_heavy", "heavy_atom"), ("n_heavy_bond", "heavy_bond")):
+        if name in shards.array_names:
+            totals[level] = int(np.sum(shards.array(name), dtype=np.int64))
     for level in ("atom", "bond"):
         offset = shards.array(f"{level}_offset")
         yield from _offset_differences(f"{level}_offset", offset, shards.n)

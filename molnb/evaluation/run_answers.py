@@ -26,7 +26,7 @@ from ..rng import hash_sample
 from ..shards import SPLIT_VALUES, Shards
 from ..training.config import RunConfig
 from ..training.device import autocast, choose_device
-from ..training.rows import Rows, open_corpus, training_rows
+from ..training.rows import Rows, corpus_for, open_corpus, training_rows
 from ..training.runs import Run
 from ..training.threads import ThreadTeam
 from .classical import Booster, ClassBooster
@@ -98,7 +98,7 @@ def judgement(run: Run, part: str | None, data: Shards | str | Path | None) -> J
     else:
         part = part or ALL
         shards = data if isinstance(data, Shards) else find_data(data)
-        corpus = Corpus([shards], config.model.hydrogens, config.model.arrays)
+        corpus = corpus_for(config.model, [shards])
         notes += _shared_note(corpus, config)
     for task in learnt:
         _check_same_task(task, corpus, run)

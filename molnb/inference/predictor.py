@@ -24,6 +24,7 @@ from rdkit import Chem
 from ..chemistry.failures import MoleculeError
 from ..data.batch import MolBatch, every_index, owner_of, square_index
 from ..data.dataset import Corpus
+from ..data.encodings.catalogue import with_encodings
 from ..data.masked import unmasked
 from ..data.sampling import size_buckets
 from ..errors import InputError
@@ -34,6 +35,7 @@ from ..shapes import Float, Int
 from ..shards import Shards
 from ..training.config import RunConfig
 from ..training.device import autocast, choose_device
+from ..training.rows import corpus_for
 from ..training.runs import Run, find_run
 from ..training.threads import ThreadTeam
 from ..units import with_suffix
@@ -252,7 +254,7 @@ class TrainedModel:
         self, shards: Shards, level: str | None, average: bool
     ) -> Iterator[PredictionRow]:
         """Embeddings of curated molecules in sample order, or predictions where level is None."""
-        corpus = Corpus([shards], self.config.model.hydrogens, self.config.model.arrays)
+        corpus = corpus_for(self.config.model, [shards])
         n_heavy = np.asarray(shards.array("n_heavy"), int)
         columns = shards.rows(["row", "input_smiles", "smiles"])
         for start in range(0, corpus.n, _STORED):
@@ -317,7 +319,7 @@ class TrainedModel:
         compute: Callable[[Int[np.ndarray, " k"]], list[_Result]],
     ) -> list[_Result]:
         """Results in the order of the molecules; `compute` gives those of a group of like size."""
-        groups = size_buckets(sizes, self.config.pair_budget)
+        groups = size_buckets(sizes, self.config.pair_budget, self.config.model.padded)
         results: dict[int, _Result] = {}
         with ThreadTeam(self.device) as team:
             for group, of_group in zip(groups, team.map(compute, groups), strict=True):
@@ -368,6 +370,7 @@ class TrainedModel:
         """Values of a group: positions in a portion, which are positions among the molecules."""
         members = [molecules[i] for i in portion[group]]
         batch = flat_batch(members, self.config.model.hydrogens)
+        batch = with_encodings(batch, self.config.model.encodings)
         n_heavy = [molecule.n_heavy for molecule in members]
         if level is None:
             values = self._predicted(batch, n_heavy, members)
@@ -484,7 +487,7 @@ def predict_stored(
                 rows = in_units(scaled, output.float())
         return rows.cpu().numpy()
 
-    groups = size_buckets(corpus.n_atoms[ids], config.pair_budget)
+    groups = size_buckets(corpus.n_atoms[ids], config.pair_budget, config.model.padded)
     with ThreadTeam(device) as team:
         rows = np.concatenate(list(team.map(compute, groups)))
     table = np.empty_like(rows)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError, did_you_mean
+from .graph.config import GraphConfig
 from .interface import Counts, Encoder, EncoderConfig
 from .unimol2.config import TwoTrackConfig
 from .unimol2.encoder import make_two_track
@@ -69,13 +70,27 @@ def build_encoder(config: EncoderConfig) -> Built:
     return Built(*FAMILIES[config.family].build(config))
 
 
-def count_parameters(config: EncoderConfig) -> Counts:
-    """Parameters of a configuration without allocating any; the total has the masking heads."""
-    with torch.device("meta"):
-        built = build_encoder(config)
+def count_parameters(config: EncoderConfig) -> Counts | None:
+    """Parameters of a configuration without allocating any; the total has the masking heads.
+
+    None where a package that the family needs is not installed.
+    """
+    try:
+        with torch.device("meta"):
+            built = build_encoder(config)
+    except ModuleNotFoundError:
+        return None
     counts = built.encoder.count_parameters()
     heads = sum(p.numel() for head in built.masking_heads.values() for p in head.parameters())
     return counts._replace(total=counts.total + heads)
 
 
+def make_graph_network(config: GraphConfig) -> tuple[Encoder, dict[str, nn.Module]]:
+    """A graph network and its masking heads; needs torch-geometric, which is imported here."""
+    from .graph.encoder import make_graph_network
+
+    return make_graph_network(config)
+
+
 register_family(TwoTrackConfig, make_two_track)
+register_family(GraphConfig, make_graph_network)

@@ -24,12 +24,20 @@ class EncoderConfig:
     """What decides an encoder: a frozen dataclass of plain values, which a run stores.
 
     A family inherits it, names itself in `family` and adds its fields. `hydrogens` says whether the
-    encoder sees them; `arrays` names further arrays of a dataset that it reads.
+    encoder sees them; `arrays` names further arrays of a dataset that it reads, and `encodings`
+    what it reads of where atoms and bonds sit in the graph (`data.encodings.catalogue`), which is
+    computed where a dataset does not keep it.
     """
 
     family: ClassVar[str]
     hydrogens: bool = False
     arrays: tuple[str, ...] = ()
+    encodings: tuple[str, ...] = ()
+
+    @property
+    def padded(self) -> bool:
+        """Whether molecules of a group are padded to its longest: groups are of like size then."""
+        return True
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain data for JSON, with the name of its family."""

@@ -47,7 +47,7 @@ def atom_keys(batch: MolBatch) -> Keys:
     how many bonds of each type it has; equal keys mean equal features but for hash collisions (one
     in 10^10 for a million atoms).
     """
-    feats = batch.feats.numpy().astype(np.int64)[:, 1:]
+    feats = batch.feats.numpy().astype(np.int64)[:, 1:9]
     ends = batch.bond_ends().numpy()
     n_of_type = np.zeros((len(feats), 5), np.int64)
     for end in (0, 1):
@@ -155,7 +155,7 @@ def label_keys(batch: MolBatch, task: ScaledTask) -> Keys | None:
         return _hash_rows(np.concatenate([numbers[:, None], feats], 1)[index])
     if task.level == "bond":
         elements = np.sort(numbers[batch.bond_ends().numpy()], 1)
-        return _hash_rows(np.concatenate([elements, batch.bond_feats.numpy()], 1)[index])
+        return _hash_rows(np.concatenate([elements, batch.bond_feats.numpy()[:, :3]], 1)[index])
     return None
 
 

@@ -33,7 +33,8 @@ class RunConfig:
     """Everything that decides what a run computes.
 
     `data` names folders of curated datasets (paths, or names below ``MOLNB_HOME/data``). The global
-    batch is worked through in groups of at most `pair_budget` padded pairs. The learning rate rises
+    batch is worked through in groups of at most `pair_budget` padded pairs (of atoms, where the
+    encoder pads nothing). The learning rate rises
     linearly over `warmup_steps`, then falls linearly to zero at `steps`; heads may have one of
     their own, and each block below the last has `layer_decay` times the rate of the one above it.
     With `patience`, training stops after that many validations without a better loss, and the best

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import InputError
+from ..locks import take_lock
 
 LOCK = "lock"
 
@@ -78,7 +79,7 @@ def is_owned(folder: Path) -> bool:
     """
     try:
         with (folder / LOCK).open("r+", encoding="utf-8") as file:
-            if not _locked(file):
+            if not take_lock(file):
                 return True
     except OSError:
         return False
@@ -88,20 +89,7 @@ def is_owned(folder: Path) -> bool:
 def _locked_soon(file: IO[str]) -> bool:
     """Take the lock of an open file, in several tries: whether it was free at one of them."""
     for _ in range(TRIES - 1):
-        if _locked(file):
+        if take_lock(file):
             return True
         time.sleep(PAUSE)
-    return _locked(file)
-
-
-def _locked(file: IO[str]) -> bool:
-    """Take the lock of an open file: whether it was free. True where there are none (Windows)."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    return take_lock(file)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ..data.dataset import Corpus
+from ..data.encodings.stored import keep_encodings
 from ..errors import InputError
+from ..models.interface import EncoderConfig
 from ..paths import find_data
 from ..rng import hash_sample
 from ..shapes import Int
-from ..shards import SPLIT_VALUES, load_shards, parts_present
+from ..shards import SPLIT_VALUES, Shards, load_shards, parts_present
 from .config import RunConfig
 
 
@@ -23,9 +27,20 @@ class Rows(NamedTuple):
 
 
 def open_corpus(config: RunConfig) -> Corpus:
-    """The datasets of a run, with the arrays that its encoder reads."""
-    folders = [find_data(name) for name in config.data]
-    return Corpus(folders, config.model.hydrogens, config.model.arrays)
+    """The datasets of a run, with the arrays that its encoder reads.
+
+    Encodings that they lack are computed and kept beside them.
+    """
+    datasets = []
+    for name in config.data:
+        shards = load_shards(find_data(name))
+        datasets.append(keep_encodings(shards, config.model.encodings, config.model.hydrogens))
+    return corpus_for(config.model, datasets)
+
+
+def corpus_for(model: EncoderConfig, datasets: Sequence[Shards | str | Path]) -> Corpus:
+    """Datasets as an encoder reads them: with its hydrogens, arrays and encodings."""
+    return Corpus(datasets, model.hydrogens, model.arrays, model.encodings)
 
 
 def training_rows(corpus: Corpus, config: RunConfig) -> Rows:

@@ -105,7 +105,16 @@ class Session:
         """
         budget = self.config.pair_budget
         of_step = (seed, step) if draw else None
-        groups = batches(self.corpus, ids, budget, self.objective.tasks, max_atoms, n_hand, of_step)
+        groups = batches(
+            self.corpus,
+            ids,
+            budget,
+            self.objective.tasks,
+            max_atoms,
+            n_hand,
+            of_step,
+            self.config.model.padded,
+        )
         return [
             self.objective.corrupt(crop(batch, max_atoms, seed, step), seed, step, drop_features)
             for batch in groups

@@ -69,12 +69,26 @@ def plain_bond(bond: Chem.Bond) -> list[int]:
     ]
 
 
+@pytest.mark.parametrize("smiles", [*MOLECULES, "C1CC2CCC1CC2c1cc2ccccc2[nH]1", "O=[Cl](=O)(=O)O"])
+def test_valence_and_rings_follow_the_other_features(smiles: str) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    rings = [set(ring) for ring in mol.GetRingInfo().AtomRings()]
+    for atom, row in zip(mol.GetAtoms(), atom_features(mol)[:, PARITY + 1 :].tolist()):
+        sizes = [len(ring) for ring in rings if atom.GetIdx() in ring]
+        around = [min(sizes, default=0), max(sizes, default=0), len(sizes)]
+        assert row == [atom.GetTotalValence(), *around]
+    feats = bond_features(mol)[1]
+    for bond, row in zip(mol.GetBonds(), feats.tolist()):
+        ends = {bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()}
+        assert row[3] == any(ends <= ring for ring in rings)
+
+
 @pytest.mark.parametrize("smiles", MOLECULES)
 def test_features_are_those_of_ogb(smiles: str) -> None:
     mol = Chem.MolFromSmiles(smiles)
     assert atom_features(mol)[:, :PARITY].tolist() == [plain_atom(atom) for atom in mol.GetAtoms()]
     ends, feats = bond_features(mol)
-    assert feats.tolist() == [plain_bond(bond) for bond in mol.GetBonds()]
+    assert feats[:, :3].tolist() == [plain_bond(bond) for bond in mol.GetBonds()]
     assert (ends[:, 0] < ends[:, 1]).all()
 
 
@@ -91,7 +105,7 @@ def test_arrays_follow_the_order_of_addhs(smiles: str) -> None:
     ]
     assert arrays["parent"].tolist() == [*range(n_heavy), *owners]
     assert arrays["atom_feats"].shape == (n_atoms, len(ATOM_FEATURE_SIZES))
-    assert arrays["bonds"].shape == (n_bonds, 2) and arrays["bond_feats"].shape == (n_bonds, 3)
+    assert arrays["bonds"].shape == (n_bonds, 2) and arrays["bond_feats"].shape == (n_bonds, 4)
     joined = {tuple(sorted((b.GetBeginAtomIdx(), b.GetEndAtomIdx()))) for b in full.GetBonds()}
     assert {tuple(pair) for pair in arrays["bonds"].tolist()} == joined
     assert (arrays["bonds"][: arrays["n_heavy_bonds"]] < n_heavy).all()

@@ -15,7 +15,7 @@ from molnb.cli import main
 from molnb.data.inspection import inspect_shards
 from molnb.files import write_json, write_table, writing_array
 from molnb.paths import MANIFEST
-from molnb.shards import Shards
+from molnb.shards import FORMAT, Shards
 
 N_MANY = 100_000
 
@@ -98,7 +98,7 @@ def many_molecules(folder: Path) -> Path:
     labels = {f"y{k}": {"name": f"y{k}", **described} for k in range(200)}
     files = [*folder.glob("arrays/*"), *folder.glob("shards/*")]
     manifest = {
-        "format": "molnb-shards-1",
+        "format": FORMAT,
         "name": "many",
         "n_kept": N_MANY,
         "labels": labels,

@@ -7,7 +7,7 @@ import torch
 from rdkit import Chem
 
 from molnb.data.batch import pad
-from molnb.data.encodings import UNREACHABLE, shortest_paths
+from molnb.data.encodings.paths import UNREACHABLE, shortest_paths
 
 
 def test_shortest_paths_are_those_of_rdkit(nci, corpus):

@@ -1,0 +1,1 @@
+"""Where an atom sits in its molecular graph: encodings computed from bonds alone."""

@@ -1,0 +1,1 @@
+"""Graph networks: messages along bonds, on PyTorch Geometric."""
