@@ -6,6 +6,9 @@ batches: `label_metrics` gathers what it is made of.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import numpy as np
 from torch import Tensor
 
@@ -31,11 +34,31 @@ class Answers:
         return self._guesses.get(key)
 
 
+class KnownAnswers(NamedTuple):
+    """Probabilities and truth of one label where that is known."""
+
+    guess: Shaped[np.ndarray, " n *class"]
+    truth: Shaped[np.ndarray, " n"]
+
+
 def class_scores(
     task: ScaledTask,
     probabilities: Shaped[np.ndarray, "k output"],
     truth: Shaped[np.ndarray, "k label"],
 ) -> Scores:
+    """The scores of `known_scores`, from a row an item in which unknown truths are NaN."""
+    n_class = task.n_output if task.kind == "classes" else 1
+    of_labels = []
+    for number, column in enumerate(truth.T):
+        is_known = np.isfinite(column)
+        guess = probabilities[is_known, number * n_class : (number + 1) * n_class]
+        of_labels.append(
+            KnownAnswers(guess if task.kind == "classes" else guess[:, 0], column[is_known])
+        )
+    return known_scores(task, of_labels)
+
+
+def known_scores(task: ScaledTask, of_labels: Iterable[KnownAnswers]) -> Scores:
     """How well probabilities tell the classes of each label apart, by name; None if undefined.
 
     Of a binary label: `<label>_auroc`, `<label>_ap` (average precision), and how many labels are
@@ -45,22 +68,19 @@ def class_scores(
     `<label>_rarest` is how many labels the rarest class has.
     """
     scores: Scores = {}
-    if task.kind == "classes":
-        (label,) = task.labels
-        is_known = np.isfinite(truth[:, 0])
-        of_label = truth[is_known, 0]
+    for label, (guess, truth) in zip(task.labels, of_labels, strict=True):
+        positive = truth > 0.5
         for name, ranking in RANKINGS.items():
-            value = macro(ranking, probabilities[is_known], of_label)
+            if task.kind == "classes":
+                value = macro(ranking, guess, truth)
+            else:
+                value = ranking(guess, positive)
             scores[f"{label}_{name}"] = _or_none(value)
-        scores[f"{label}_rarest"] = count_rarest(of_label, task.n_output)
-        return scores | {f"{label}_n": int(is_known.sum())}
-    for label, guess, column in zip(task.labels, probabilities.T, truth.T, strict=True):
-        is_known = np.isfinite(column)
-        positive = column[is_known] > 0.5
-        for name, ranking in RANKINGS.items():
-            scores[f"{label}_{name}"] = _or_none(ranking(guess[is_known], positive))
-        scores[f"{label}_positives"] = int(positive.sum())
-        scores[f"{label}_n"] = int(is_known.sum())
+        if task.kind == "classes":
+            scores[f"{label}_rarest"] = count_rarest(truth, guess.shape[1])
+        else:
+            scores[f"{label}_positives"] = int(positive.sum())
+        scores[f"{label}_n"] = len(truth)
     if len(task.labels) > 1:
         areas = [scores[f"{label}_auroc"] for label in task.labels]
         defined = [area for area in areas if area is not None]

@@ -94,6 +94,7 @@ def fit_elements(
     rows a fit explains to `EXPLAINED`.
     """
     fits = {}
+    corpus = Corpus(corpus.datasets, corpus.hydrogens)  # counting needs no encodings
     for task in tasks:
         if task.level != "molecule" or task.of_classes:
             continue

@@ -106,13 +106,3 @@ class KeptAnswers:
         for start, end in zip(starts[:-1], starts[1:], strict=True):
             part = slice(start, end)
             yield LabelAnswers(gathered.guess[part], gathered.truth[part], gathered.row[part])
-
-    def dense(self) -> LabelAnswers:
-        """A row an item and a column a label; NaN where a label is unknown."""
-        gathered = self._gathered()
-        shape = (self.n_row, self.n_label)
-        guess = np.full((*shape, *gathered.guess.shape[1:]), np.nan, np.float32)
-        truth = np.full(shape, np.nan, np.float32)
-        guess[gathered.row, gathered.label] = gathered.guess
-        truth[gathered.row, gathered.label] = gathered.truth
-        return LabelAnswers(guess, truth, self.mols())

@@ -24,7 +24,7 @@ from ..data.batch import MolBatch
 from ..data.dataset import Corpus
 from ..rng import hash_sample
 from ..shapes import Float, Int, Integer, Shaped, UInt8
-from .answers import Answers, Scores, class_scores
+from .answers import Answers, KnownAnswers, Scores, known_scores
 from .class_counts import count_classes
 from .element_counts import ElementFit, element_columns, fit_elements
 from .kept_answers import KeptAnswers, LabelAnswers, kept_share
@@ -36,6 +36,7 @@ from .targets import ScaledTask, label_values
 MAX_SUMMED = 10**10  # known and unknown labels times draws, in sums over batches
 MAX_RANKED = 10**9  # kept labels times draws, in rankings
 MAX_BLOCK = 2**22  # weights that are in memory at once (32 MiB)
+CHUNK = 2**14  # molecules whose draws are hashed at once
 N_COUNTED = 20_000  # training molecules that shares of classes are counted on
 IN_UNIT = ("mae", "rmse")  # metrics in the unit of the label
 OF_RESIDUAL = ("r2", "pearson", "spearman")  # of an extensive label
@@ -171,15 +172,16 @@ class LabelMetrics:
             self.tasks[key].add(batch, guess, counts)
 
     def class_scores(self, task: ScaledTask) -> Scores:
-        """The scores of `answers.class_scores` over all batches; none where none has a label."""
+        """The scores of `answers.known_scores` over all batches; none where none has a label.
+
+        They are of the labels that are kept, one label at a time: a table of all molecules and
+        labels would be mostly unknown.
+        """
         kept = self.tasks[task.key].kept
         if not kept.n_row:
             return {}
-        dense = kept.dense()
-        guess = dense.guess
-        if task.kind == "classes" and len(task.labels) == 1:
-            guess = guess[:, 0]
-        return class_scores(task, guess, dense.truth)
+        known = (KnownAnswers(of_label.guess, of_label.truth) for of_label in kept.each_label())
+        return known_scores(task, known)
 
     def rows(self) -> list[dict]:
         """A row a label and metric: value, interval, and what the trivial answer has.
@@ -308,7 +310,9 @@ def _ranked(
 def _with_all(mols: Int[np.ndarray, " mol"], n_draw: int) -> UInt8[np.ndarray, "mol row"]:
     """How often each molecule counts: once, then as it is drawn in each set."""
     counts = np.ones((len(mols), n_draw + 1), np.uint8)
-    counts[:, 1:] = draw_counts(mols, n_draw).T
+    for start in range(0, len(mols), CHUNK):  # hashes are eight times as large
+        part = slice(start, start + CHUNK)
+        counts[part, 1:] = draw_counts(mols[part], n_draw).T
     return counts
 
 

@@ -126,7 +126,7 @@ class Supervised(Objective):
         return terms
 
     def rankings(self, metrics: LabelMetrics) -> dict[str, float | int | None]:
-        """How well classes are told apart, a label: see `answers.class_scores`."""
+        """How well classes are told apart, a label: see `answers.known_scores`."""
         scores: dict[str, float | int | None] = {}
         for task in self.tasks_scaled:
             if task.of_classes:

@@ -361,9 +361,11 @@ def test_what_is_kept_is_known_labels_alone():
     n_known = np.isfinite(truth).sum()
     whole = kept._gathered()
     assert sum(array.nbytes for array in whole) == 16 * n_known < 2 * truth.size
-    dense = kept.dense()
-    assert np.array_equal(dense.truth, truth.astype(np.float32), equal_nan=True)
-    assert np.array_equal(dense.guess[np.isfinite(truth)], guess[..., 1][np.isfinite(truth)])
+    for number, of_label in enumerate(kept.each_label()):
+        is_known = np.isfinite(truth[:, number])
+        assert np.array_equal(of_label.truth, truth[is_known, number])
+        assert np.array_equal(of_label.guess, guess[is_known, number, 1])
+        assert np.array_equal(kept.mols()[of_label.mols], np.flatnonzero(is_known))
 
 
 def test_fewer_sets_are_drawn_where_there_is_very_much_to_draw_from(monkeypatch):
