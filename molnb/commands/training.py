@@ -131,8 +131,8 @@ def _show_scores(name: str, each_label: bool) -> int:
     """Print the scores of a run's saved weights, a line a task or a label."""
     from ..figures.label_table import label_rows, notes_on, task_rows
     from ..figures.tables import show_table
-    from ..training.label_scores import read_label_scores
     from ..training.runs import find_run
+    from ..training.scored_labels import read_label_scores
 
     rows = read_label_scores(find_run(name).path).to_pylist()
     print(show_table(label_rows(rows) if each_label else task_rows(rows)))

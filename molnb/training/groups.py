@@ -139,7 +139,7 @@ def score(
         with ThreadTeam(device) as team:
             return score(model, objective, groups, device, precision, team, metrics)
     if metrics is None:
-        metrics = label_metrics(objective, groups, n_draw=0)
+        metrics = make_label_metrics(objective, groups, n_draw=0)
     examine = partial(_examine, model, objective, device, precision)
     sums: dict[str, float] = {}
     for start in range(0, len(groups), WINDOW):
@@ -153,7 +153,7 @@ def score(
     return means | objective.rankings(metrics)
 
 
-def label_metrics(
+def make_label_metrics(
     objective: Objective,
     groups: Sequence[MaskedBatch],
     references: References = NO_REFERENCES,

@@ -33,12 +33,12 @@ from ..rng import hash_sample
 from .checkpoints import BEST, load_weights, write_weights
 from .config import RunConfig
 from .drawing import draw_notes
-from .groups import add_counts, add_gradients, count_hands, label_metrics, score
-from .label_scores import BEST_FILE, FILE, label_table, write_label_scores
+from .groups import add_counts, add_gradients, count_hands, make_label_metrics, score
 from .optimizer import TRACES_EVERY, clear_traces, learning_rate
 from .ownership import check_mine, is_mine, owned
 from .rows import Rows, check_patience, open_corpus, row_notes, training_rows
 from .runs import NOTES, Run, check_start, start_run
+from .scored_labels import BEST_FILE, FILE, make_label_table, write_label_scores
 from .session import Session, resume, save
 from .threads import one_thread
 
@@ -130,7 +130,7 @@ def validate(session: Session, examined: Sequence[Examined]) -> list[dict]:
     rows = []
     of_labels = []
     for entry in examined:
-        metrics = label_metrics(session.objective, entry.groups, session.references)
+        metrics = make_label_metrics(session.objective, entry.groups, session.references)
         terms = score(
             session.model,
             session.objective,
@@ -147,7 +147,7 @@ def validate(session: Session, examined: Sequence[Examined]) -> list[dict]:
         means = task_means(of_labels[-1][1])
         rows.append(row | terms | {name: means[name] for name in means if name not in terms})
     if session.objective.learns_labels:
-        session.label_scores = label_table(session.corpus, session.step, of_labels)
+        session.label_scores = make_label_table(session.corpus, session.step, of_labels)
     return rows
 
 

@@ -8,7 +8,7 @@
     status.json      running, done, stopped or failed; the step that the weights are of
     notes.json       what its rows cannot tell, in sentences
     baselines.json   what each term must beat
-    label_scores.parquet  of each label by several measures, by the saved weights (`label_scores`)
+    label_scores.parquet  of each label by several measures, by the saved weights (`scored_labels`)
     weights.safetensors, checkpoints/
     lock             the process that trains it (`ownership`)
 
@@ -38,8 +38,8 @@ from ..shards import load_shards
 from .checkpoints import load_weights
 from .config import RunConfig
 from .device import processor_name
-from .label_scores import read_label_scores
 from .ownership import is_owned
+from .scored_labels import read_label_scores
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,10 +18,10 @@ from ..objectives.label_metrics import References, label_references
 from .checkpoints import last_checkpoint, write_checkpoint, write_weights
 from .device import choose_device
 from .drawing import run_draws
-from .label_scores import FILE, write_label_scores
 from .optimizer import gather_state, make_optimizer, restore_state
 from .rows import check_patience, open_corpus, training_rows
 from .runs import Run, find_run, make_model
+from .scored_labels import FILE, write_label_scores
 from .threads import N_SIDE, ThreadTeam
 
 

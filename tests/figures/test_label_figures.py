@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("plotly")
 
 from molnb.errors import InputError
-from molnb.figures.label_scores import MAX_LINES, plot_label_scores
+from molnb.figures.label_figures import MAX_LINES, plot_label_scores
 from molnb.figures.label_table import label_rows, notes_on, task_rows
 
 

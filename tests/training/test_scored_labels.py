@@ -14,9 +14,9 @@ from molnb.files import file_digest
 from molnb.objectives.answers import Answers
 from molnb.objectives.label_metrics import task_means
 from molnb.objectives.supervised import Supervised
-from molnb.training.label_scores import FILE
 from molnb.training.loop import Session, train, validation_batches
 from molnb.training.runs import Run, runs_table
+from molnb.training.scored_labels import FILE
 
 SMILES = [*ALKANES, *ALCOHOLS]
 

@@ -47,7 +47,7 @@ SCHEMA = pa.schema(
 )
 
 
-def label_table(
+def make_label_table(
     corpus: Corpus, step: int, rows_of_parts: Iterable[tuple[str, Sequence[Mapping]]]
 ) -> pa.Table:
     """The table of a validation, from the rows of each part."""
