@@ -36,7 +36,7 @@ from .targets import ScaledTask, label_values
 MAX_SUMMED = 10**10  # known and unknown labels times draws, in sums over batches
 MAX_RANKED = 10**9  # kept labels times draws, in rankings
 MAX_BLOCK = 2**22  # weights that are in memory at once (32 MiB)
-CHUNK = 2**14  # molecules whose draws are hashed at once
+CHUNK = 2**11  # molecules whose draws are hashed at once
 N_COUNTED = 20_000  # training molecules that shares of classes are counted on
 IN_UNIT = ("mae", "rmse")  # metrics in the unit of the label
 OF_RESIDUAL = ("r2", "pearson", "spearman")  # of an extensive label
@@ -310,7 +310,7 @@ def _ranked(
 def _with_all(mols: Int[np.ndarray, " mol"], n_draw: int) -> UInt8[np.ndarray, "mol row"]:
     """How often each molecule counts: once, then as it is drawn in each set."""
     counts = np.ones((len(mols), n_draw + 1), np.uint8)
-    for start in range(0, len(mols), CHUNK):  # hashes are eight times as large
+    for start in range(0, len(mols), CHUNK):  # a hash takes eight bytes a set
         part = slice(start, start + CHUNK)
         counts[part, 1:] = draw_counts(mols[part], n_draw).T
     return counts
