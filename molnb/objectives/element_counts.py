@@ -15,7 +15,7 @@ import numpy as np
 from ..data.batch import MolBatch
 from ..data.dataset import Corpus
 from ..rng import hash_sample
-from ..shapes import Bool, Float
+from ..shapes import Bool, Float, Shaped
 from .targets import ScaledTask
 
 # How quantities begin that grow with the molecule, whatever a recipe adds behind a comma.
@@ -51,7 +51,9 @@ _HYDROGENS = 3  # column of the atoms' features
 _HYDROGEN = 1
 _DIGITS = 9  # of a price, so that it does not depend on the order of sums
 
-Columns = Float[np.ndarray, "mol column"]
+_SMALL = np.int16  # of counts that wait in memory
+
+Columns = Shaped[np.ndarray, "mol column"]
 
 
 class ElementFit(NamedTuple):
@@ -112,7 +114,7 @@ def _rows_of_training(
     """Element counts and scaled labels of a sample of training rows."""
     ids = hash_sample(np.intersect1d(train_ids, corpus.labelled([task.key])), N_FITTED)
     pieces = list(_pieces(corpus, task, ids))
-    columns = np.concatenate([np.zeros((0, N_ELEMENT)), *(counts for counts, _ in pieces)])
+    columns = np.concatenate([np.zeros((0, N_ELEMENT), _SMALL), *(counts for counts, _ in pieces)])
     n_label = (0, len(task.labels))
     values = np.concatenate([np.zeros(n_label), *(labels for _, labels in pieces)])
     return columns, (values - np.array(task.mean)) / np.array(task.scale)
@@ -125,7 +127,8 @@ def _pieces(
     for start in range(0, len(ids), CHUNK):
         batch = corpus.batch(ids[start : start + CHUNK], [task.key])
         labels = batch.labels[task.key]
-        yield element_columns(batch)[labels.index.numpy()], labels.values.double().numpy()
+        counts = element_columns(batch)[labels.index.numpy()].astype(_SMALL)
+        yield counts, labels.values.double().numpy()
 
 
 def _fit(
@@ -137,7 +140,7 @@ def _fit(
     used = np.flatnonzero(columns.any(0))
     for number, of_label in enumerate(values.T):
         is_known = np.isfinite(of_label)
-        rows = columns[np.ix_(is_known, used)]
+        rows = columns[np.ix_(is_known, used)].astype(np.float64)
         truth = of_label[is_known]
         found = np.linalg.lstsq(rows.T @ rows, rows.T @ truth, rcond=1e-12)[0]
         enough = len(truth) >= ROWS_PER_ELEMENT * max(len(used), 1)
