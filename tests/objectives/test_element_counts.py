@@ -112,3 +112,16 @@ def test_what_counting_explains_is_extensive_whatever_it_is_called(tmp_path):
     assert fit.fitted.tolist() == [True, False]
     few = ids[:20]
     assert fit_elements(corpus, scale_tasks(corpus, ["t"], few), few) == {}, "no evidence"
+
+
+def test_counting_computes_no_encodings(corpora, monkeypatch):
+    """They are not read, and of a batch of a thousand molecules they take seconds."""
+    (plain, _) = corpora
+    encoded = Corpus(plain.datasets, encodings=["return_probabilities_16"])
+    ids = plain.ids("train")
+    tasks = scale_tasks(plain, ["t"], ids)
+    expected = fit_elements(plain, tasks, ids)["t"]
+    monkeypatch.setattr("molnb.data.encodings.catalogue.encode_all", None)
+    with pytest.raises(TypeError):
+        encoded.batch(ids)
+    assert np.array_equal(fit_elements(encoded, tasks, ids)["t"].prices, expected.prices)
