@@ -91,6 +91,7 @@ _PUBLIC = {
     "figures.tracks": "plot_maps plot_stacks plot_moves",
     "figures.tables": "show_table",
     "figures.grid": "draw_molecules",
+    "figures.label_figures": "plot_label_scores",
     "figures.live_curve": "LiveCurve",
     "figures.view3d": "show_molecule show_conformers compare_geometries",
     "notebooks.headlines": "headline",

@@ -24,6 +24,7 @@ from .answers import Answers
 from .class_counts import check_class_weights
 from .geometry import centred
 from .interface import Objective, SumCount
+from .label_metrics import LabelMetrics
 from .pretraining import VISIBLE_CHANNEL
 from .targets import ScaledTask, known_labels
 
@@ -176,12 +177,11 @@ class Supervised(Objective):
         return weighed
 
     def examine(self, model: Model, masked: MaskedBatch, answers: Answers) -> dict[str, SumCount]:
-        """The terms, while probabilities of classes go into `answers` beside the truth."""
+        """The terms, while what is answered goes into `answers`: numbers and probabilities."""
         outputs = model(masked).outputs
         for task in self.tasks_scaled:
-            if task.of_classes and task.key in outputs:
-                truth = masked.batch.labels[task.key].values
-                answers.add(task, in_units(task, outputs[task.key].float()), truth)
+            if task.key in outputs:
+                answers.add(task, in_units(task, outputs[task.key].float()))
         return self._terms(outputs, masked)
 
     def _terms(self, outputs: Mapping[str, Tensor], masked: MaskedBatch) -> dict[str, SumCount]:
@@ -193,12 +193,12 @@ class Supervised(Objective):
                     terms[name] = SumCount(total, masked.counts[name])
         return terms
 
-    def rankings(self, answers: Answers) -> dict[str, float | int | None]:
-        """How well classes are told apart, a label: see `answers.class_scores`."""
+    def rankings(self, metrics: LabelMetrics) -> dict[str, float | int | None]:
+        """How well classes are told apart, a label: see `answers.known_scores`."""
         scores: dict[str, float | int | None] = {}
         for task in self.tasks_scaled:
             if task.of_classes:
-                scores |= answers.scores(task)
+                scores |= metrics.class_scores(task)
         return scores
 
     def weights(self, counts: Mapping[str, Count]) -> dict[str, float]:
