@@ -31,7 +31,7 @@ from .targets import ScaledTask, known_labels
 _LOSSES = {
     "mae": F.l1_loss,
     "mse": F.mse_loss,
-    "smooth_mae": F.smooth_l1_loss,  # Huber's, from absolute to squared at one standard deviation
+    "smooth_mae": F.smooth_l1_loss,  # Huber's: squared below one standard deviation
 }
 WEIGHTINGS = ("even", "uncertainty")
 HYBRID_SHARE = 0.5  # of cross entropy in `hybrid_ce`; the rest is the squared error of the number
@@ -55,7 +55,7 @@ class Supervised(Objective):
     `task_weights` make the mean over tasks a weighted one (of a task by its key or name; 1 where
     nothing is said). A task without a label in a global batch has no part in its mean. With
     `weighting` "uncertainty" a task's loss L is replaced by exp(-s) L + s / 2, s being learnt with
-    the head (Kendall, Gal & Cipolla 2018, doi:10.1109/CVPR.2018.00781, Equation 10, s = log σ² for
+    the head (Kendall, Gal & Cipolla 2018, doi:10.1109/CVPR.2018.00781; s = log σ² for
     classes; of numbers, whose paper's factor is 1 / (2σ²), s = log 2σ², which only adds a
     constant). The loss that is told, and by which the best weights are chosen, is that without s:
     runs with and without can be compared.
