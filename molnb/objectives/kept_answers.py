@@ -87,8 +87,8 @@ class KeptAnswers:
         """The molecule of each row, in the order of the batches."""
         return np.concatenate([np.zeros(0, np.int64), *self._mols])
 
-    def _gathered(self) -> _Piece:
-        """All pieces as one, label by label."""
+    def _gathered(self) -> _Piece | None:
+        """All pieces as one, label by label; None where nothing was kept."""
         if self._sorted is None and self._pieces:
             joined = _Piece(*(np.concatenate(arrays) for arrays in zip(*self._pieces)))
             self._pieces = [joined]

@@ -63,7 +63,7 @@ def run(request, mix: Shards, tmp_path_factory: pytest.TempPathFactory) -> Run:
     settings = {"steps": 100, "global_batch": 16, "learning_rate": 3e-3, "eval_every": 50}
     if request.param == "graph":
         pytest.importorskip("torch_geometric")
-        settings["learning_rate"] = 1e-2
+        settings |= {"steps": 300, "eval_every": 150}
     config = small_run(mix, model=FAMILIES[request.param], objective=Supervised(), **settings)
     return train(config, tmp_path_factory.mktemp("run") / "mixed")
 
@@ -117,7 +117,7 @@ def test_members_of_a_mix_may_have_weights(mix: Shards) -> None:
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("layer", ["gine", "mpnn"])
+@pytest.mark.parametrize("layer", ["gine", pytest.param("mpnn", marks=pytest.mark.slow)])
 def test_killed_runs_of_graph_networks_end_in_the_same_bits(mix: Shards, tmp_path, kills, layer):
     """With random signs of eigenvectors, dropout everywhere, tasks that few molecules have."""
     pytest.importorskip("torch_geometric")
