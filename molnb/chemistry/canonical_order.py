@@ -27,7 +27,11 @@ def make_ordered_graph(smiles: str) -> OrderedGraph:
     This is the order of Graphium's arrays. It is not that of shards, which keep the order of the
     stored SMILES. Raises MoleculeError for what cannot be read.
     """
-    mol = Chem.RemoveHs(parse_smiles(smiles))
+    # Hydrogens that are written go while it is read, as Graphium has it: removed later, they would
+    # decide which of two equal atoms is first, and by which neighbour a double bond is cis.
+    mol = Chem.MolFromSmiles(smiles)
+    if mol is None:
+        mol = Chem.RemoveHs(parse_smiles(smiles))  # which says what is wrong
     ranks = Chem.CanonicalRankAtoms(
         mol, breakTies=True, includeChirality=True, includeIsotopes=True
     )
