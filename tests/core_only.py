@@ -31,10 +31,15 @@ sys.meta_path[:] = [WithoutSome(finder) for finder in sys.meta_path]
 """
 
 
-def run_core_only(code: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    """Run Python code where only molnb, its own needs and what these need can be imported."""
+def run_core_only(
+    code: str, cwd: Path = ROOT, present: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess:
+    """Run Python code where only molnb, its own needs and what these need can be imported.
+
+    `present` are packages that are there besides.
+    """
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", f"{blocker()}\n{code}"]
+    command = [sys.executable, "-c", f"{blocker(*present)}\n{code}"]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment)
 
 

@@ -21,6 +21,13 @@ ORDER = (
 ).split()
 TORCH_ONLY = ("data", "models", "objectives", "training")
 MODULES = sorted(PACKAGE.rglob("*.py"))
+# Graph networks stand on torch-geometric; their configurations do not.
+WITHOUT_GEOMETRIC = ("__init__", "config", "features", "sizes", "vocabulary")
+NEEDS_GEOMETRIC = [
+    path
+    for path in MODULES
+    if path.parent == PACKAGE / "models/graph" and path.stem not in WITHOUT_GEOMETRIC
+]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 
 
@@ -79,10 +86,22 @@ def test_no_module_bears_the_name_of_a_function() -> None:
 
 @pytest.mark.parametrize("folder", TORCH_ONLY)
 def test_training_needs_only_torch_numpy_pyarrow_and_safetensors(folder: str) -> None:
-    modules = [".".join(("molnb", *dotted(p))) for p in MODULES if room(p) == folder]
+    modules = [
+        ".".join(("molnb", *dotted(p)))
+        for p in MODULES
+        if room(p) == folder and p not in NEEDS_GEOMETRIC
+    ]
     assert modules
     code = f"import importlib\nfor module in {modules!r}:\n    importlib.import_module(module)"
     done = run_core_only(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_graph_networks_need_torch_geometric_besides() -> None:
+    assert NEEDS_GEOMETRIC
+    modules = [".".join(("molnb", *dotted(path))) for path in NEEDS_GEOMETRIC]
+    code = f"import importlib\nfor module in {modules!r}:\n    importlib.import_module(module)"
+    done = run_core_only(code, present=("torch-geometric",))
     assert done.returncode == 0, done.stderr
 
 

@@ -70,10 +70,16 @@ def build_encoder(config: EncoderConfig) -> Built:
     return Built(*FAMILIES[config.family].build(config))
 
 
-def count_parameters(config: EncoderConfig) -> Counts:
-    """Parameters of a configuration without allocating any; the total has the masking heads."""
-    with torch.device("meta"):
-        built = build_encoder(config)
+def count_parameters(config: EncoderConfig) -> Counts | None:
+    """Parameters of a configuration without allocating any; the total has the masking heads.
+
+    None where a package that the family needs is not installed.
+    """
+    try:
+        with torch.device("meta"):
+            built = build_encoder(config)
+    except ModuleNotFoundError:
+        return None
     counts = built.encoder.count_parameters()
     heads = sum(p.numel() for head in built.masking_heads.values() for p in head.parameters())
     return counts._replace(total=counts.total + heads)

@@ -407,9 +407,10 @@ def _table_row(run: Run) -> dict:
         "family": stored["model"].get("family"),
     }
     try:
-        row["N"] = count_parameters(run.config.model).n
+        counts = count_parameters(run.config.model)
     except InputError:
-        row["N"] = None
+        counts = None
+    row["N"] = None if counts is None else counts.n
     row |= {
         "seed": stored["seed"],
         "step": status.get("step", 0),

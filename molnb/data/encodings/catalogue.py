@@ -76,6 +76,12 @@ class Spec(NamedTuple):
         return width if kind.is_symmetric else 2 * width
 
     @property
+    def is_directed(self) -> bool:
+        """Of bonds: whether it differs with the direction; half of the columns are of each."""
+        kind = KINDS[self.kind]
+        return self.level == "bond" and kind.level == "pair" and not kind.is_symmetric
+
+    @property
     def native(self) -> Spec:
         """The same encoding where it is computed: at the level that it describes by itself."""
         return self._replace(name="", level=KINDS[self.kind].level)
@@ -169,7 +175,8 @@ def encode_all(
 ) -> dict[str, Float[np.ndarray, "row width"]]:
     """Several encodings of molecules by their names; what they share is computed once.
 
-    A molecule's numbers are the same, to the last bit, whatever stands beside it.
+    A molecule's numbers are the same, to the last bit, whatever stands beside it. Above a hundred
+    atoms the last digit may change with the number of threads of the linear algebra library.
     """
     specs = [parse(name) for name in dict.fromkeys(names)]
     molecules = Molecules(np.asarray(n_atoms, np.int64), np.asarray(bonds, np.int64).reshape(-1, 2))

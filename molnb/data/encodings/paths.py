@@ -18,14 +18,14 @@ def shortest_paths(adjacent: Bool[Tensor, "mol n n"]) -> Int[Tensor, "mol n n"]:
     reach only themselves (0).
     """
     mol, n, _ = adjacent.shape
-    step = adjacent.float()
-    reached = torch.eye(n, dtype=torch.bool, device=adjacent.device).expand(mol, n, n).clone()
-    hops = torch.where(reached, 0, UNREACHABLE).to(torch.int16)
-    frontier = reached
-    for distance in range(1, n):
-        frontier = (torch.bmm(frontier.float(), step) > 0) & ~reached
-        if not frontier.any():
+    itself = torch.eye(n, dtype=torch.bool, device=adjacent.device)
+    step = (adjacent | itself).float()
+    reached = itself.expand(mol, n, n)
+    hops = torch.zeros(mol, n, n, dtype=torch.int16, device=adjacent.device)
+    for _ in range(1, n):
+        further = torch.bmm(reached.float(), step) > 0
+        if torch.equal(further, reached):
             break
-        hops[frontier] = distance
-        reached = reached | frontier
-    return hops
+        hops += ~reached  # one bond more to all that lies farther
+        reached = further
+    return torch.where(reached, hops, UNREACHABLE)

@@ -15,6 +15,7 @@ from ...shapes import Bool, Float, Int
 
 SAME_EIGENVALUE = 1e-5  # neighbours in the spectrum that are nearer count as one eigenvalue
 SKEWED = 1e-6  # a sum of cubes above this is no rounding error
+ROUNDING = 1e-12  # an entry below it is zero
 NO_NODE = 1e-4  # nor is an entry of a unit vector above this
 
 
@@ -48,7 +49,7 @@ def eigenpairs(spectrum: Spectrum, n_pair: int) -> Float[np.ndarray, "graph n ch
     graph, n = spectrum.values.shape
     n_known = min(n, n_pair)
     encoding = np.zeros((graph, n, 2 * n_pair), np.float32)
-    encoding[:, :, :n_known] = _signed(spectrum.vectors[:, :, :n_known])
+    encoding[:, :, :n_known] = _without_rounding(_signed(spectrum.vectors[:, :, :n_known]))
     encoding[:, :, n_pair : n_pair + n_known] = _exact_zero(spectrum.values)[:, None, :n_known]
     return encoding
 
@@ -67,7 +68,7 @@ def eigengroups(spectrum: Spectrum, n_pair: int) -> Float[np.ndarray, "graph n c
     shares = is_same / is_same.sum(1, keepdims=True)  # graph, vector, place
     values = np.einsum("gn,gnk->gk", spectrum.values, shares)
     encoding = np.zeros((graph, n, 2 * n_pair), np.float32)
-    encoding[:, :, :n_known] = np.square(spectrum.vectors) @ shares
+    encoding[:, :, :n_known] = _without_rounding(np.square(spectrum.vectors) @ shares)
     encoding[:, :, n_pair : n_pair + n_known] = _exact_zero(values)[:, None]
     return encoding
 
@@ -76,6 +77,11 @@ def _groups(values: Float[np.ndarray, "graph n"]) -> Int[np.ndarray, "graph n"]:
     """The number of the distinct eigenvalue that each of an ascending row is."""
     is_new = np.diff(values, axis=1, prepend=values[:, :1]) > SAME_EIGENVALUE
     return np.cumsum(is_new, axis=1)
+
+
+def _without_rounding(entries: Float[np.ndarray, "graph n k"]) -> Float[np.ndarray, "graph n k"]:
+    """Entries with exact zeros for what is one but for rounding: it has no digits to lose."""
+    return np.where(np.abs(entries) < ROUNDING, 0, entries)
 
 
 def _exact_zero(values: Float[np.ndarray, "graph n"]) -> Float[np.ndarray, "graph n"]:

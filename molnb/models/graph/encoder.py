@@ -138,14 +138,14 @@ class GraphEncoder(Encoder):
         seen = None if self.training else seen
         atoms = self.atoms(inputs, batch, seen)
         bonds = None
-        row_of_bond = torch.arange(len(inputs.ends), device=batch.device)
+        row_of_edge = torch.arange(2 * len(inputs.ends), device=batch.device)
         if self.bonds is not None:
-            bonds, row_of_bond = self.bonds(inputs, seen)
+            bonds, row_of_edge = self.bonds(inputs, seen)
         graph = self.make_graph(inputs, batch)
         molecules = None
         if self.config.message_layer == "mpnn":
             molecules = atoms.new_zeros(batch.n_mol, self.config.d_bond)
-        states = States(atoms, bonds, row_of_bond.repeat(2), molecules)
+        states = States(atoms, bonds, row_of_edge, molecules)
         after = self.encode(graph, states)
         shown = inputs.shown if "bond" in levels else None
         return self.wrap(graph, after, batch, shown, keep_layers)

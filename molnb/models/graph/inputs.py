@@ -354,16 +354,20 @@ class BondNetwork(nn.Module):
 
     def forward(
         self, inputs: GraphInputs, seen: SeenValues | None = None
-    ) -> tuple[Float[Tensor, "row d_bond"], Int[Tensor, " bond"]]:
-        """Vectors, and the row of each bond among them; what is not `seen` contributes nothing."""
+    ) -> tuple[Float[Tensor, "row d_bond"], Int[Tensor, " edge"]]:
+        """Vectors, and the row of each edge among them; what is not `seen` contributes nothing.
+
+        Edges are all bonds from their first atom to the second, then all the other way.
+        """
         kinds = self.kinds if seen is None else self.kinds * self._seen_columns(seen)
         if not self.names and self.kernel is None:
-            return self.dense(kinds), inputs.kinds
-        columns = [kinds.index_select(0, inputs.kinds)]
-        columns += [inputs.bond_encodings[name] for name in self.names]
+            return self.dense(kinds), inputs.kinds.repeat(2)
+        columns = [kinds.index_select(0, inputs.kinds).repeat(2, 1)]
+        columns += [_of_edges(name, inputs.bond_encodings[name]) for name in self.names]
         if self.kernel is not None:
-            columns.append(self.kernel(lengths(inputs.coords, *inputs.ends.unbind(1))))
-        every = torch.arange(len(inputs.ends), device=inputs.ends.device)
+            seen_lengths = self.kernel(lengths(inputs.coords, *inputs.ends.unbind(1)))
+            columns.append(seen_lengths.repeat(2, 1))
+        every = torch.arange(2 * len(inputs.ends), device=inputs.ends.device)
         return self.dense(torch.cat(columns, 1)), every
 
     def _seen_columns(self, seen: SeenValues) -> Bool[Tensor, "kind column"]:
@@ -379,13 +383,24 @@ class BondNetwork(nn.Module):
         return self.second(self.first(feats))
 
 
+def _of_edges(name: str, encoding: Float[Tensor, "bond column"]) -> Float[Tensor, "edge column"]:
+    """An encoding of bonds on both of their edges.
+
+    One that differs with the direction has the columns of both side by side, which change places.
+    """
+    if not parse(name).is_directed:
+        return encoding.repeat(2, 1)
+    there, back = encoding.chunk(2, 1)
+    return torch.cat([encoding, torch.cat([back, there], 1)])
+
+
 class PairBias(nn.Module):
     """What pairs of atoms add to the logits of attention, of encodings of pairs and distances."""
 
     def __init__(self, config: GraphConfig, names: Sequence[str]):
         super().__init__()
         self.names = names
-        d_in = sum(parse(name).width for name in names)
+        d_in = sum(parse(name).native.width for name in names)
         self.kernel = None
         if config.n_kernel:
             self.kernel = DistanceKernel(config.n_kernel, config.kernel_angstrom)

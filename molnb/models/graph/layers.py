@@ -139,7 +139,9 @@ class GatedGCN(MessagePassing):
         edges = edges + self.sender(x).index_select(0, sender)
         gates = torch.sigmoid(edges)
         messages = gates * self.sent(x).index_select(0, sender)
-        both = self.propagate(graph.edge_index, messages=torch.cat([messages, gates], 1))
+        both = self.propagate(
+            graph.edge_index, messages=torch.cat([messages, gates], 1), size=(len(x), len(x))
+        )
         summed, total = both.chunk(2, 1)
         atoms = self.own(x) + summed / (total + 1e-5)
         return states._replace(atoms=atoms).with_edges(self.dropout(self.bond_out(edges)))

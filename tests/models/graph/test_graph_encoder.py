@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from laws import MOLECULES, Laws
+from laws import Laws
 
 pytest.importorskip("torch_geometric")
 pytest.importorskip("rdkit")
-from molnb.data.encodings.catalogue import with_encodings
 from molnb.data.masked import unmasked
-from molnb.inference.featurizer import featurize, flat_batch
+from molnb.inference.featurizer import flat_batch
 from molnb.models.graph.config import GraphConfig
 from molnb.models.graph.encoder import GraphEncoder, make_graph_network
 
@@ -65,6 +63,4 @@ class TestLaws(Laws):
         with torch.no_grad():
             encoding = shaken(self.config)(unmasked(batch))
         sizes = batch.n_atoms.tolist()
-        return list(
-            zip(encoding.molecules, encoding.atoms.split(sizes), batch.coords.split(sizes))
-        )
+        return list(zip(encoding.molecules, encoding.atoms.split(sizes), batch.coords.split(sizes)))
