@@ -271,16 +271,17 @@ def input_widths(config: dict) -> dict[str, int]:
 
 
 def network_config(reference: Reference) -> dict:
-    """Sizes and parts of its GINE, from which ours is made for its weights."""
+    """Sizes and parts of its network, from which ours is made for its weights."""
     parts = reference.config["architecture"]
     widths = input_widths(reference.config)
     encoders = parts["pe_encoders"]["encoders"]
     gnn = parts["gnn"]
-    d_atom = gnn["out_dim"]
+    output = parts["graph_output_nn"]["graph"]
     losses = reference.config["predictor"]["loss_fun"]
+    edges = parts["pre_nn_edges"]  # none where the layers do not read bonds
     heads = {}
     for task, head in parts["task_heads"].items():
-        heads[task] = {"level": head["task_level"], **_layers(head, d_atom)}
+        heads[task] = {"level": head["task_level"], **_layers(head, output["out_dim"])}
         # its base network is half as wide (muP); in no weight, and lost in its checkpoints
         heads[task] |= {"readout_divisor": 2.0, "loss": losses[task].removesuffix("_ipu")}
     return {
@@ -306,13 +307,13 @@ def network_config(reference: Reference) -> dict:
             },
         },
         "pre_nn": _layers(parts["pre_nn"], parts["pe_encoders"]["out_dim"] + widths["feat"]),
-        "pre_nn_edges": _layers(parts["pre_nn_edges"], widths["edge_feat"]),
+        "pre_nn_edges": _layers(edges, widths["edge_feat"]) if edges else None,
         "gnn": {
             "in_dim": gnn["in_dim"],
             "hidden_dims": [gnn["hidden_dims"]] * (gnn["depth"] - 1),
-            "out_dim": d_atom,
+            "out_dim": gnn["out_dim"],
             "depth": gnn["depth"],
-            "edge_dim": parts["pre_nn_edges"]["out_dim"],
+            "edge_dim": edges["out_dim"] if edges else None,
             "activation": gnn["activation"],
             "normalization": gnn["normalization"],
             "dropout": gnn["dropout"],
@@ -320,8 +321,8 @@ def network_config(reference: Reference) -> dict:
             "virtual_node": gnn["virtual_node"],
         },
         "graph_output_nn": {
-            "pooling": parts["graph_output_nn"]["graph"]["pooling"][0],
-            **_layers(parts["graph_output_nn"]["graph"], d_atom),
+            "pooling": output["pooling"][0],
+            **_layers(output, gnn["out_dim"]),
         },
         "task_heads": heads,
     }
