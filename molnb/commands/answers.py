@@ -72,7 +72,7 @@ def run_embed(args: argparse.Namespace) -> int:
     """write embeddings of molecules, atoms or pairs of a file or a curated folder, in its order"""
     from ..inference.parquet_output import write_embeddings
 
-    return _write_predictions(args, write_embeddings, level=args.level)
+    return _write_predictions(args, write_embeddings, level=args.level, layer=args.layer)
 
 
 def run_predict(args: argparse.Namespace) -> int:
@@ -82,7 +82,7 @@ def run_predict(args: argparse.Namespace) -> int:
     return _write_predictions(args, write_predictions)
 
 
-def _write_predictions(args: argparse.Namespace, write: Any, **level: str) -> int:
+def _write_predictions(args: argparse.Namespace, write: Any, **vectors: Any) -> int:
     """Write embeddings or predictions of a file, and say how many rows went wrong, and why."""
     refuse_given(args, seed="nothing here is random: equal molecules get equal results")
     from ..paths import home
@@ -103,7 +103,7 @@ def _write_predictions(args: argparse.Namespace, write: Any, **level: str) -> in
         keep=args.keep,
         max_heavy_atoms=args.max_heavy_atoms,
         force=args.force,
-        **level,
+        **vectors,
     )
     print(f"{out}: {counts['rows']:,} rows, {counts['errors']:,} errors")
     for line in failure_lines(counts["failures"]):
@@ -182,6 +182,12 @@ def add_answers(add: Add) -> None:
         if name == "embed":
             command.add_argument(
                 "--level", default="molecule", choices=("molecule", "atom", "pair"), help="of what"
+            )
+            command.add_argument(
+                "--layer",
+                type=int,
+                metavar="N",
+                help="vectors after this layer of the encoder, from 1 (default: its output)",
             )
             command.epilog = _ANSWERS + _LAYOUT
 

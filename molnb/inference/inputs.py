@@ -26,7 +26,7 @@ from ..recipes.schema import Recipe
 from ..recipes.sources import recipe_for_file, refuse_missing_columns
 from ..shards import Shards, load_shards
 from .featurizer import MoleculeInput, check_conformer
-from .predictor import PredictionRow, TrainedModel
+from .predictor import PredictionRow, TrainedModel, Vectors
 
 IDENTIFIER = "id"  # the column of identifiers, of shards and of output
 _COUNTED = (
@@ -62,9 +62,9 @@ class MoleculeFile:
         self.columns = tuple(columns)
 
     def answers(
-        self, model: TrainedModel, level: str | None, workers: int, conformer: str
+        self, model: TrainedModel, vectors: Vectors | None, workers: int, conformer: str
     ) -> Iterator[PredictionRow]:
-        """Embeddings of a level, or predictions where it is None, a row a row of the file."""
+        """Embeddings, or predictions where `vectors` is None, a row a row of the file."""
         waiting: deque[InputRow] = deque()  # read, and not answered yet: a few chunks
 
         def molecules() -> Iterator[MoleculeInput]:
@@ -72,10 +72,11 @@ class MoleculeFile:
                 waiting.append(row)
                 yield row.molecule
 
-        if level is None:
+        if vectors is None:
             answers = model.prediction_rows(molecules(), workers, conformer)
         else:
-            answers = model.embedding_rows(molecules(), level, workers, conformer)
+            level, layer = vectors
+            answers = model.embedding_rows(molecules(), level, workers, conformer, layer)
         for answer in answers:
             row = waiting.popleft()
             text = answer.input_smiles if row.text is None else row.text
@@ -125,13 +126,13 @@ class CuratedMolecules:
         self.columns = tuple(columns)
 
     def answers(
-        self, model: TrainedModel, level: str | None, workers: int, conformer: str
+        self, model: TrainedModel, vectors: Vectors | None, workers: int, conformer: str
     ) -> Iterator[PredictionRow]:
-        """Embeddings of a level, or predictions where it is None, in sample order."""
-        if level is None:
+        """Embeddings, or predictions where `vectors` is None, in sample order."""
+        if vectors is None:
             answers = model.stored_prediction_rows(self.shards)
         else:
-            answers = model.stored_embedding_rows(self.shards, level)
+            answers = model.stored_embedding_rows(self.shards, vectors.level, layer=vectors.layer)
         names = [column.name for column in self.columns]
         for answer, row in zip(answers, self.shards.rows(names), strict=True):
             yield answer._replace(carried=tuple(row[name] for name in names))

@@ -73,6 +73,7 @@ def write_embeddings(
     run: str | Path,
     out: str | Path,
     level: str = "molecule",
+    layer: int | None = None,
     smiles: str | None = None,
     workers: int | None = None,
     device: str = "auto",
@@ -90,6 +91,8 @@ def write_embeddings(
     their folder or name) are read from disk, with their geometries, in sample order and the atom
     order of their stored SMILES; `row` is then the row of their source.
 
+    With `layer` they are what that layer of the encoder gives, the first being 1 (`embed`).
+
     `identifier` names the column that becomes `id` (found by its name if left out), `keep` columns
     that go along unchanged; one whose name the output has already is called `kept_<name>`. Heavier
     molecules than `max_heavy_atoms` (default: the limit of the run's data) are errors. `out` is
@@ -101,9 +104,10 @@ def write_embeddings(
     check_level(level)
     source = open_molecules(file, smiles, conformer, identifier, keep)
     model = load_run(run, device, max_heavy_atoms)
+    vectors = model.vectors(level, layer)
     schema = _schema(source, _KINDS[level])
     target = _checked_place(out, source, model, schema, force)
-    answers = source.answers(model, level, _n_worker(workers), conformer)
+    answers = source.answers(model, vectors, _n_worker(workers), conformer)
     stored = (_as_stored(row, level) for row in answers)
     return _write(stored, schema, target, Path(out), _progress("embed", source, progress))
 

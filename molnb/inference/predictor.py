@@ -77,6 +77,13 @@ class _Result(NamedTuple):
     unseen: tuple[str, ...]
 
 
+class Vectors(NamedTuple):
+    """What is embedded: molecules, atoms or pairs, as the encoder gives them or a layer of it."""
+
+    level: str
+    layer: int | None = None  # the first is 1; None for the encoder's output
+
+
 class TrainedModel:
     """A run's model with its scales: `embed` and `predict` take SMILES, molecules or shards.
 
@@ -121,6 +128,7 @@ class TrainedModel:
         molecules: MoleculeInputs | Shards,
         level: str = "molecule",
         conformer: str = "new",
+        layer: int | None = None,
     ) -> Float[np.ndarray, "molecule d"] | list[np.ndarray | None]:
         """Encoder output as float32: `[molecule, d]`, or a list of arrays, one a molecule.
 
@@ -135,15 +143,19 @@ class TrainedModel:
         A SMILES and an RDKit molecule get the conformer that curation would give them. With
         ``conformer="given"`` an RDKit molecule keeps its own 3D coordinates. Shards always keep
         theirs: the first of each molecule, or with ``conformer="all"`` the mean over all.
+
+        With `layer` (1 is the first) they are what that layer of the encoder gives: states of the
+        two-track model, or, of a graph network, states of atoms and, for a molecule, these pooled.
         """
         if isinstance(molecules, Shards):
-            rows = self.stored_embedding_rows(molecules, level, conformer)
+            rows = self.stored_embedding_rows(molecules, level, conformer, layer)
         else:
-            rows = self.embedding_rows(_as_list(molecules), level, conformer=conformer)
+            rows = self.embedding_rows(_as_list(molecules), level, 0, conformer, layer)
         arrays = [row.values["embedding"] if row.values else None for row in rows]
         if level != "molecule":
             return arrays
-        embeddings = np.full((len(arrays), self._width(level)), np.nan, np.float32)
+        width = self._width(Vectors(level, layer))
+        embeddings = np.full((len(arrays), width), np.nan, np.float32)
         for embedding, array in zip(embeddings, arrays):
             if array is not None:
                 embedding[:] = array
@@ -177,13 +189,13 @@ class TrainedModel:
         level: str,
         workers: int = 0,
         conformer: str = "new",
+        layer: int | None = None,
     ) -> Iterator[PredictionRow]:
         """Stream embeddings of a level in input order; reads ahead a few chunks only.
 
         `workers` processes make conformers; 0 makes them here.
         """
-        check_level(level)
-        return self._rows(molecules, level, workers, conformer)
+        return self._rows(molecules, self.vectors(level, layer), workers, conformer)
 
     def prediction_rows(
         self, molecules: Iterable[MoleculeInput], workers: int = 0, conformer: str = "new"
@@ -193,14 +205,18 @@ class TrainedModel:
         return self._rows(molecules, None, workers, conformer)
 
     def stored_embedding_rows(
-        self, shards: Shards, level: str, conformer: str = "new"
+        self,
+        shards: Shards,
+        level: str,
+        conformer: str = "new",
+        layer: int | None = None,
     ) -> Iterator[PredictionRow]:
         """Stream embeddings of curated molecules from the geometries on disk.
 
         `row` is that of the source; with `conformer` "all" they are means over the geometries.
         """
-        check_level(level)
-        return self._stored_rows(shards, level, conformer == ALL_CONFORMERS)
+        vectors = self.vectors(level, layer)
+        return self._stored_rows(shards, vectors, conformer == ALL_CONFORMERS)
 
     def stored_prediction_rows(
         self, shards: Shards, conformer: str = "new"
@@ -217,17 +233,31 @@ class TrainedModel:
                 "embed, or train a preset with labels (`molnb train labels_tiny`)"
             )
 
-    def _width(self, level: str) -> int:
-        return self.model.encoder.width(level)
+    def vectors(self, level: str, layer: int | None) -> Vectors:
+        """A level and a layer; InputError for one that there is not."""
+        check_level(level)
+        n_block = self.model.encoder.n_block
+        if layer is not None and not 1 <= layer <= n_block:
+            raise InputError(
+                f"layer {layer} asked for, the encoder of {self.run.path.name} has {n_block}: give "
+                f"1 to {n_block}, or leave it out for the encoder's output"
+            )
+        return Vectors(level, layer)
+
+    def _width(self, vectors: Vectors) -> int:
+        encoder = self.model.encoder
+        if vectors.layer is None:
+            return encoder.width(vectors.level)
+        return encoder.layer_width(vectors.level, vectors.layer)
 
     def _rows(
         self,
         molecules: Iterable[MoleculeInput],
-        level: str | None,
+        vectors: Vectors | None,
         workers: int,
         conformer: str,
     ) -> Iterator[PredictionRow]:
-        """Embeddings of a level, or predictions where it is None."""
+        """Embeddings, or predictions where `vectors` is None."""
         if self.config.model.arrays:
             raise InputError(
                 f"{self.run.path} reads {', '.join(self.config.model.arrays)} beside the usual "
@@ -240,7 +270,7 @@ class TrainedModel:
             usable = [
                 molecule for molecule in featurized if isinstance(molecule, FeaturizedMolecule)
             ]
-            results = self._results(usable, level)
+            results = self._results(usable, vectors)
             for molecule_input, molecule in zip(chunk.molecules, featurized, strict=True):
                 text = _as_text(molecule_input)
                 if isinstance(molecule, FeaturizedMolecule):
@@ -251,16 +281,16 @@ class TrainedModel:
                     yield PredictionRow(next(number), text, None, None, error=molecule)
 
     def _stored_rows(
-        self, shards: Shards, level: str | None, average: bool
+        self, shards: Shards, vectors: Vectors | None, average: bool
     ) -> Iterator[PredictionRow]:
-        """Embeddings of curated molecules in sample order, or predictions where level is None."""
+        """Embeddings of curated molecules in sample order, or predictions without `vectors`."""
         corpus = corpus_for(self.config.model, [shards])
         n_heavy = np.asarray(shards.array("n_heavy"), int)
         columns = shards.rows(["row", "input_smiles", "smiles"])
         for start in range(0, corpus.n, _STORED):
             ids = np.arange(start, min(start + _STORED, corpus.n))
-            for portion in np.split(ids, self._portions(n_heavy[ids], level)):
-                results = self._stored_results(corpus, portion, n_heavy, level, average)
+            for portion in np.split(ids, self._portions(n_heavy[ids], vectors)):
+                results = self._stored_results(corpus, portion, n_heavy, vectors, average)
                 for values, unseen in results:
                     yield PredictionRow(**next(columns), values=values, error=None, unseen=unseen)
 
@@ -269,7 +299,7 @@ class TrainedModel:
         corpus: Corpus,
         ids: Int[np.ndarray, " mol"],
         n_heavy: Int[np.ndarray, " row"],
-        level: str | None,
+        vectors: Vectors | None,
         average: bool,
     ) -> list[_Result]:
         """Values of molecules of a corpus, in the order of `ids`; batches are by size.
@@ -279,11 +309,13 @@ class TrainedModel:
         count = corpus.n_conformers(ids) if average else np.ones(len(ids), np.int64)
 
         def compute(group: Int[np.ndarray, " k"]) -> list[_Result]:
-            results = self._values_of(corpus, ids[group], n_heavy, level, None)
+            results = self._values_of(corpus, ids[group], n_heavy, vectors, None)
             for number in range(1, int(count[group].max(initial=0))):
                 positions = np.flatnonzero(count[group] > number)
                 conformers = np.full(len(positions), number)
-                further = self._values_of(corpus, ids[group[positions]], n_heavy, level, conformers)
+                further = self._values_of(
+                    corpus, ids[group[positions]], n_heavy, vectors, conformers
+                )
                 for position, (values, _) in zip(positions, further, strict=True):
                     total = results[position].values
                     for name in total:
@@ -300,16 +332,16 @@ class TrainedModel:
         corpus: Corpus,
         ids: Int[np.ndarray, " k"],
         n_heavy: Int[np.ndarray, " row"],
-        level: str | None,
+        vectors: Vectors | None,
         conformers: Int[np.ndarray, " k"] | None,
     ) -> list[_Result]:
         """Values of a group of molecules of a corpus, in one geometry of each."""
         batch = corpus.batch(ids, conformers=conformers)
-        if level is None:
+        if vectors is None:
             values = self._predicted(batch, n_heavy[ids])
         else:
             # Copies: the arrays are views of the output of the whole batch.
-            arrays = self._embedded(batch, n_heavy[ids], level)
+            arrays = self._embedded(batch, n_heavy[ids], vectors)
             values = [{"embedding": array.copy()} for array in arrays]
         return list(map(_Result, values, self.model.encoder.unseen_in(batch)))
 
@@ -335,10 +367,11 @@ class TrainedModel:
         detail = "this model sees hydrogens: add those of the parent in 3D"
         return str(MoleculeError("no 3D coordinates", detail))
 
-    def _portions(self, sizes: Int[np.ndarray, " mol"], level: str | None) -> np.ndarray:
+    def _portions(self, sizes: Int[np.ndarray, " mol"], vectors: Vectors | None) -> np.ndarray:
         """Where to split a sequence of molecules, so that no part's output is too large to hold."""
-        n_row = {"pair": sizes**2, "atom": sizes}.get(level, np.ones(len(sizes), int))
-        width = self._width(level or "molecule")
+        vectors = vectors or Vectors("molecule")
+        n_row = {"pair": sizes**2, "atom": sizes}.get(vectors.level, np.ones(len(sizes), int))
+        width = self._width(vectors)
         splits = []
         n_number = 0
         for position, count in enumerate((n_row * width).tolist()):
@@ -348,7 +381,9 @@ class TrainedModel:
             n_number += count
         return np.array(splits, int)
 
-    def _results(self, molecules: list[FeaturizedMolecule], level: str | None) -> Iterator[_Result]:
+    def _results(
+        self, molecules: list[FeaturizedMolecule], vectors: Vectors | None
+    ) -> Iterator[_Result]:
         """Values of each molecule, in the order given; batches are by size."""
         hydrogens = self.config.model.hydrogens
         if hydrogens:
@@ -356,15 +391,15 @@ class TrainedModel:
         else:
             sizes = np.array([molecule.n_heavy for molecule in molecules], int)
         n_output = np.array([molecule.n_input for molecule in molecules], int)
-        for portion in np.split(np.arange(len(molecules)), self._portions(n_output, level)):
-            compute = partial(self._results_of_group, molecules, portion, level)
+        for portion in np.split(np.arange(len(molecules)), self._portions(n_output, vectors)):
+            compute = partial(self._results_of_group, molecules, portion, vectors)
             yield from self._by_groups(sizes[portion], compute)
 
     def _results_of_group(
         self,
         molecules: list[FeaturizedMolecule],
         portion: Int[np.ndarray, " mol"],
-        level: str | None,
+        vectors: Vectors | None,
         group: Int[np.ndarray, " k"],
     ) -> list[_Result]:
         """Values of a group: positions in a portion, which are positions among the molecules."""
@@ -372,25 +407,28 @@ class TrainedModel:
         batch = flat_batch(members, self.config.model.hydrogens)
         batch = with_encodings(batch, self.config.model.encodings)
         n_heavy = [molecule.n_heavy for molecule in members]
-        if level is None:
+        if vectors is None:
             values = self._predicted(batch, n_heavy, members)
         else:
-            arrays = self._embedded(batch, n_heavy, level)
+            arrays = self._embedded(batch, n_heavy, vectors)
             values = [
-                {"embedding": _in_input_order(array, molecule, level)}
+                {"embedding": _in_input_order(array, molecule, vectors.level)}
                 for array, molecule in zip(arrays, members, strict=True)
             ]
         return list(map(_Result, values, self.model.encoder.unseen_in(batch)))
 
     @torch.no_grad()
     def _embedded(
-        self, batch: MolBatch, n_heavy: Sequence[int], level: str
+        self, batch: MolBatch, n_heavy: Sequence[int], vectors: Vectors
     ) -> list[Float[np.ndarray, "*atoms d"]]:
         """Vectors of a level, of heavy atoms in the order of the batch: one array a molecule."""
+        level, layer = vectors
         batch = batch.to(self.device)
         index = square_index(batch) if level == "pair" else every_index(batch, level)
         with autocast(self.device, self.config.precision):
-            encoding = self.model.encoder(unmasked(batch), (level,))
+            encoding = self.model.encoder(unmasked(batch), (level,), keep_layers=layer is not None)
+            if layer is not None:
+                encoding = encoding.layers[layer - 1]
             rows = encoding.rows(level, index).float().cpu().numpy()
         if level == "molecule":
             return list(rows)
@@ -444,11 +482,14 @@ def load_run(
 
 
 def embed(
-    run: str | Path | TrainedModel, molecules: MoleculeInputs | Shards, level: str = "molecule"
+    run: str | Path | TrainedModel,
+    molecules: MoleculeInputs | Shards,
+    level: str = "molecule",
+    layer: int | None = None,
 ) -> Float[np.ndarray, "molecule d"] | list[np.ndarray | None]:
     """Embeddings of molecules by a trained run (`TrainedModel.embed`)."""
     model = run if isinstance(run, TrainedModel) else load_run(run)
-    return model.embed(molecules, level)
+    return model.embed(molecules, level, layer=layer)
 
 
 def predict(run: str | Path | TrainedModel, molecules: MoleculeInputs | Shards) -> pd.DataFrame:

@@ -23,8 +23,17 @@ class LabelHead(nn.Module):
     may end without a norm, so the head starts with one.
     """
 
-    def __init__(self, level: str, n_label: int, width: int, depth: int = 2, dropout: float = 0.0):
+    def __init__(
+        self,
+        level: str,
+        n_label: int,
+        width: int,
+        depth: int = 2,
+        dropout: float = 0.0,
+        divisor: float = 1.0,
+    ):
         super().__init__()
+        self.divisor = divisor  # of what the last layer reads (`width_transfer`)
         if level not in LEVELS:
             raise InputError(
                 f"unknown level {level!r} of a task: choose one of {', '.join(LEVELS)}"
@@ -53,7 +62,7 @@ class LabelHead(nn.Module):
         x = self.norm(rows.float())
         for layer in self.inner:
             x = self.dropout(F.gelu(layer(x)))
-        return self.out(x)
+        return self.out(x if self.divisor == 1 else x / self.divisor)
 
 
 class TokenHead(nn.Module):
@@ -61,15 +70,17 @@ class TokenHead(nn.Module):
 
     levels = ("atom",)
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, divisor: float = 1.0):
         super().__init__()
+        self.divisor = divisor  # of what the last layer reads (`width_transfer`)
         self.norm = nn.LayerNorm(width)
         self.dense = nn.Linear(width, width)
         self.out = nn.Linear(width, N_TOKEN)
 
     def logits(self, rows: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows 128"]:
         """Logits from vectors of atoms."""
-        return self.out(F.gelu(self.dense(self.norm(rows))))
+        x = F.gelu(self.dense(self.norm(rows)))
+        return self.out(x if self.divisor == 1 else x / self.divisor)
 
     def forward(self, encoding: Encoding, masked: MaskedBatch) -> Float[Tensor, "k 128"]:
         hidden = torch.nonzero(masked.hidden).flatten()
@@ -80,4 +91,5 @@ def make_label_head(
     encoder: Encoder, level: str, n_label: int, depth: int, dropout: float
 ) -> LabelHead:
     """A head for a task of this level, as wide as the encoder's vectors of it."""
-    return LabelHead(level, n_label, encoder.width(level), depth, dropout)
+    width = encoder.width(level)
+    return LabelHead(level, n_label, width, depth, dropout, encoder.config.width_transfer)

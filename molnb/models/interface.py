@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..data.batch import LEVELS, MolBatch
 from ..data.masked import MaskedBatch
+from ..errors import InputError
 from ..files import with_tuples
 from ..shapes import Float, Int
 
@@ -26,13 +27,16 @@ class EncoderConfig:
     A family inherits it, names itself in `family` and adds its fields. `hydrogens` says whether the
     encoder sees them; `arrays` names further arrays of a dataset that it reads, and `encodings`
     what it reads of where atoms and bonds sit in the graph (`data.encodings.catalogue`), which is
-    computed where a dataset does not keep it.
+    computed where a dataset does not keep it. `width_transfer`: the learning rate is meant for a
+    network that many times narrower, and this one gets what it has to have instead
+    (`models.width_transfer`).
     """
 
     family: ClassVar[str]
     hydrogens: bool = False
     arrays: tuple[str, ...] = ()
     encodings: tuple[str, ...] = ()
+    width_transfer: float = 1.0
 
     @property
     def padded(self) -> bool:
@@ -42,6 +46,16 @@ class EncoderConfig:
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain data for JSON, with the name of its family."""
         return {"family": self.family, **asdict(self)}
+
+    def narrowed(self, factor: float) -> EncoderConfig:
+        """The configuration with every width divided by a factor, for width transfer.
+
+        Raises InputError where a family has none, as here, or a width would not be whole.
+        """
+        raise InputError(
+            f"model.width_transfer is {factor:g}: encoders of the family {self.family!r} have no "
+            "width transfer; leave it at 1"
+        )
 
     def fully_random(self) -> EncoderConfig:
         """The configuration whose new encoder has random weights everywhere; here itself.
@@ -101,6 +115,10 @@ class Encoder(nn.Module):
     def width(self, level: str) -> int:
         """Length of the vectors of a level."""
         raise NotImplementedError
+
+    def layer_width(self, level: str, layer: int) -> int:
+        """Length of the vectors of a level after a layer (the first is 1); here as at the end."""
+        return self.width(level)
 
     def depth_of(self, parameter: str) -> int:
         """The depth of a parameter, by its name: 0 embeds, 1 is the first block, n_block the last.

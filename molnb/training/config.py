@@ -100,6 +100,8 @@ class RunConfig:
                 "belongs to the whole molecule and not to a piece of it; curate leaves out what is "
                 "too large (structure.max_heavy_atoms)"
             )
+        if self.model.width_transfer != 1:
+            self.model.narrowed(self.model.width_transfer)  # refused where it cannot be
         if not self.data:
             raise InputError("a run needs data: name at least one folder that curate() returned")
 

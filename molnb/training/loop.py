@@ -23,6 +23,7 @@ from ..data.dataset import Corpus
 from ..data.masked import MaskedBatch
 from ..errors import InputError
 from ..files import write_json
+from ..models.width_transfer import describe_rates
 from ..objectives.class_counts import count_classes, rare_classes
 from ..objectives.supervised import Supervised
 from ..objectives.targets import label_values, scale_tasks
@@ -35,7 +36,7 @@ from .groups import add_counts, add_gradients, count_hands, score
 from .optimizer import TRACES_EVERY, clear_traces, learning_rate
 from .ownership import check_mine, is_mine, owned
 from .rows import Rows, check_patience, open_corpus, row_notes, training_rows
-from .runs import NOTES, Run, check_start, start_run
+from .runs import NOTES, Run, check_start, start_run, width_factors
 from .session import Session, resume, save
 from .threads import one_thread
 
@@ -159,6 +160,10 @@ def say_notes(session: Session) -> None:
         return
     notes = row_notes(session.corpus, session.config, session.rows)
     notes += draw_notes(session.corpus, session.config, session.rows.train)
+    if session.config.model.width_transfer != 1:
+        parameters = dict(session.model.named_parameters())
+        factors = width_factors(session.config, session.model)
+        notes.append(describe_rates(parameters, factors, session.config.learning_rate))
     if session.objective.tells_classes:
         notes += class_notes(session.corpus, session.objective, session.rows)
     write_json(notes, file)

@@ -9,6 +9,7 @@ import torch
 from ..models.model import Model
 from .checkpoints import check_fit
 from .config import RunConfig
+from .runs import width_factors
 
 TRACE = 1e-30  # a moment below it moves no weight
 TRACES_EVERY = 64  # steps: meanwhile a trace shrinks to 1e-33 (betas of 0.9) and stays normal
@@ -19,14 +20,17 @@ _STATE = "optimizer."
 def make_optimizer(config: RunConfig, model: Model) -> torch.optim.AdamW:
     """AdamW; matrices decay, vectors (biases, gains) do not.
 
-    A group's `share` is its part of the learning rate.
+    A group's `share` is its part of the learning rate; what a step decays does not change with it
+    under width transfer.
     """
     depth_of = model.encoder.depth_of
+    factors = width_factors(config, model)
     groups: dict[tuple[float, float], list] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decay = config.weight_decay if parameter.ndim >= 2 else 0.0
-            share = rate_share(config, name, depth_of, model.encoder.n_block)
+            share = rate_share(config, name, depth_of, model.encoder.n_block) * factors[name]
+            decay /= factors[name]
             groups.setdefault((share, decay), []).append(parameter)
     rows = [
         {"params": parameters, "share": share, "weight_decay": decay}

@@ -23,6 +23,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from ..errors import InputError
 from ..files import check_folder, write_json, writing
 from ..models.families import build_encoder, count_parameters
 from ..models.model import Model
+from ..models.width_transfer import rate_factors
 from ..paths import find_data, find_run_folder, home
 from ..shards import load_shards
 from .checkpoints import load_weights
@@ -228,6 +230,18 @@ def make_model(config: RunConfig) -> Model:
         torch.default_generator.manual_seed(config.seed)
         encoder, masking_heads = build_encoder(config.model)
         return Model(encoder, config.objective.make_heads(encoder, masking_heads))
+
+
+def width_factors(config: RunConfig, model: Model) -> dict[str, float]:
+    """What each parameter gets of the learning rate by width transfer: 1 without it."""
+    factor = config.model.width_transfer
+    if factor == 1:
+        return {name: 1.0 for name, _ in model.named_parameters()}
+    narrow = replace(config, model=config.model.narrowed(factor))
+    with torch.device("meta"):
+        encoder, masking_heads = build_encoder(narrow.model)
+        heads = config.objective.make_heads(encoder, masking_heads)
+    return rate_factors(model, Model(encoder, heads))
 
 
 def largest_allowed(data: Sequence[str]) -> int | None:

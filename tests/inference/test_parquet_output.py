@@ -24,7 +24,7 @@ from molnb.cli import main
 from molnb.errors import InputError
 from molnb.inference.inputs import open_molecules
 from molnb.inference.parquet_output import write_embeddings, write_predictions
-from molnb.inference.predictor import TrainedModel, load_run
+from molnb.inference.predictor import TrainedModel, Vectors, load_run
 
 BAD = ["C(", "[H][H]", "C" * 70, "CCO.c1ccccc1", "", "[Na+].[Cl-]"]
 
@@ -364,7 +364,7 @@ def test_no_more_than_a_chunk_is_read_ahead(label_run, model, tmp_path):
             yield row
 
     source.rows = counted
-    answers = source.answers(model, "molecule", 0, "new")
+    answers = source.answers(model, Vectors("molecule"), 0, "new")
     next(answers)
     assert next(n_read) <= molnb.inference.featurizer.CHUNK
 

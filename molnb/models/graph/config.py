@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ...errors import InputError, did_you_mean
@@ -13,6 +13,17 @@ LAYERS = ("gcn", "gin", "gine", "gated_gcn", "mpnn", "gps")
 LOCAL_LAYERS = LAYERS[:-1]
 POOLINGS = ("sum", "mean", "max", "logsum")
 RESIDUALS = ("none", "inner", "all")
+WIDTHS = (
+    "d_input",
+    "d_atom",
+    "d_bond",
+    "d_out",
+    "d_molecule",
+    "d_input_hidden",
+    "d_bond_hidden",
+    "d_encoding",
+    "d_encoding_hidden",
+)
 READ_BONDS = ("gine", "gated_gcn", "mpnn")  # layers that read more of a bond than its ends
 
 
@@ -87,6 +98,19 @@ class GraphConfig(EncoderConfig):
                 f"model.pair_encodings {', '.join(self.pair_encodings)} bias the attention of gps; "
                 f"model.layer is {self.layer!r}"
             )
+
+    def narrowed(self, factor: float) -> GraphConfig:
+        if factor <= 0:
+            raise InputError(f"model.width_transfer is {factor:g}: give a number above 0")
+        widths = {name: getattr(self, name) / factor for name in WIDTHS}
+        for name, width in widths.items():
+            if width != int(width):
+                raise InputError(
+                    f"model.width_transfer is {factor:g}, by which model.{name} "
+                    f"{getattr(self, name)} cannot be divided: choose another"
+                )
+        whole = {name: int(width) for name, width in widths.items()}
+        return replace(self, **whole, width_transfer=1.0)
 
     @property
     def padded(self) -> bool:

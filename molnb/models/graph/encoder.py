@@ -112,6 +112,12 @@ class GraphEncoder(Encoder):
             return c.width_out
         return 2 * c.width_out + (c.d_bond if level == "bond" and c.reads_bonds else 0)
 
+    def layer_width(self, level: str, layer: int) -> int:
+        _, d_atom = self.config.layer_widths()[layer - 1]
+        if level in ("molecule", "atom"):
+            return d_atom
+        return 2 * d_atom + (self.config.d_bond if level == "bond" and self.bonds else 0)
+
     def depth_of(self, parameter: str) -> int:
         return self.n_block if parameter.startswith("molecule.") else super().depth_of(parameter)
 
@@ -237,7 +243,7 @@ def make_graph_network(config: GraphConfig) -> tuple[GraphEncoder, dict[str, nn.
     It moves no atoms: pretraining on it learns masked atoms alone.
     """
     encoder = GraphEncoder(config)
-    heads = {"tokens": TokenHead(config.width_out)}
+    heads = {"tokens": TokenHead(config.width_out, config.width_transfer)}
     for part in (encoder, *heads.values()):
         for module in part.modules():
             if isinstance(module, nn.Linear):

@@ -210,6 +210,8 @@ class GPS(nn.Module):
         self.local = make_message_layer(config, config.local_layer, d_in, d_out)
         self.entry = nn.Linear(d_in, d_out) if d_in != d_out else nn.Identity()
         self.n_head = config.n_head
+        # 1 / √(width of a head) as usual; with width transfer 1 / width (`models.width_transfer`)
+        self.scale = (d_out // config.n_head * config.width_transfer) ** -0.5
         self.query_key_value = nn.Linear(d_out, 3 * d_out)
         self.attention_out = nn.Linear(d_out, d_out)
         self.local_norm = nn.LayerNorm(d_out)
@@ -236,7 +238,7 @@ class GPS(nn.Module):
         hidden = hidden.masked_fill(~real[:, None, None, :], float("-inf"))
         bias = hidden if graph.bias is None else hidden + graph.bias
         bias = bias.to(query.dtype)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=self.scale)
         return self.attention_out(mixed.transpose(1, 2).reshape(mol, n, d)[real])
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from laws import Laws
+from laws import MOLECULES, Laws
 
 pytest.importorskip("torch_geometric")
 pytest.importorskip("rdkit")
+from molnb.data.encodings.catalogue import with_encodings
 from molnb.data.masked import unmasked
-from molnb.inference.featurizer import flat_batch
+from molnb.inference.featurizer import featurize, flat_batch
 from molnb.models.graph.config import GraphConfig
 from molnb.models.graph.encoder import GraphEncoder, make_graph_network
 
@@ -64,3 +66,169 @@ class TestLaws(Laws):
             encoding = shaken(self.config)(unmasked(batch))
         sizes = batch.n_atoms.tolist()
         return list(zip(encoding.molecules, encoding.atoms.split(sizes), batch.coords.split(sizes)))
+
+
+def batch_of(*smiles: str):
+    return flat_batch([featurize(text) for text in smiles], False)
+
+
+def as_outputs(encoder: GraphEncoder, masked) -> list[torch.Tensor]:
+    with torch.no_grad():
+        encoding = encoder(masked)
+    batch = masked.batch
+    bonds = encoding.rows("bond", torch.arange(len(batch.bonds)))
+    return [encoding.molecules, encoding.atoms, bonds]
+
+
+def largest_difference(a: list[torch.Tensor], b: list[torch.Tensor]) -> float:
+    return max(float((x - y).abs().max()) for x, y in zip(a, b, strict=True) if x.numel())
+
+
+@pytest.mark.parametrize("name", ["gine", "gcn", "gated_gcn", "mpnn", "gps", "wide"])
+def test_signs_of_eigenvectors_do_not_matter_in_evaluation(name):
+    encoder = shaken(CONFIGS[name])
+    # cyclohexane has vectors that a symmetry turns round, the salt two fragments
+    batch = with_encodings(batch_of(*MOLECULES, "C1CCCCC1", "CCCC"), encoder.config.encodings)
+    pairs = batch.atom["eigenpairs_8"]
+    signs = torch.from_numpy(np.random.default_rng(0).choice([-1.0, 1.0], (batch.n_mol, 8)))
+    turned = pairs.clone()
+    turned[:, :8] *= signs.float()[batch.mol_of_atom()]
+    assert not torch.equal(turned, pairs)
+    other = batch.with_arrays("atom", {"eigenpairs_8": turned})
+    before, after = (as_outputs(encoder, unmasked(b)) for b in (batch, other))
+    assert largest_difference(before, after) < 2e-5
+
+
+def test_each_fragment_has_signs_of_its_own():
+    encoder = shaken(SMALL)
+    batch = salt_batch()
+    pairs = with_encodings(batch, encoder.config.encodings).atom["eigenpairs_8"]
+    turned = pairs.clone()
+    turned[:4, :8] *= -1  # of the first fragment alone
+    before, after = (
+        as_outputs(encoder, unmasked(batch.with_arrays("atom", {"eigenpairs_8": p})))
+        for p in (pairs, turned)
+    )
+    assert largest_difference(before, after) < 2e-5
+
+
+def salt_batch():
+    """Butane and butane without a bond between: curation would keep one of them."""
+    batch = batch_of("CCCCCCCC")
+    keep = [i for i, ends in enumerate(batch.bonds.tolist()) if sorted(ends) != [3, 4]]
+    bond = {name: array[keep] for name, array in batch.bond.items()}
+    molecule = {**batch.molecule, "n_bonds": torch.tensor([len(keep)])}
+    return replace(batch, bond=bond, molecule=molecule)
+
+
+def test_signs_are_drawn_in_training_and_change_what_is_seen():
+    encoder = shaken(replace(SMALL, dropout=0.0, input_dropout=0.0, encoding_dropout=0.0))
+    encoder.train()
+    masked = unmasked(batch_of(*MOLECULES))
+    with torch.no_grad():
+        first, second = (encoder(masked).molecules for _ in range(2))
+    assert not torch.equal(first, second)
+    invariant = shaken(replace(encoder.config, encodings=("eigengroups_8",))).train()
+    with torch.no_grad():
+        first, second = (invariant(masked).molecules for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_a_hidden_atom_shows_no_element(config):
+    encoder = shaken(config)
+    batch = batch_of("CCO", "CCN")
+    hidden = torch.tensor([False, False, True] * 2)
+    masked = unmasked(batch)._replace(hidden=hidden, noisy=batch.coords[:3].repeat(2, 1))
+    feats = batch.feats[:3].repeat(2, 1)  # alcohol and amine differ in hydrogens and valence
+    same = masked._replace(batch=batch.with_arrays("atom", {"atom_feats": feats}))
+    molecules, atoms, _ = as_outputs(encoder, same)
+    assert torch.allclose(molecules[0], molecules[1], atol=1e-6)
+    assert torch.allclose(atoms[:3], atoms[3:], atol=1e-6)
+    shown = as_outputs(encoder, same._replace(hidden=torch.zeros_like(hidden)))
+    assert float((shown[0][0] - shown[0][1]).abs().max()) > 1e-3
+
+
+def test_a_molecule_without_features_shows_elements_alone(config):
+    encoder = shaken(config)
+    batch = batch_of("C=CC", "CCC", "CCO")
+    coords = batch.coords[:3].repeat(3, 1)
+    masked = unmasked(batch)._replace(visible=torch.zeros(3, dtype=torch.bool), noisy=coords)
+    molecules, atoms, bonds = as_outputs(encoder, masked)
+    assert torch.allclose(molecules[0], molecules[1], atol=1e-6)
+    assert torch.allclose(atoms[:3], atoms[3:6], atol=1e-6)
+    if config.layer != "gcn":  # in which an atom without neighbours has nothing to read
+        assert float((molecules[1] - molecules[2]).abs().max()) > 1e-3
+    assert len(bonds) == 6, "whoever asks for a bond that is not shown gets a vector"
+
+
+def test_what_training_never_read_contributes_nothing_and_is_named():
+    encoder = shaken(SMALL)
+    encoder.begin_training()
+    encoder.train()
+    encoder(unmasked(batch_of("CCO", "C=CC(=O)O", "c1ccccc1C")))
+    encoder.eval()
+    unseen = encoder.unseen_features()
+    assert {"element: S", "charge: 1", "bond type: TRIPLE", "valence: 3"} <= set(unseen)
+    assert not {"element: C", "element: O", "bond type: AROMATIC", "ring bond: yes"} & set(unseen)
+    known, thiol, nitrile = encoder.unseen_in(batch_of("CCO", "CCS", "CC#N"))
+    assert known == () and thiol == ("element: S",)
+    assert set(nitrile) == {"element: N", "valence: 3", "neighbours: 1", "bond type: TRIPLE"} - (
+        {"neighbours: 1"} if "neighbours: 1" not in unseen else set()
+    )
+    # of an element that was never seen, any other that was not gives the same
+    batch = batch_of("CCS", "CCS")
+    numbers = batch.numbers.clone()
+    numbers[5] = 34
+    molecules, *_ = as_outputs(encoder, unmasked(batch.with_arrays("atom", {"numbers": numbers})))
+    assert torch.equal(molecules[0], molecules[1])
+
+
+def test_everything_counts_as_seen_before_training():
+    encoder = shaken(SMALL)
+    assert encoder.unseen_features() == []
+    assert encoder.unseen_in(batch_of("C[Se]C")) == [()]
+
+
+def test_layers_are_kept_in_order_and_the_last_is_the_output(config):
+    encoder = shaken(config)
+    masked = unmasked(batch_of(*MOLECULES))
+    with torch.no_grad():
+        encoding = encoder(masked, keep_layers=True)
+    assert len(encoding.layers) == config.n_layer
+    assert torch.equal(encoding.layers[-1].atoms, encoding.atoms)
+    for number, layer in enumerate(encoding.layers, 1):
+        for level, index in {
+            "molecule": torch.arange(2),
+            "atom": torch.arange(4),
+            "bond": torch.arange(3),
+            "pair": torch.tensor([[0, 1, 2]]),
+        }.items():
+            rows = layer.rows(level, index)
+            assert rows.shape == (len(index), encoder.layer_width(level, number))
+            assert encoding.rows(level, index).shape[1] == encoder.width(level)
+
+
+def test_depths_follow_the_blocks_and_flops_grow_with_the_molecule(config):
+    encoder = shaken(config)
+    depths = {encoder.depth_of(name) for name, _ in encoder.named_parameters()}
+    assert depths == set(range(config.n_layer + 1))
+    small, large = encoder.count_flops(10, 10), encoder.count_flops(20, 20)
+    assert small < large <= 4 * small
+
+
+def test_flops_are_those_that_torch_counts():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    encoder = shaken(replace(SMALL, layer="gin", encodings=()))
+    batch = batch_of(MOLECULES[0])
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        encoder(unmasked(batch))
+    counted = encoder.count_flops(len(batch.numbers), len(batch.bonds))
+    # what torch counts besides are the tables of features, which do not grow with molecules
+    tables = sum(
+        2 * f.table.size * encoder.config.d_input_hidden
+        for f in encoder.atoms.features
+        if f.table.shape[1] > 1
+    )
+    rows = 2 * 8 * encoder.config.d_input_hidden  # the row of zeros of valence
+    assert counter.get_total_flops() == counted + tables + rows
