@@ -8,7 +8,7 @@ which differ from those of ToyMix in every width, in depth, pooling and numbers 
 dropout off, float32. Their weights are moved off their initial values, so that no bias or gain is
 trivial, and have 16 bits; labels are random numbers, some of them unknown. The file of molecules
 names SMILES, one a line: features are kept of all, and the first six are the batch. With seed 0
-gradients of GINE's first encoder nearly cancel, and float32 does not give them to 1e-5.
+the tasks' gradients nearly cancel in GINE's first encoder, and the sum shows their rounding.
 
 Keys, each behind the kind of network (`gine.`, ...): `weights.*` and `grad.*` under the
 reference's names, `batch.*` what it reads, `out.*` what each part gives, `loss.*`. Features are
