@@ -62,6 +62,7 @@ _PUBLIC = {
     "models.families": "register_family",
     "models.model": "Model Prediction",
     "models.unimol2.config": "TwoTrackConfig",
+    "models.graph.config": "GraphConfig",
     "objectives.pretraining": "Pretrain",
     "objectives.supervised": "Supervised",
     "training.config": "RunConfig",

@@ -45,7 +45,6 @@ class _SumOfPairs(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[None, Tensor, None]:
         pairs, kept = ctx.saved_tensors
-        passed = torch.gt(kept, 0, out=torch.empty_like(kept))
-        passed.mul_((gradient * ctx.scale)[:, None])
+        passed = kept.sign().mul_((gradient * ctx.scale)[:, None])
         n_number = pairs.shape[-1]
         return None, passed.flatten(0, 1).T @ pairs.reshape(-1, n_number), None
