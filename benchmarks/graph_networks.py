@@ -266,14 +266,13 @@ def our_task(args: argparse.Namespace) -> Timed:
     session = make_session(args)
     if kind == "epoch":
         return _our_epochs(session)
-    return _our_steps(session)
+    return _our_steps(session, session.train_ids.reshape(-1, N_MOL))
 
 
-def _our_steps(session) -> Timed:
-    """Steps of molnb's loop whose batches lie ready on the device."""
+def _our_steps(session, pieces: np.ndarray) -> Timed:
+    """Steps of molnb's loop on molecules [step, mol], whose batches lie ready on the device."""
     from molnb.training.loop import take_step
 
-    pieces = session.train_ids.reshape(-1, N_MOL)
     groups = [session.masked_batches(ids, seed=0, step=0) for ids in pieces]
     groups = [[masked.to(session.device) for masked in batch] for batch in groups]
 
