@@ -45,7 +45,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -266,14 +266,22 @@ def our_task(args: argparse.Namespace) -> Timed:
     session = make_session(args)
     if kind == "epoch":
         return _our_epochs(session)
-    pieces = session.train_ids.reshape(-1, N_MOL)
+    return _our_steps(session, session.train_ids.reshape(-1, N_MOL))
+
+
+def _our_steps(session, pieces: np.ndarray) -> Timed:
+    """Steps of molnb's loop on molecules [step, mol], whose batches lie ready on the device."""
+    from molnb.training.loop import take_step
+
     groups = [session.masked_batches(ids, seed=0, step=0) for ids in pieces]
     groups = [[masked.to(session.device) for masked in batch] for batch in groups]
-    return Timed(
-        n_mol=pieces.size,
-        make=lambda: groups,
-        run=lambda fresh: [_our_step(session, batch) for batch in fresh],
-    )
+
+    def run(fresh: Iterator[list]) -> None:
+        session.masked_batches = lambda *_, **__: next(fresh)
+        for _ in pieces:
+            take_step(session)
+
+    return Timed(n_mol=pieces.size, make=lambda: iter(groups), run=run)
 
 
 def make_session(args: argparse.Namespace):
@@ -313,21 +321,6 @@ def load_copied(folder: Path) -> tuple:
     network = torch.load(folder / "network.pt", weights_only=True)
     model = official.load_reference(network["weights"], network["config"])
     return model, official.reference_config(network["config"])
-
-
-def _our_step(session, groups: list) -> None:
-    """A step as `training.loop.take_step` makes it, of batches that are there."""
-    from molnb.training.groups import add_counts, add_gradients
-
-    counts = add_counts(groups)
-    weights = session.objective.weights(counts)
-    session.model.train()
-    session.optimizer.zero_grad(set_to_none=True)
-    sums = add_gradients(session, groups, weights, counts, n_hand=1)
-    torch.nn.utils.clip_grad_norm_(session.model.parameters(), session.config.clip_norm)
-    [float(value) for value in sums.values()]  # it reads each term
-    session.optimizer.step()
-    session.step += 1
 
 
 def _our_epochs(session) -> Timed:

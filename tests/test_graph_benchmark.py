@@ -159,3 +159,35 @@ def test_schedulers_take_verbose_again_and_nothing_else_changes(reference, monke
 
     assert Halved(make_optimizer(), -1, False).get_last_lr() == [0.5]
     assert lr_scheduler.StepLR(make_optimizer(), 1).get_last_lr() == [1.0]
+
+
+def test_steps_with_batches_made_beforehand_are_those_of_the_loop(benchmark, tmp_path):
+    from made_shards import make_shards
+
+    from molnb.models.graph.config import GraphConfig
+    from molnb.objectives.supervised import Supervised
+    from molnb.training.config import RunConfig
+    from molnb.training.loop import prepare_run, take_step
+    from molnb.training.session import Session
+
+    shards = make_shards(tmp_path / "trees")
+    config = RunConfig(
+        name="steps",
+        data=(str(shards.path),),
+        model=GraphConfig(n_layer=2, d_atom=8, d_input=8),
+        objective=Supervised(task_names=("of_molecule",)),
+        steps=100,
+        global_batch=8,
+    )
+    run = prepare_run(config, tmp_path / "runs")
+    beforehand = Session(run, "cpu")
+    loop = Session(run, "cpu")
+    ids = [loop.train_ids[loop.draws.positions(step, 8)] for step in range(2)]
+    timed = benchmark._our_steps(beforehand, np.stack(ids))
+    timed.run(timed.make())
+    for _ in ids:
+        take_step(loop)
+    assert timed.n_mol == 16 and beforehand.step == loop.step == 2
+    weights = loop.model.state_dict()
+    for name, values in beforehand.model.state_dict().items():
+        assert torch.equal(values, weights[name]), name
