@@ -137,6 +137,7 @@ VALUES = {
     "--part": ["val"],
     "--alone": [],
     "--force": [],
+    "--labels": [],
 }
 
 
@@ -184,6 +185,7 @@ def test_every_option_in_the_help_of_a_command_is_taken(
         "fetch": ["nci"],
         "curate": [str(table), "--smiles", "SMILES"],
         "train": ["pretrain_tiny"],
+        "runs": [str(label_run.path)],
         "evaluate": [str(label_run.path)],
         "embed": [str(table), "--run", str(label_run.path), "--workers", "0"],
         "predict": [str(table), "--run", str(label_run.path), "--workers", "0"],
@@ -265,6 +267,28 @@ def test_runs_are_listed_with_the_scores_of_each_in_one_column(
     assert lines[2].startswith("b")
     words = "loss 0.75, u_mean_auroc 0.5 (and 13 scores of single labels, in its metrics.jsonl)"
     assert lines[3].endswith(words)
+
+
+def test_a_named_run_shows_its_scores_a_line_a_task_or_a_label(
+    capsys: pytest.CaptureFixture, label_run: Run, finished: Run
+) -> None:
+    name = str(label_run.path)
+    assert main(["runs", name]) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert re.split(" {2,}", lines[0])[2:5] == ["task", "labels", "known values"]
+    tasks = label_run.config.objective.tasks_scaled
+    assert [re.split(" {2,}", line)[2] for line in lines[1 : 1 + len(tasks)]] == [
+        task.key for task in tasks
+    ]
+    assert "mean MAE / training sd" in lines[0] and "in standard deviations of the label" in out
+    assert "scores of the saved weights, from the validation of step 20" in out.lower()
+    assert main(["runs", name, "--labels"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if "  homo (eV)  " in line]
+    assert re.search(r"\d\.\d{3} \(-?\d\.\d{3} to \d\.\d{3}\)", line)
+    assert "name it" in refusal(capsys, "runs", "--labels")
+    assert "learns no labels" in refusal(capsys, "runs", str(finished.path))
 
 
 def test_the_help_of_set_names_a_setting_that_can_be_set(capsys: pytest.CaptureFixture) -> None:

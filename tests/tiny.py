@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from molnb.models.graph.config import GraphConfig
 from molnb.models.unimol2.config import TwoTrackConfig
 from molnb.shards import Shards
 from molnb.training.config import RunConfig
@@ -14,6 +17,11 @@ SMALL = TwoTrackConfig(2, 32, 4, 32, 16, 4, n_kernel=16)
 STEADY = TwoTrackConfig(
     2, 32, 4, 32, 16, 4, n_kernel=16, dropout=0.0, attention_dropout=0.0, pair_dropout=0.0
 )
+# a graph network, with dropout everywhere and without
+SMALL_GRAPH = GraphConfig(
+    n_layer=2, d_input=16, d_atom=24, d_bond=8, d_input_hidden=32, d_bond_hidden=16
+)
+STEADY_GRAPH = replace(SMALL_GRAPH, dropout=0.0, input_dropout=0.0, encoding_dropout=0.0)
 
 
 def small_run(shards: Shards, **changes) -> RunConfig:

@@ -22,6 +22,11 @@ def atoms(mol: Chem.Mol) -> list[Chem.Atom]:
     return [mol.GetAtomWithIdx(i) for i in range(mol.GetNumAtoms())]
 
 
+def bonds(mol: Chem.Mol) -> list[Chem.Bond]:
+    """All bonds in order, as `atoms` gives the atoms."""
+    return [mol.GetBondWithIdx(i) for i in range(mol.GetNumBonds())]
+
+
 @functools.cache
 def with_explicit_hydrogens() -> Chem.SmilesParserParams:
     """Parameters by which hydrogens that are written stay atoms: they count in the numbering."""

@@ -110,16 +110,33 @@ def _number(value: Any) -> str:
 
 
 def show_runs(args: argparse.Namespace) -> int:
-    """list what was trained, oldest first"""
+    """list what was trained, oldest first; with a run, how it scores on each task or label"""
     from ..figures.tables import show_table
     from ..paths import home
     from ..training.runs import run_rows
 
+    if args.run is not None:
+        return _show_scores(args.run, args.labels)
+    if args.labels:
+        raise InputError("--labels are those of one run: name it, as in `molnb runs RUN --labels`")
     rows = run_rows()
     if not rows:
         print(f"no runs in {home() / 'runs'}: start one with `molnb train PRESET`", file=sys.stderr)
         return 0
     print(show_table([_with_scores_in_one(row) for row in rows]))
+    return 0
+
+
+def _show_scores(name: str, each_label: bool) -> int:
+    """Print the scores of a run's saved weights, a line a task or a label."""
+    from ..figures.label_table import label_rows, notes_on, task_rows
+    from ..figures.tables import show_table
+    from ..training.runs import find_run
+    from ..training.scored_labels import read_label_scores
+
+    rows = read_label_scores(find_run(name).path).to_pylist()
+    print(show_table(label_rows(rows) if each_label else task_rows(rows)))
+    print(notes_on(rows))
     return 0
 
 
@@ -167,7 +184,11 @@ def add_training(add: Add) -> None:
         help="change a field of the preset; dots reach inside, as model.n_layer or sampling.kind",
         **PAIR,
     )
-    add("runs", show_runs)
+    command = add("runs", show_runs)
+    command.add_argument(
+        "run", metavar="RUN", nargs="?", help="a run's folder or name: its scores, a line a task"
+    )
+    command.add_argument("--labels", action="store_true", help="of the run, a line a label")
     command = add("convert", run_convert)
     command.epilog = _RELEASE
     command.add_argument(

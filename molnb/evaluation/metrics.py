@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError, did_you_mean
-from ..objectives.ranking import auroc, average_precision, macro
+from ..objectives.ranking import auroc, average_precision, macro, rank_correlation
 from .benchmark import BINARY, REGRESSION
 
 CLASSES = "classes"  # a kind of task, beside those that can be compared
@@ -58,34 +58,6 @@ def explained_variance(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray
     has_spread = spread > 1e-12 * np.ptp(truth) ** 2
     ratio = _mean((guess - truth) ** 2, weights) / np.where(has_spread, spread, 1.0)
     return np.where(has_spread, 1 - ratio, np.nan)
-
-
-def rank_correlation(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Spearman's correlation; 0 where all predictions, or all values, are the same.
-
-    Predictions are the same where they vary by a millionth of what the values vary: that is
-    rounding, in any unit.
-    """
-    if np.ptp(guess) <= 1e-6 * np.ptp(truth) or np.ptp(truth) == 0:
-        return np.zeros(weights.shape[:-1])
-    ranks = [_midranks(values, weights) for values in (truth, guess)]
-    total = weights.sum(-1)
-    centred = [rank - ((weights * rank).sum(-1) / total)[..., None] for rank in ranks]
-    lengths = [np.sqrt((weights * rank**2).sum(-1)) for rank in centred]
-    product = lengths[0] * lengths[1]
-    shared = (weights * centred[0] * centred[1]).sum(-1)
-    varies = (lengths[0] > 1e-9 * total) & (lengths[1] > 1e-9 * total)
-    return np.where(varies, shared / np.where(varies, product, 1.0), 0.0)
-
-
-def _midranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The rank of each value, that of ties in their middle, where items count as `weights` say."""
-    _, step = np.unique(values, return_inverse=True)
-    order = np.argsort(step, kind="stable")
-    starts = np.searchsorted(step[order], np.arange(step.max() + 1))
-    tied = np.add.reduceat(weights[..., order], starts, axis=-1)
-    middle = np.cumsum(tied, -1) - tied / 2
-    return middle[..., step]
 
 
 def brier_score(truth: np.ndarray, guess: np.ndarray, weights: np.ndarray) -> np.ndarray:

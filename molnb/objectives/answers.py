@@ -1,12 +1,13 @@
-"""Answers of a model to questions of class, gathered over batches, and how well they rank.
+"""Answers of a model to the labels of a batch, and how well answers to classes rank.
 
 A ranking (area under the ROC curve, average precision) is of all rows together and no sum over
-batches: of the rows that are scored the probabilities are kept, as float32 on the CPU.
+batches: `label_metrics` gathers what it is made of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -19,33 +20,25 @@ Scores = dict[str, float | int | None]
 
 
 class Answers:
-    """Probabilities and truths of each task, in pieces."""
+    """What a model answered to the labels of one batch, task by task: numbers or probabilities."""
 
     def __init__(self):
-        self._probabilities: dict[str, list[np.ndarray]] = {}
-        self._truths: dict[str, list[np.ndarray]] = {}
+        self._guesses: dict[str, np.ndarray] = {}
 
-    def add(
-        self,
-        task: ScaledTask,
-        probabilities: Float[Tensor, "k output"],
-        truth: Float[Tensor, "k label"],
-    ) -> None:
-        """Keep the answers of a batch."""
-        self._probabilities.setdefault(task.key, []).append(probabilities.cpu().numpy())
-        self._truths.setdefault(task.key, []).append(truth.cpu().numpy())
+    def add(self, task: ScaledTask, guess: Float[Tensor, " k *output"]) -> None:
+        """Keep the answers to a task, one a labelled item of the batch."""
+        self._guesses[task.key] = guess.cpu().numpy()
 
-    def join(self, others: Answers) -> None:
-        """Keep the answers of another gathering after those that are there."""
-        for key, pieces in others._probabilities.items():
-            self._probabilities.setdefault(key, []).extend(pieces)
-            self._truths.setdefault(key, []).extend(others._truths[key])
+    def guess(self, key: str) -> Shaped[np.ndarray, " k *output"] | None:
+        """The answers to a task; None where the batch has no label of it."""
+        return self._guesses.get(key)
 
-    def scores(self, task: ScaledTask) -> Scores:
-        """The scores of a task over all batches; none where no batch had a label of it."""
-        if task.key not in self._truths:
-            return {}
-        return class_scores(task, self._probabilities[task.key], self._truths[task.key])
+
+class KnownAnswers(NamedTuple):
+    """Probabilities and truth of one label where that is known."""
+
+    guess: Shaped[np.ndarray, " n *class"]
+    truth: Shaped[np.ndarray, " n"]
 
 
 def class_scores(
@@ -53,6 +46,29 @@ def class_scores(
     probabilities: Sequence[Shaped[np.ndarray, "_ output"]],
     truths: Sequence[Shaped[np.ndarray, "_ label"]],
 ) -> Scores:
+    """The scores of `known_scores`, from a row an item in which unknown truths are NaN.
+
+    Rows are given in pieces, which are joined a label at a time.
+    """
+    return known_scores(task, _each_label(task, probabilities, truths))
+
+
+def _each_label(
+    task: ScaledTask, probabilities: Sequence[np.ndarray], truths: Sequence[np.ndarray]
+) -> Iterator[KnownAnswers]:
+    """What is known of one label after another."""
+    for column in range(len(task.labels)):
+        guesses = []
+        known = []
+        for guess, truth in zip(probabilities, truths, strict=True):
+            is_known = np.isfinite(truth[:, column])
+            guesses.append(guess[is_known, task.outputs_of(column)])
+            known.append(truth[is_known, column])
+        guess = np.concatenate(guesses)
+        yield KnownAnswers(guess if task.kind == "classes" else guess[:, 0], np.concatenate(known))
+
+
+def known_scores(task: ScaledTask, of_labels: Iterable[KnownAnswers]) -> Scores:
     """How well probabilities tell the classes of each label apart, by name; None if undefined.
 
     Of a binary label: `<label>_auroc`, `<label>_ap` (average precision), and how many labels are
@@ -60,27 +76,19 @@ def class_scores(
     over each class against the rest, of the classes that occur among others, and `<label>_rarest`
     is how many labels the rarest class has. Of several labels in one task also the means over those
     that can be scored, `<task>_mean_auroc` and `<task>_mean_ap`; of very many these alone. Labels
-    that are not learnt have no score. Both are given in pieces, which are joined a label at a time.
+    that are not learnt have no score.
     """
     scores: Scores = {}
     ranked: dict[str, list[float]] = {name: [] for name in RANKINGS}
-    for column, label in enumerate(task.labels):
+    for column, (label, (guess, truth)) in enumerate(zip(task.labels, of_labels, strict=True)):
         if task.learnt and not task.learnt[column]:
             continue
-        known = [np.isfinite(piece[:, column]) for piece in truths]
-        of_label = np.concatenate(
-            [piece[rows, column] for rows, piece in zip(known, truths, strict=True)]
-        )
-        outputs = task.outputs_of(column)
-        guess = np.concatenate(
-            [piece[rows, outputs] for rows, piece in zip(known, probabilities, strict=True)]
-        )
-        values = _rankings(task, guess, of_label)
+        values = _rankings(task, guess, truth)
         for name, value in values.items():
             ranked[name].append(value)
         if not task.is_wide:
             scores |= {f"{label}_{name}": _or_none(value) for name, value in values.items()}
-            scores |= _counted(task, label, of_label, guess.shape[1])
+            scores |= _counted(task, label, truth, guess)
     if len(task.labels) > 1:
         for name, values in ranked.items():
             defined = [value for value in values if np.isfinite(value)]
@@ -90,22 +98,24 @@ def class_scores(
 
 
 def _rankings(
-    task: ScaledTask,
-    probabilities: Shaped[np.ndarray, "n class"],
-    truth: Shaped[np.ndarray, " n"],
+    task: ScaledTask, guess: Shaped[np.ndarray, " n *class"], truth: Shaped[np.ndarray, " n"]
 ) -> dict[str, float]:
     """Each ranking of one label, of which all truths are known; NaN where it is undefined."""
     if task.kind == "classes":
-        return {name: float(macro(r, probabilities, truth)) for name, r in RANKINGS.items()}
-    return {name: float(r(probabilities[:, 0], truth > 0.5)) for name, r in RANKINGS.items()}
+        return {name: float(macro(r, guess, truth)) for name, r in RANKINGS.items()}
+    return {name: float(r(guess, truth > 0.5)) for name, r in RANKINGS.items()}
 
 
 def _counted(
-    task: ScaledTask, label: str, truth: Shaped[np.ndarray, " n"], n_class: int
+    task: ScaledTask,
+    label: str,
+    truth: Shaped[np.ndarray, " n"],
+    guess: Shaped[np.ndarray, " n *class"],
 ) -> dict[str, int]:
     """How many labels of one column are known, and positive or of the rarest class."""
     if task.kind == "classes":
-        return {f"{label}_rarest": count_rarest(truth, n_class), f"{label}_n": len(truth)}
+        rarest = count_rarest(truth, guess.shape[1])
+        return {f"{label}_rarest": rarest, f"{label}_n": len(truth)}
     return {f"{label}_positives": int((truth > 0.5).sum()), f"{label}_n": len(truth)}
 
 

@@ -18,6 +18,8 @@ from ..data.masked import Count, MaskedBatch
 from ..models.interface import Encoder
 from ..models.model import Model
 from .answers import Answers
+from .label_metrics import LabelMetrics
+from .targets import ScaledTask
 
 
 class SumCount(NamedTuple):
@@ -37,6 +39,7 @@ class Objective:
     learns_labels: bool = False
     tells_classes: bool = False  # learns labels that are classes, which are ranked
     tasks: tuple[str, ...] = ()  # whose labels a batch should carry
+    tasks_scaled: tuple[ScaledTask, ...] = ()  # the same, as they are learnt
     drop_features: float = 0.0  # share of the molecules that show no features in training
 
     def corrupt(
@@ -59,10 +62,10 @@ class Objective:
         raise NotImplementedError
 
     def examine(self, model: Model, masked: MaskedBatch, answers: Answers) -> dict[str, SumCount]:
-        """The terms of a batch that is only scored; what is no sum of batches goes to `answers`."""
+        """The terms of a batch that is only scored; what it says of labels goes to `answers`."""
         return self.loss_terms(model, masked)
 
-    def rankings(self, answers: Answers) -> dict[str, float | int | None]:
+    def rankings(self, metrics: LabelMetrics) -> dict[str, float | int | None]:
         """Scores of all batches together, from gathered answers; None where one is undefined."""
         return {}
 

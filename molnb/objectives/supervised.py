@@ -24,13 +24,14 @@ from .answers import Answers
 from .class_counts import check_class_weights
 from .geometry import centred
 from .interface import Objective, SumCount
+from .label_metrics import LabelMetrics
 from .pretraining import VISIBLE_CHANNEL
 from .targets import ScaledTask, known_labels
 
 _LOSSES = {
     "mae": F.l1_loss,
     "mse": F.mse_loss,
-    "smooth_mae": F.smooth_l1_loss,  # Huber's, from absolute to squared at one standard deviation
+    "smooth_mae": F.smooth_l1_loss,  # Huber's: squared below one standard deviation
 }
 WEIGHTINGS = ("even", "uncertainty")
 HYBRID_SHARE = 0.5  # of cross entropy in `hybrid_ce`; the rest is the squared error of the number
@@ -54,7 +55,7 @@ class Supervised(Objective):
     `task_weights` make the mean over tasks a weighted one (of a task by its key or name; 1 where
     nothing is said). A task without a label in a global batch has no part in its mean. With
     `weighting` "uncertainty" a task's loss L is replaced by exp(-s) L + s / 2, s being learnt with
-    the head (Kendall, Gal & Cipolla 2018, doi:10.1109/CVPR.2018.00781, Equation 10, s = log σ² for
+    the head (Kendall, Gal & Cipolla 2018, doi:10.1109/CVPR.2018.00781; s = log σ² for
     classes; of numbers, whose paper's factor is 1 / (2σ²), s = log 2σ², which only adds a
     constant). The loss that is told, and by which the best weights are chosen, is that without s:
     runs with and without can be compared.
@@ -176,12 +177,11 @@ class Supervised(Objective):
         return weighed
 
     def examine(self, model: Model, masked: MaskedBatch, answers: Answers) -> dict[str, SumCount]:
-        """The terms, while probabilities of classes go into `answers` beside the truth."""
+        """The terms, while what is answered goes into `answers`: numbers and probabilities."""
         outputs = model(masked).outputs
         for task in self.tasks_scaled:
-            if task.of_classes and task.key in outputs:
-                truth = masked.batch.labels[task.key].values
-                answers.add(task, in_units(task, outputs[task.key].float()), truth)
+            if task.key in outputs:
+                answers.add(task, in_units(task, outputs[task.key].float()))
         return self._terms(outputs, masked)
 
     def _terms(self, outputs: Mapping[str, Tensor], masked: MaskedBatch) -> dict[str, SumCount]:
@@ -193,12 +193,12 @@ class Supervised(Objective):
                     terms[name] = SumCount(total, masked.counts[name])
         return terms
 
-    def rankings(self, answers: Answers) -> dict[str, float | int | None]:
-        """How well classes are told apart, a label: see `answers.class_scores`."""
+    def rankings(self, metrics: LabelMetrics) -> dict[str, float | int | None]:
+        """How well classes are told apart, a label: see `answers.known_scores`."""
         scores: dict[str, float | int | None] = {}
         for task in self.tasks_scaled:
             if task.of_classes:
-                scores |= answers.scores(task)
+                scores |= metrics.class_scores(task)
         return scores
 
     def weights(self, counts: Mapping[str, Count]) -> dict[str, float]:

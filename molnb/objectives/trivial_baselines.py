@@ -224,7 +224,7 @@ def label_baselines(
     """Scores of the training mean and of the lookup table, if any, by the name of the term.
 
     Of numbers it is the mean absolute error in the label's unit; of classes, whose guess is their
-    share among training rows, the loss and the scores of `answers.class_scores`, None where one is
+    share among training rows, the loss and the scores of `answers.known_scores`, None where one is
     undefined. `val` are labelled batches.
     """
     tables = label_tables(corpus, objective, train_ids)

@@ -20,12 +20,15 @@ from ..models.dropout import drawing_from
 from ..models.model import Model
 from ..objectives.answers import Answers
 from ..objectives.interface import Objective, SumCount, weighted_loss
+from ..objectives.label_metrics import NO_REFERENCES, LabelMetrics, References
+from ..objectives.poisson_draws import N_DRAW
 from ..rng import integer_seed
 from .device import autocast
 from .session import Session
 from .threads import N_SIDE, ThreadTeam, one_thread
 
 DROPOUT_CHANNEL = 100  # of the random numbers that dropout draws from
+WINDOW = 16  # batches whose answers may wait to be gathered
 WORTH_SHARING = 300e6  # floating-point operations of a forward pass over a global batch
 
 
@@ -124,30 +127,46 @@ def score(
     device: torch.device,
     precision: str = "float32",
     team: ThreadTeam | None = None,
+    metrics: LabelMetrics | None = None,
 ) -> dict[str, float | int | None]:
     """Each term of an objective over masked batches, in evaluation mode; None where undefined.
 
-    `team` computes them; without one threads are made for this call.
+    `team` computes them; without one threads are made for this call. `metrics` gathers scores of
+    each label beside them.
     """
     model.eval()
     if team is None:
         with ThreadTeam(device) as team:
-            return score(model, objective, groups, device, precision, team)
+            return score(model, objective, groups, device, precision, team, metrics)
+    if metrics is None:
+        metrics = make_label_metrics(objective, groups, n_draw=0)
     examine = partial(_examine, model, objective, device, precision)
     sums: dict[str, np.ndarray] = {}
-    answers = Answers()
-    for terms, answers_of_group in team.map(examine, groups):
-        answers.join(answers_of_group)
-        for name, total in terms.items():
-            sums[name] = sums.get(name, 0.0) + total
-    return objective.means(sums, add_counts(groups)) | objective.rankings(answers)
+    for start in range(0, len(groups), WINDOW):
+        window = groups[start : start + WINDOW]
+        for masked, (terms, answers) in zip(window, team.map(examine, window), strict=True):
+            metrics.add(masked.batch, answers)
+            for name, total in terms.items():
+                sums[name] = sums.get(name, 0.0) + total
+    return objective.means(sums, add_counts(groups)) | objective.rankings(metrics)
+
+
+def make_label_metrics(
+    objective: Objective,
+    groups: Sequence[MaskedBatch],
+    references: References = NO_REFERENCES,
+    n_draw: int = N_DRAW,
+) -> LabelMetrics:
+    """What gathers scores of the labels of an objective over these batches."""
+    batches = [masked.batch for masked in groups]
+    return LabelMetrics(objective.tasks_scaled, batches, references, n_draw)
 
 
 @torch.no_grad()
 def _examine(
     model: Model, objective: Objective, device: torch.device, precision: str, masked: MaskedBatch
 ) -> tuple[dict[str, np.ndarray], Answers]:
-    """The sum of each term over a group that is only scored, and answers that are no sums.
+    """The sum of each term over a group that is only scored, and its answers to labels.
 
     Sums are float64, and of one number too arrays: of no axis.
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from ..errors import InputError
 from ..files import write_json
 from ..models.width_transfer import describe_rates
 from ..objectives.class_counts import count_classes, rare_classes
+from ..objectives.label_metrics import task_means
 from ..objectives.supervised import Supervised
 from ..objectives.targets import label_cells, scale_tasks, unknown_notes
 from ..objectives.trivial_baselines import label_baselines, pretrain_baselines
@@ -32,11 +34,12 @@ from ..rng import hash_sample
 from .checkpoints import BEST, load_weights, write_weights
 from .config import RunConfig
 from .drawing import draw_notes
-from .groups import add_counts, add_gradients, count_hands, score
+from .groups import add_counts, add_gradients, count_hands, make_label_metrics, score
 from .optimizer import TRACES_EVERY, clear_traces, learning_rate
 from .ownership import check_mine, is_mine, owned
 from .rows import Rows, check_patience, open_corpus, row_notes, training_rows
 from .runs import NOTES, Run, check_start, start_run, width_factors
+from .scored_labels import BEST_FILE, FILE, make_label_table, write_label_scores
 from .session import Session, resume, save
 from .threads import one_thread
 
@@ -123,9 +126,14 @@ def validation_batches(session: Session) -> list[Examined]:
 
 
 def validate(session: Session, examined: Sequence[Examined]) -> list[dict]:
-    """One row for each part and way to show features, with the loss as objectives report it."""
+    """One row for each part and way to show features, with the loss as objectives report it.
+
+    Scores of single labels, with intervals, wait in the session until the weights are saved.
+    """
     rows = []
+    of_labels = []
     for entry in examined:
+        metrics = make_label_metrics(session.objective, entry.groups, session.references)
         terms = score(
             session.model,
             session.objective,
@@ -133,11 +141,16 @@ def validate(session: Session, examined: Sequence[Examined]) -> list[dict]:
             session.device,
             session.config.precision,
             session.team,
+            metrics,
         )
+        of_labels.append((entry.part, metrics.rows()))
         weights = session.objective.reported_weights(add_counts(entry.groups))
         loss = sum(weights[name] * value for name, value in terms.items() if name in weights)
         row = {"step": session.step, "part": entry.part, "features": entry.features, "loss": loss}
-        rows.append(row | terms)
+        means = task_means(of_labels[-1][1])
+        rows.append(row | terms | {name: means[name] for name in means if name not in terms})
+    if session.objective.learns_labels:
+        session.label_scores = make_label_table(session.corpus, session.step, of_labels)
     return rows
 
 
@@ -206,6 +219,8 @@ def out_of_patience(session: Session) -> bool:
     n_since = len(losses) - 1 - best
     if n_since == 0:
         write_weights(session.model, session.checkpoints / BEST)
+        if session.label_scores is not None:
+            write_label_scores(session.label_scores, session.checkpoints / BEST_FILE)
     return n_since >= session.config.patience
 
 
@@ -215,6 +230,9 @@ def take_best(session: Session) -> None:
     if session.config.patience is not None and file.exists():
         load_weights(session.model, file)
         write_weights(session.model, session.run.path / "weights.safetensors")
+        of_labels = session.checkpoints / BEST_FILE
+        if of_labels.exists():
+            shutil.copyfile(of_labels, session.run.path / FILE)
         session.run.write_status(weights_step=session.run.best()["step"])
 
 

@@ -144,7 +144,7 @@ def graph_network(data: Sequence[str], size: str) -> RunConfig:
 def minimol(data: Sequence[str]) -> RunConfig:
     """MiniMol's network: GINE of 16 layers, whose last atoms, pooled, are its fingerprint of 512.
 
-    7.1M parameters without heads, for a GPU: `embed --layer 16` gives the fingerprint. Batches of
+    6.7M parameters without heads, for a GPU: `embed --layer 16` gives the fingerprint. Batches of
     2,048 at 4e-4 as in its configuration (Klaeser et al. 2024).
     """
     return replace(

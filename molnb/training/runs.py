@@ -8,6 +8,7 @@
     status.json      running, done, stopped or failed; the step that the weights are of
     notes.json       what its rows cannot tell, in sentences
     baselines.json   what each term must beat
+    label_scores.parquet  of each label by several measures, by the saved weights (`scored_labels`)
     weights.safetensors, checkpoints/
     lock             the process that trains it (`ownership`)
 
@@ -40,6 +41,7 @@ from .checkpoints import load_weights
 from .config import RunConfig
 from .device import processor_name
 from .ownership import is_owned
+from .scored_labels import read_label_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,6 +177,18 @@ class Run:
         if step is not None:
             rows = [row for row in rows if row["step"] <= step]
         return rows[-1] if rows else {}
+
+    def label_scores(self, part: str | None = None) -> pd.DataFrame:
+        """Scores of each label by the weights that are saved: a row a label and metric.
+
+        The part is val or train_sample. `low` and `high` are the ends of a 95 % interval over
+        molecules (`draws` resampled sets), `in_sd` an error in standard deviations of the label in
+        training rows (`sd`), `baseline` what a trivial answer has. Of extensive labels R² and
+        correlations are those of what counting atoms leaves over, as `r2_residual`. Raises
+        InputError where there is no such table.
+        """
+        table = read_label_scores(self.path).to_pandas()
+        return table if part is None else table[table["part"] == part].reset_index(drop=True)
 
     def _has_patience(self) -> bool:
         return self.read("config.json").get("patience") is not None

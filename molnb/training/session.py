@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from ..data.crops import crop
 from ..data.masked import MaskedBatch
 from ..data.sampling import batches
 from ..models.heads import LabelHead
 from ..models.model import Model
+from ..objectives.label_metrics import References, label_references
 from .checkpoints import last_checkpoint, write_checkpoint, write_weights
 from .device import choose_device
 from .drawing import run_draws
 from .optimizer import gather_state, make_optimizer, restore_state
 from .rows import check_patience, open_corpus, training_rows
 from .runs import Run, find_run, make_model
+from .scored_labels import FILE, write_label_scores
 from .threads import N_SIDE, ThreadTeam
 
 
@@ -43,6 +46,7 @@ class Session:
         self.optimizer = make_optimizer(self.config, self.model)
         self.team = ThreadTeam(self.device, N_SIDE if self.side_by_side else 1)
         self.step = 0
+        self.label_scores: pa.Table | None = None  # of the last validation, until they are saved
         self._flops_of_size = cache(lambda n: self.model.encoder.count_flops(n, n))
 
     def count_flops(self, ids: np.ndarray) -> int:
@@ -74,6 +78,11 @@ class Session:
     def val_ids(self) -> np.ndarray:
         """Ids in the corpus of the molecules to validate on."""
         return self.rows.val
+
+    @cached_property
+    def references(self) -> References:
+        """What is known of the labels from training rows alone, for their scores."""
+        return label_references(self.corpus, self.objective.tasks_scaled, self.train_ids)
 
     @property
     def checkpoints(self) -> Path:
@@ -127,6 +136,9 @@ def save(session: Session) -> None:
     state = gather_state(session.model, session.optimizer)
     write_checkpoint(session.checkpoints, session.step, state)
     write_weights(session.model, session.run.path / "weights.safetensors")
+    if session.label_scores is not None:
+        write_label_scores(session.label_scores, session.run.path / FILE)
+        session.label_scores = None
     session.run.write_status(weights_step=session.step)
 
 

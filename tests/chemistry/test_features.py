@@ -156,6 +156,18 @@ def test_parity_does_not_depend_on_the_order_of_atoms(smiles: str) -> None:
         assert np.array_equal(atom_features(other)[:, PARITY], parity[order][written])
 
 
+@pytest.mark.parametrize("smiles", [*MOLECULES, "C[C@H]1CC[C@@H](C)C[C@H]1O", "C1CC2CCC1CC2"])
+def test_features_of_a_renumbered_molecule_are_its_rows_in_that_order(smiles: str) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    order = np.random.default_rng(0).permutation(mol.GetNumAtoms())
+    again = Chem.RenumberAtoms(mol, order.tolist())
+    # the tag itself is of the atoms as listed
+    columns = [i for i, name in enumerate(ATOM_FEATURES) if name != "chirality"]
+    np.testing.assert_array_equal(
+        atom_features(again)[:, columns], atom_features(mol)[order][:, columns]
+    )
+
+
 @pytest.mark.parametrize("smiles", CHIRAL)
 def test_enantiomers_differ_only_in_chirality(smiles: str) -> None:
     mol = Chem.MolFromSmiles(standardize(parse_smiles(smiles)).smiles)

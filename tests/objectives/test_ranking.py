@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from molnb.objectives.ranking import auroc, average_precision, macro
+from molnb.objectives.ranking import (
+    auroc,
+    average_precision,
+    macro,
+    rank_correlation,
+    rank_draws,
+)
 
 metrics = pytest.importorskip("sklearn.metrics")
 
@@ -77,3 +83,36 @@ def test_the_mean_over_classes_is_that_of_scikit_learn_and_leaves_out_what_is_no
     scored = [float(auroc(probabilities[:, c], two == c)) for c in (0, 1)]
     assert float(macro(auroc, probabilities, two)) == pytest.approx(np.mean(scored))
     assert np.isnan(macro(auroc, probabilities, np.zeros(60)))
+
+
+@pytest.mark.parametrize("n_level", [1, 2, 5, 1000])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+def test_both_rankings_of_many_sets_at_once_are_those_one_by_one(n_level, share):
+    """Ties, sets without a positive or without a negative, weights of zero."""
+    random = np.random.default_rng([n_level, int(100 * share)])
+    positive = random.random(40) < share
+    positive[:2] = [True, False]
+    scores = (random.integers(0, n_level, 40) / n_level).astype(np.float32)
+    weights = random.poisson(1, (30, 40)).astype(np.uint8)
+    weights[0, positive] = 0
+    weights[1, ~positive] = 0
+    ranked = rank_draws(scores, positive, weights.T)
+    for values, ranking in zip(ranked, (auroc, average_precision), strict=True):
+        expected = ranking(scores, positive, weights)
+        assert values == pytest.approx(expected, abs=1e-12, nan_ok=True)
+        assert np.isnan(values[:2]).all()
+    assert np.isnan(rank_draws(scores, np.zeros(40, bool), weights.T).auroc).all()
+
+
+def test_ranks_correlate_as_scipy_says_and_weights_are_repeats():
+    stats = pytest.importorskip("scipy.stats")
+    random = np.random.default_rng(4)
+    truth = random.integers(0, 8, 60).astype(float)
+    guess = np.round(truth + random.normal(size=60), 1)
+    weights = random.poisson(1, (9, 60))
+    values = rank_correlation(truth, guess, weights)
+    for value, weight in zip(values, weights, strict=True):
+        items = np.repeat(np.arange(60), weight)
+        expected = stats.spearmanr(truth[items], guess[items]).statistic
+        assert value == pytest.approx(expected, abs=1e-12)
+    assert not rank_correlation(truth, np.ones(60), weights).any()

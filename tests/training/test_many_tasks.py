@@ -111,10 +111,10 @@ def test_rows_and_bars_of_several_labels_of_classes_have_the_same_names(run):
 
 
 def test_several_labels_of_classes_are_learnt_by_heart(genes, tmp_path):
-    config = config_for(genes, steps=140, eval_every=140, model=STEADY, learning_rate=3e-3)
+    config = config_for(genes, steps=200, eval_every=200, model=STEADY, learning_rate=3e-3)
     run = train(config, tmp_path / "r")
     first, last = run.metrics("train_sample")
-    assert last["loss"] < 0.6 * first["loss"]
+    assert last["loss"] < 0.3 * first["loss"]
     assert min(last["a_accuracy"], last["two_accuracy"]) > 0.9
 
 

@@ -1,15 +1,17 @@
-"""One run learns the tasks of several datasets from the folder of a mix."""
+"""One run of either family learns the tasks of several datasets from the folder of a mix."""
 
 from __future__ import annotations
 
 import json
+import subprocess
 from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from made_mixes import curate_here, write_member, write_mix
-from tiny import STEADY, small_run
+from test_loop import TWO_THREADS, result_digests, train_with_kills, training_command
+from tiny import SMALL_GRAPH, STEADY, STEADY_GRAPH, small_run
 
 from molnb.data.draws import Sampling
 from molnb.evaluation.run_scores import evaluate
@@ -18,12 +20,15 @@ from molnb.shards import Shards
 from molnb.training.drawing import draw_notes, run_draws
 from molnb.training.loop import train
 from molnb.training.rows import open_corpus
-from molnb.training.runs import Run
+from molnb.training.runs import Run, start_run
 
 RINGS = ["c1ccccc1", "c1ccncc1", "C1CCCCC1", "c1ccoc1", "c1ccsc1", "C1CCNCC1"]
 GROUPS = ["O", "N", "CO", "CN", "CCO", "C#N", "F", "Cl"]
 # which of the 48 molecules a member has; what it knows of ring i with group j
 MEMBERS = {"ring": (0, 24), "tail": (16, 40), "nitrogen": (30, 48)}
+
+
+FAMILIES = {"two tracks": STEADY, "graph": STEADY_GRAPH}
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +58,13 @@ def mix(tmp_path_factory: pytest.TempPathFactory) -> Shards:
     return curate_here(folder, write_mix(folder, {name: name for name in MEMBERS}))
 
 
-@pytest.fixture(scope="module")
-def run(mix: Shards, tmp_path_factory: pytest.TempPathFactory) -> Run:
+@pytest.fixture(scope="module", params=FAMILIES)
+def run(request, mix: Shards, tmp_path_factory: pytest.TempPathFactory) -> Run:
     settings = {"steps": 100, "global_batch": 16, "learning_rate": 3e-3, "eval_every": 50}
-    config = small_run(mix, model=STEADY, objective=Supervised(), **settings)
+    if request.param == "graph":
+        pytest.importorskip("torch_geometric")
+        settings |= {"steps": 300, "eval_every": 150}
+    config = small_run(mix, model=FAMILIES[request.param], objective=Supervised(), **settings)
     return train(config, tmp_path_factory.mktemp("run") / "mixed")
 
 
@@ -106,3 +114,23 @@ def test_members_of_a_mix_may_have_weights(mix: Shards) -> None:
     assert by_size.probabilities() == pytest.approx(np.full(len(ids), 1 / len(ids)))
     whole = replace(config, sampling=Sampling(weights={mix.name: 1.0}))
     assert len(run_draws(corpus, whole, ids).pools) == 1
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("layer", ["gine", pytest.param("mpnn", marks=pytest.mark.slow)])
+def test_killed_runs_of_graph_networks_end_in_the_same_bits(mix: Shards, tmp_path, kills, layer):
+    """With random signs of eigenvectors, dropout everywhere, tasks that few molecules have."""
+    pytest.importorskip("torch_geometric")
+    config = small_run(
+        mix,
+        model=replace(SMALL_GRAPH, layer=layer),
+        objective=Supervised(),
+        steps=40,
+        checkpoint_every=3,
+        eval_every=10,
+    )
+    undisturbed = start_run(config, tmp_path / "undisturbed")
+    subprocess.run(training_command(undisturbed.path), env=TWO_THREADS, check=True)
+    start_run(config, tmp_path / "killed")
+    killed = train_with_kills(tmp_path / "killed", kills, seed=kills)
+    assert result_digests(killed) == result_digests(undisturbed)

@@ -32,6 +32,7 @@ from .features import (
     bond_kinds,
     n_column,
 )
+from .pair_sum import sum_of_pairs
 from .vocabulary import SeenValues
 
 
@@ -122,29 +123,37 @@ class EigenpairNetwork(nn.Module):
     ) -> Float[Tensor, "atom d"]:
         """Vectors of atoms; `piece_of_atom` numbers the fragments, or in training the molecules."""
         entries, values = pairs.split(self.n_pair, 1)
+        # a pair of zeros is none: of the zero eigenvalue no entry is zero
+        real = (entries != 0) | (values != 0)
+        real = (real | self.padded_pairs).to(entries.dtype)
         if not self.signed:
-            hidden = self._hidden(entries, values)
+            summed = self._sum(entries, values, real)
         elif self.training:
-            hidden = self._hidden(entries * self._drawn_signs(piece_of_atom), values)
-        else:
-            as_it_is = self._share_as_it_is(entries, piece_of_atom)[..., None]
-            hidden = as_it_is * self._hidden(entries, values)
-            hidden = hidden + (1 - as_it_is) * self._hidden(-entries, values)
-        if self.padded_pairs:
-            n_real = float(self.n_pair)
-        else:  # a pair of zeros is none: of the zero eigenvalue no entry is zero
-            real = ((entries != 0) | (values != 0))[..., None]
-            hidden = hidden * real
-            n_real = real.sum(1)
-        return self.post(F.linear(hidden.sum(1), self.outer.weight) + n_real * self.outer.bias)
+            signs = self._drawn_signs(piece_of_atom)
+            summed = self._sum(entries * signs, values, real)
+        else:  # what counts with both signs counts half with each
+            as_it_is = real * self._share_as_it_is(entries, piece_of_atom)
+            summed = self._sum(entries, values, real, as_it_is)
+            summed = summed + self._sum(-entries, values, real, real - as_it_is)
+        outer = F.linear(summed, self.outer.weight) + real.sum(1, keepdim=True) * self.outer.bias
+        return self.post(outer)
 
-    def _hidden(
-        self, entries: Float[Tensor, "atom pair"], values: Float[Tensor, "atom pair"]
-    ) -> Float[Tensor, "atom pair d_hidden"]:
+    def _sum(
+        self,
+        entries: Float[Tensor, "atom pair"],
+        values: Float[Tensor, "atom pair"],
+        real: Float[Tensor, "atom pair"],
+        share: Float[Tensor, "atom pair"] | None = None,
+    ) -> Float[Tensor, "atom d_hidden"]:
+        """The pairs of each atom through two linear layers and ReLU, added up by their share."""
         weight = self.inner.weight @ self.lift.weight  # hidden 2
         bias = torch.addmv(self.inner.bias, self.inner.weight, self.lift.bias)
-        both = torch.stack([entries, values], -1)  # atom pair 2
-        return F.relu(self.dropout(F.linear(both, weight, bias)))
+        # the bias is the weight of a third number, which is 0 where there is no pair
+        numbers = torch.stack([entries, values, real], -1)  # atom pair 3
+        weight = torch.cat([weight, bias[:, None]], 1)
+        if share is None:
+            return sum_of_pairs(numbers, weight, self.dropout.current)
+        return (share[..., None] * F.relu(F.linear(numbers, weight))).sum(1)
 
     def _drawn_signs(self, piece_of_atom: Int[Tensor, " atom"]) -> Float[Tensor, "atom pair"]:
         """One or minus one for each eigenvector of each piece, evenly drawn."""
@@ -241,11 +250,8 @@ class AtomNetwork(nn.Module):
     ) -> Float[Tensor, "atom d"]:
         """Vectors of atoms; values of features that are not `seen` contribute nothing."""
         weight = self.first.linear.weight
-        x = self._read_features(inputs, weight[:, self.d_encoding :], seen)
-        if self.d_encoding:
-            encoded = self.encode(inputs, batch)
-            x = x + F.linear(encoded, weight[:, : self.d_encoding])
-        return self.second(self.first.finish(x))
+        encoded = self.encode(inputs, batch) if self.d_encoding else None
+        return self.second(self.first.finish(self._first_products(inputs, encoded, weight, seen)))
 
     def encode(self, inputs: GraphInputs, batch: MolBatch) -> Float[Tensor, "atom d_encoding"]:
         """The encodings of atoms through their networks, added up."""
@@ -266,33 +272,35 @@ class AtomNetwork(nn.Module):
         """The vectors of atoms whose features are given as columns of numbers."""
         return self.second(self.first(torch.cat([encoded, feats], 1)))
 
-    def _read_features(
+    def _first_products(
         self,
         inputs: GraphInputs,
+        encoded: Float[Tensor, "atom d_encoding"] | None,
         weight: Float[Tensor, "d_hidden column"],
         seen: SeenValues | None,
     ) -> Float[Tensor, "atom d_hidden"]:
-        """What features contribute to the first linear layer, with its bias.
+        """The first linear layer of encodings and features.
 
-        Features of one column are columns of a matrix; of the others, each has a table as wide as
-        the layer, and those of the element are one.
+        Features of one column stand beside the encodings in a matrix; of the others, each has a
+        table as wide as the layer, and those of the element are one.
         """
-        columns = weight.split([f.table.shape[1] for f in self.features], 1)
-        scalars = []
-        scalar_weights = []
+        widths = [self.d_encoding, *(f.table.shape[1] for f in self.features)]
+        of_encodings, *columns = weight.split(widths, 1)
+        dense = [] if encoded is None else [encoded]
+        dense_weights = [of_encodings]
         tables: dict[int, Tensor] = {}
         for number, feature in enumerate(self.features):
             table = self.get_buffer(f"table_{number}")
             if seen is not None:
                 table = table * seen.of_source(feature.source)[: len(table), None]
             if feature.table.shape[1] == 1 and feature.source != ELEMENT:
-                scalars.append(table[_rows(inputs, feature.source, len(table)), 0])
-                scalar_weights.append(columns[number])
+                dense.append(table[_rows(inputs, feature.source, len(table))])
+                dense_weights.append(columns[number])
             else:
                 projected = table @ columns[number].T  # value d_hidden
                 before = tables.get(feature.source)
                 tables[feature.source] = projected if before is None else before + projected
-        x = F.linear(torch.stack(scalars, 1), torch.cat(scalar_weights, 1), self.first.linear.bias)
+        x = F.linear(torch.cat(dense, 1), torch.cat(dense_weights, 1), self.first.linear.bias)
         for source, table in tables.items():
             x = x + F.embedding(_rows(inputs, source, len(table)), table)
         return x

@@ -16,6 +16,8 @@ from molnb.data.masked import unmasked
 from molnb.inference.featurizer import featurize, flat_batch
 from molnb.models.graph.config import GraphConfig
 from molnb.models.graph.encoder import GraphEncoder, make_graph_network
+from molnb.models.graph.features import column_values
+from molnb.models.graph.inputs import make_inputs
 
 SMALL = GraphConfig(
     n_layer=3, d_input=16, d_atom=24, d_bond=8, d_input_hidden=32, d_bond_hidden=16, n_head=4
@@ -232,3 +234,24 @@ def test_flops_are_those_that_torch_counts():
     )
     rows = 2 * 8 * encoder.config.d_input_hidden  # the row of zeros of valence
     assert counter.get_total_flops() == counted + tables + rows
+
+
+@pytest.mark.parametrize("name", ["gine", "wide"])
+def test_integers_and_columns_of_numbers_give_the_same(name):
+    """The first layers read tables of integers; the door to Graphium's numbers reads columns."""
+    encoder = shaken(CONFIGS[name])
+    batch = with_encodings(batch_of(*MOLECULES, "C[N+](C)(C)C", "C#N"), encoder.config.encodings)
+    inputs = make_inputs(unmasked(batch), encoder.config)
+    with torch.no_grad():
+        encoded = encoder.atoms.encode(inputs, batch)
+        feats = columns(encoder.atoms.features, batch.feats.numpy(), batch.numbers.numpy())
+        atoms = encoder.atoms(inputs, batch)
+        assert torch.allclose(atoms, encoder.atoms.dense(encoded, feats), atol=1e-5)
+        rows, row_of_edge = encoder.bonds(inputs)
+        feats = columns(encoder.bonds.features, batch.bond_feats.numpy()).repeat(2, 1)
+        assert torch.allclose(rows[row_of_edge], encoder.bonds.dense(feats), atol=1e-5)
+
+
+def columns(features, integers, numbers=None) -> torch.Tensor:
+    blocks = [column_values(feature, integers, numbers) for feature in features]
+    return torch.from_numpy(np.concatenate(blocks, 1))
