@@ -31,7 +31,7 @@ from .kept_answers import KeptAnswers, LabelAnswers, kept_share
 from .label_sums import ClassSums, NumberSums, binned_answers, calibration_error
 from .poisson_draws import FEWEST_DRAWS, N_DRAW, draw_counts, ends
 from .ranking import rank_correlation, rank_draws
-from .targets import ScaledTask, known_labels, label_values
+from .targets import ScaledTask, known_labels, label_cells
 
 MAX_SUMMED = 10**10  # known and unknown labels times draws, in sums over batches
 MAX_RANKED = 10**9  # kept labels times draws, in rankings
@@ -62,8 +62,8 @@ def label_references(
     sample = hash_sample(train_ids, N_COUNTED)
     for task in tasks:
         if task.of_classes:
-            values = label_values(corpus, task.key, sample)
-            counts = count_classes(corpus.tasks[task.key], values)
+            cells = label_cells(corpus, task.key, sample)
+            counts = count_classes(corpus.tasks[task.key], cells)
             shares[task.key] = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     return References(fit_elements(corpus, tasks, train_ids), shares)
 
