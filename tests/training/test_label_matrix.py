@@ -145,8 +145,8 @@ def test_the_benchmark_tells_bytes_seconds_and_memory(tmp_path):
 
 @pytest_proc
 @pytest.mark.slow
-def test_200_000_molecules_with_3309_labels_are_learnt_in_600_mib():
-    """A dense table of their labels would take 2.6 GB."""
+def test_200_000_molecules_with_3309_labels_are_learnt_in_800_mib():
+    """It takes 590; a dense table of their labels alone would take 2.6 GB."""
     pytest.importorskip("torch_geometric")
     printed = measured(200_000)
-    assert int(re.search(r"(\d+) MiB at most", printed)[1]) < 600
+    assert int(re.search(r"(\d+) MiB at most", printed)[1]) < 800
