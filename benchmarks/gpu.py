@@ -5,12 +5,13 @@ r"""Everything that only a GPU can tell, in one command of at most eight minutes
     make gpu REFERENCE=Uni-Mol CORE=Uni-Core             beside the authors' model
     make gpu DEVICE=cpu SIZE=0m1 BATCH=8 STEPS=8         the same rows on a CPU, for tests
 
-It needs a Python with torch, numpy, pyarrow and safetensors, no installation and no network. Each
-row (`gpu_rows.py`) runs in a process of its own: a crash, a batch that does not fit, or an end
-of its time costs that row and no other. `gpu.json` is written anew after every row, whole or not at
-all, and beside it `gpu.md`, a table for `benchmarks/README.md`; what a row printed is in its log.
-Rows have seconds that sum up to less than --seconds; a row may also use what earlier ones left, and
-is skipped, by name, where its own do not fit into what is left.
+It needs a Python with torch, numpy, pyarrow and safetensors, no installation and no network; rows
+of graph networks (ROWS=graphs) need torch-geometric too, and are skipped without it. Each row
+(`gpu_rows.py`) runs in a process of its own: a crash, a batch that does not fit, or an end of its
+time costs that row and no other. `gpu.json` is written anew after every row, whole or not at all,
+and beside it `gpu.md`, a table for `benchmarks/README.md`; what a row printed is in its log. Rows
+have seconds that sum up to less than --seconds; a row may also use what earlier ones left, and is
+skipped, by name, where its own do not fit into what is left.
 
 Exit codes: 0 all rows that ran are as they must be, 1 one is not, 2 refused.
 """

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from gpu_agreement import agree
 from gpu_card import describe_card
+from gpu_graphs import NETWORKS, agree_of_graphs, resume_graph, time_network
 from gpu_runs import resume_within_seeds, run_marked_tests
 from gpu_speed import beside_reference, time_size
 
@@ -31,15 +32,21 @@ class Row(NamedTuple):
 
 SIZES = "sizes"  # stands for the rows of all sizes
 FIRST = "84m"  # the size that is measured first, compiled too
-SECONDS_OF_SIZE = {"42m": 20, "84m": 30, "164m": 25, "310m": 25, "570m": 25, "1100m": 40}
+GRAPHS = "graphs"  # stands for the rows of all graph networks
+COMPILED_GRAPH = "10m"  # the graph network that is measured compiled too
+SECONDS_OF_SIZE = {"42m": 15, "84m": 25, "164m": 15, "310m": 15, "570m": 20, "1100m": 30}
 SECONDS = {
     "card": 15,
-    "agree": 40,
-    "compiled": 95,
-    "tests": 75,
-    "resume": 45,
-    "reference": 30,
+    "agree": 30,
+    "compiled": 70,
+    "tests": 70,
+    "resume": 30,
+    "reference": 20,
+    "graph-agree": 20,
+    "graph-resume": 25,
+    "graph-compiled": 30,
 }
+SECONDS_OF_GRAPH = 15
 
 
 def make_rows(sizes: Iterable[str]) -> list[Row]:
@@ -51,12 +58,23 @@ def make_rows(sizes: Iterable[str]) -> list[Row]:
         Row("card", SECONDS["card"], describe_card),
         Row("agree", SECONDS["agree"], agree),
         _size_row(first),
+        Row("graph-agree", SECONDS["graph-agree"], agree_of_graphs),
+        *(
+            Row(f"graph-{name}", SECONDS_OF_GRAPH, partial(time_network, name=name, compiled=False))
+            for name in NETWORKS
+        ),
         Row("tests", SECONDS["tests"], run_marked_tests),
         Row("resume", SECONDS["resume"], resume_within_seeds),
+        Row("graph-resume", SECONDS["graph-resume"], resume_graph),
         Row(
             f"{first}-compiled",
             SECONDS["compiled"],
             partial(time_size, size=first, compiled=True),
+        ),
+        Row(
+            f"graph-{COMPILED_GRAPH}-compiled",
+            SECONDS["graph-compiled"],
+            partial(time_network, name=COMPILED_GRAPH, compiled=True),
         ),
         *(_size_row(size) for size in others),
         Row("reference", SECONDS["reference"], partial(beside_reference, size=first)),
@@ -71,18 +89,21 @@ def _size_row(size: str) -> Row:
 def choose_rows(rows: list[Row], names: Iterable[str], sizes: Iterable[str]) -> list[Row]:
     """The rows of these names in their usual order; raises InputError for a name of none.
 
-    The name "sizes" stands for the rows of all sizes.
+    The name "sizes" stands for the rows of all sizes, "graphs" for those of graph networks.
     """
-    of_sizes = {row.name for row in rows if row.name.partition("-")[0] in set(sizes)}
     known = [row.name for row in rows]
+    several = {
+        SIZES: {name for name in known if name.partition("-")[0] in set(sizes)},
+        GRAPHS: {name for name in known if name.startswith("graph-")},
+    }
     chosen: set[str] = set()
     for name in names:
-        if name != SIZES and name not in known:
+        if name not in several and name not in known:
             raise InputError(
-                f"unknown row {name!r}{did_you_mean(name, [*known, SIZES])}: choose of "
-                f"{', '.join(known)}, or {SIZES} for all of them"
+                f"unknown row {name!r}{did_you_mean(name, [*known, *several])}: choose of "
+                f"{', '.join(known)}; {SIZES} or {GRAPHS} for all of them"
             )
-        chosen |= of_sizes if name == SIZES else {name}
+        chosen |= several.get(name, {name})
     return [row for row in rows if row.name in chosen] if chosen else rows
 
 

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gpu_setting import Setting, Skipped
 
 from molnb.files import file_digest
+from molnb.models.interface import EncoderConfig
 from molnb.training.config import RunConfig
 from molnb.training.loop import train
 from molnb.training.presets import TINY
@@ -26,21 +28,24 @@ SEEDS = (0, 1, 2)
 RESULTS = ("weights.safetensors", "metrics.jsonl")
 
 
-def resume_within_seeds(setting: Setting) -> dict[str, Any]:
+def resume_within_seeds(
+    setting: Setting, model: EncoderConfig = TINY, precision: str = "bfloat16"
+) -> dict[str, Any]:
     """A run stopped half way and resumed by another process, beside three whole ones.
 
-    Its seed is that of the middle loss. In bf16 on a GPU, where sums come in any order, the last
-    validation loss must lie within the range of the three seeds. On a CPU, in float32, weights and
-    metrics must be those of its seed to the last bit.
+    Its seed is that of the middle loss. On a GPU, where sums come in any order, the last validation
+    loss must lie within the range of the three seeds. On a CPU, in float32, weights and metrics
+    must be those of its seed to the last bit.
     """
-    folder = setting.scratch / "resume"
+    folder = setting.scratch / f"resume-{model.family}"
     shutil.rmtree(folder, ignore_errors=True)  # of an earlier time
     device = str(setting.device)
-    whole = [train(make_config(setting, seed), folder / f"{seed}", device=device) for seed in SEEDS]
+    config_of = partial(make_config, setting, model, precision)
+    whole = [train(config_of(seed), folder / f"{seed}", device=device) for seed in SEEDS]
     losses = [last_loss(run) for run in whole]
     middle = losses.index(statistics.median(losses))
     stop = setting.steps // 2
-    config = make_config(setting, SEEDS[middle])
+    config = config_of(SEEDS[middle])
     stopped = train(config, folder / "resumed", lambda report: report.step < stop, device)
     if stopped.status()["step"] != stop:
         raise ValueError(f"stopped at step {stopped.status()['step']} and not at {stop}")
@@ -69,12 +74,12 @@ def resume_within_seeds(setting: Setting) -> dict[str, Any]:
     }
 
 
-def make_config(setting: Setting, seed: int) -> RunConfig:
-    """A tiny pretraining on the data; on a CPU of few molecules a step."""
+def make_config(setting: Setting, model: EncoderConfig, precision: str, seed: int) -> RunConfig:
+    """A tiny pretraining on the data; on a CPU of few molecules a step, and in float32."""
     return RunConfig(
         name="resume",
         data=(str(setting.data.resolve()),),
-        model=TINY,
+        model=model,
         seed=seed,
         steps=setting.steps,
         global_batch=64 if setting.on_gpu else 8,
@@ -83,7 +88,7 @@ def make_config(setting: Setting, seed: int) -> RunConfig:
         n_val=256 if setting.on_gpu else 16,
         eval_every=setting.steps,
         checkpoint_every=setting.steps,
-        precision="bfloat16" if setting.on_gpu else "float32",
+        precision=precision if setting.on_gpu else "float32",
     )
 
 

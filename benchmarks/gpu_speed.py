@@ -153,12 +153,24 @@ def time_batches(
     batch: int,
     few: bool = False,
 ) -> Measured:
+    """Time a batch of molecules of one size, or the largest half of half of it that fits."""
+    batch_of = partial(make_batch, corpus, n_atom=setting.atoms)
+    return time_what_fits(setting, make_step, batch_of, batch, few)
+
+
+def time_what_fits(
+    setting: Setting,
+    make_step: Callable[[MaskedBatch], Step],
+    batch_of: Callable[[int], MaskedBatch],
+    batch: int,
+    few: bool = False,
+) -> Measured:
     """Time a batch, or the largest half of half of it that fits; InputError where none does."""
     n_mol = batch
     while n_mol:
         free(setting.device)
         try:
-            return time_steps(setting, make_step, make_batch(corpus, n_mol, setting.atoms), few)
+            return time_steps(setting, make_step, batch_of(n_mol), few)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -15,7 +15,7 @@ COLUMNS = (
 
 def line(name: str, result: dict[str, Any]) -> str:
     """A row on one line: its name, state, seconds, and result or reason."""
-    return f"{name:<14} {result['state']:<8} {result['seconds']:6.1f} s  {_told(result)}"
+    return f"{name:<18} {result['state']:<8} {result['seconds']:6.1f} s  {_told(result)}"
 
 
 def _told(result: dict[str, Any]) -> str:

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -23,6 +25,10 @@ from molnb.errors import InputError
 from molnb.shards import Shards
 
 ROOT = Path(__file__).resolve().parents[1]
+GRAPH_ROWS = [
+    *("graph-agree", "graph-150k", "graph-10m", "graph-minimol", "graph-resume"),
+    "graph-10m-compiled",
+]
 SMALLEST = "DEVICE=cpu SIZE=0m1 ATOMS=9 BATCH=4 STEPS=4".split()
 
 
@@ -70,9 +76,14 @@ def test_every_row_runs_on_a_cpu_where_only_torch_and_its_few_companions_are(
     results = read(out)
     rows = results["rows"]
     states = {name: row["state"] for name, row in rows.items()}
-    assert list(states) == ["card", "agree", "0m1", "tests", "resume", "0m1-compiled", "reference"]
+    assert [name for name in states if name not in GRAPH_ROWS] == [
+        *("card", "agree", "0m1", "tests", "resume", "0m1-compiled", "reference")
+    ]
     skipped = [name for name, state in states.items() if state == "skipped"]
-    assert skipped == ["tests", "reference"], "those alone, for want of a GPU and of checkouts"
+    assert sorted(skipped) == sorted(["tests", "reference", *GRAPH_ROWS]), (
+        "those alone, for want of a GPU, of checkouts and of torch_geometric"
+    )
+    assert all("torch_geometric is not installed" in rows[name]["reason"] for name in GRAPH_ROWS)
     assert {state for name, state in states.items() if name not in skipped} == {"passed"}
     assert "this is a CPU" in rows["tests"]["reason"] or "pytest" in rows["tests"]["reason"]
     assert "no checkouts" in rows["reference"]["reason"]
@@ -94,6 +105,26 @@ def test_every_row_runs_on_a_cpu_where_only_torch_and_its_few_companions_are(
     for start, end in zip(headings, [*(i - 1 for i in headings[1:]), len(table)]):
         assert {line.count("|") for line in table[start:end]} == {table[start].count("|")}
     assert not (out / "tmp").exists(), "runs are deleted where nothing failed"
+
+
+@pytest.mark.skipif(not find_spec("torch_geometric"), reason="there is no torch_geometric")
+def test_the_rows_of_graph_networks_run_on_a_cpu(trees, tmp_path):
+    sizes = ("--atoms", 9, "--batch", 4, "--steps", 4)
+    process = benchmark("--data", trees.path, "--out", tmp_path, *sizes, "--rows", "graphs")
+    assert process.returncode == 0, process.stderr + process.stdout
+    rows = read(tmp_path)["rows"]
+    assert sorted(rows) == sorted(GRAPH_ROWS)
+    assert {row["state"] for row in rows.values()} == {"passed"}
+    for network in rows["graph-agree"]["models"].values():
+        assert 0 < network["device"]["gradients"] < rows["graph-agree"]["limits"]["gradients"]
+        assert network["bfloat16"]["gradients"] > 10 * network["device"]["gradients"]
+    assert rows["graph-resume"]["same_bits"] and rows["graph-resume"]["precision"] == "float32"
+    assert rows["graph-10m-compiled"]["steps"].keys() == {"bfloat16"}
+    for name in ("graph-150k", "graph-10m", "graph-minimol"):
+        assert rows[name]["steps"].keys() == {"float32", "bfloat16"}
+        for steps in rows[name]["steps"].values():
+            assert steps["molecules_a_second"] == pytest.approx(4 / steps["seconds"])
+            assert steps["losses"][-1] < steps["losses"][0]
 
 
 def test_a_row_that_fails_is_named_and_the_next_ones_run(trees, tmp_path):
@@ -150,6 +181,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]]:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import gpu
     import gpu_agreement
+    import gpu_graphs
     import gpu_rows
     import gpu_runs
     import gpu_speed
@@ -157,6 +189,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]]:
     return {
         "gpu": gpu,
         "agreement": gpu_agreement,
+        "graphs": gpu_graphs,
         "rows": gpu_rows,
         "runs": gpu_runs,
         "speed": gpu_speed,
@@ -172,6 +205,8 @@ def test_all_rows_fit_into_eight_minutes_in_the_order_of_their_worth(parts):
     assert len(set(names)) == len(names)
     chosen = parts["rows"].choose_rows(rows, ["sizes", "card"], sizes)
     assert {row.name for row in chosen} == {"card", *sizes, "84m-compiled"}
+    graphs = parts["rows"].choose_rows(rows, ["graphs"], sizes)
+    assert {row.name for row in graphs} == set(GRAPH_ROWS)
     with pytest.raises(InputError, match="unknown row 'resum' .did you mean 'resume'"):
         parts["rows"].choose_rows(rows, ["resum"], sizes)
 
@@ -294,3 +329,45 @@ def rounded(values: torch.Tensor) -> torch.Tensor:
     """Float32 with ten bits of mantissa."""
     bits = values.detach().numpy().view(np.int32)
     return torch.from_numpy(((bits + (1 << 12)) & ~((1 << 13) - 1)).view(np.float32))
+
+
+@pytest.mark.skipif(not find_spec("torch_geometric"), reason="there is no torch_geometric")
+@pytest.mark.parametrize("defect", ["sum", "tf32"])
+def test_a_wrong_sum_and_rounded_products_would_fail_the_agreement_of_graph_networks(
+    parts, trees, monkeypatch, defect
+):
+    """Of the device alone, which is told by the opposite order of its molecules."""
+    graphs = parts["graphs"]
+    monkeypatch.setattr(graphs, "COMPARED", {"gine": graphs.COMPARED["gine"]})
+    answers = graphs.answers
+
+    def spoilt(config, corpus, ids, device, narrow=False):
+        if corpus.n_atoms[ids[0]] <= corpus.n_atoms[ids[-1]]:
+            return answers(config, corpus, ids, device, narrow)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(graphs, "shaken", partial(with_defect, defect, graphs.shaken))
+            return answers(config, corpus, ids, device, narrow)
+
+    monkeypatch.setattr(graphs, "answers", spoilt)
+    result = graphs.agree_of_graphs(make_setting(trees, atoms=9))
+    assert not result["ok"]
+    assert result["models"]["gine"]["device"]["gradients"] > result["limits"]["gradients"]
+
+
+def with_defect(defect, shaken, model):
+    """The model with rounded weights, or the first atom counted twice in sums over neighbours."""
+    model = shaken(model)
+    if defect == "tf32":
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(rounded(parameter))
+    else:
+        layer = model.encoder.blocks[0].layer
+        propagate = layer.propagate
+
+        def twice(*arguments, **named):
+            summed = propagate(*arguments, **named)
+            return torch.cat([2 * summed[:1], summed[1:]])
+
+        layer.propagate = twice
+    return model

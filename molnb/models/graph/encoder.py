@@ -129,6 +129,15 @@ class GraphEncoder(Encoder):
         """Two for each multiplication of `flops.count_multiplications`."""
         return 2 * sum(count_multiplications(self, n_atom, n_bond).values())
 
+    def fuse(self, **options) -> None:
+        """Compile the blocks, for batches of any size; blocks that are alike share their code.
+
+        What stands before them depends on the data in ways that no graph of operations holds.
+        """
+        options = {"fullgraph": True, "dynamic": True} | options
+        for block in self.blocks:
+            block.compile(**options)
+
     def forward(
         self,
         masked: MaskedBatch,
@@ -165,15 +174,17 @@ class GraphEncoder(Encoder):
             return graph
         n = batch.longest
         real = pad_atoms(torch.ones_like(inputs.mol_of_atom, dtype=torch.bool), batch, n)
+        place = inputs.mol_of_atom * n + batch.position()
+        graph = graph._replace(real=real, place=place)
         if self.pair_bias is None:
-            return graph._replace(real=real)
+            return graph
         adjacent = torch.zeros(batch.n_mol, n, n, dtype=torch.bool, device=batch.device)
         position = batch.position()[inputs.ends]  # bond 2
         adjacent[inputs.mol_of_bond, position[:, 0], position[:, 1]] = True
         adjacent = adjacent | adjacent.transpose(1, 2)
         encodings = [pair_encoding(name, adjacent, real) for name in self.config.pair_encodings]
         bias = self.pair_bias(encodings, pad_atoms(inputs.coords, batch, n), real)
-        return graph._replace(real=real, bias=bias)
+        return graph._replace(bias=bias)
 
     def encode(self, graph: Graph, states: States) -> list[States]:
         """The states after each block."""

@@ -225,12 +225,12 @@ class AtomNetwork(nn.Module):
             if feature.source != ELEMENT:  # a row of zeros for what is not shown
                 table = torch.cat([table, table.new_zeros(1, table.shape[1])])
             self.register_buffer(f"table_{number}", table, persistent=False)
-        self.d_encoding = c.d_encoding if c.encodings or c.n_kernel else 0
         networks = {}
         for name in c.encodings:
             spec = parse(name)
             if spec.level == "atom":
                 networks[name] = _make_network(c, name)
+        self.d_encoding = c.d_encoding if networks or c.n_kernel else 0
         self.encoders = nn.ModuleDict(networks)
         self.reads_signs = any(getattr(n, "signed", False) for n in networks.values())
         self.kernel = None

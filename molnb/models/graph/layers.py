@@ -26,21 +26,36 @@ from .dense import Dense
 
 
 class Graph(NamedTuple):
-    """Who is bonded to whom in a batch; `real` and `bias` where atoms attend to each other."""
+    """Who is bonded to whom in a batch; the rest where atoms attend to each other.
+
+    That is a padded view with an atom where it is `real`, the `place` of each atom in it, counted
+    over all rows, and a `bias` of pairs.
+    """
 
     edge_index: Int[Tensor, "2 edge"]
     mol_of_atom: Int[Tensor, " atom"]
     n_mol: int
     real: Bool[Tensor, "mol n"] | None = None
+    place: Int[Tensor, " atom"] | None = None
     bias: Float[Tensor, "mol head n n"] | None = None
 
     def sum_by_molecule(self, x: Float[Tensor, "atom d"]) -> Float[Tensor, "mol d"]:
         """Sums over the atoms of each molecule."""
-        return x.new_zeros(self.n_mol, x.shape[1]).index_add(0, self.mol_of_atom, x)
+        return self._summed(self.mol_of_atom, x)
 
     def sum_of_edges(self, x: Float[Tensor, "edge d"]) -> Float[Tensor, "mol d"]:
         """Sums over the edges of each molecule."""
-        owner = self.mol_of_atom.index_select(0, self.edge_index[1])
+        return self._summed(self.mol_of_atom.index_select(0, self.edge_index[1]), x)
+
+    def count_atoms(self, like: Tensor) -> Float[Tensor, "mol 1"]:
+        """Atoms of each molecule, on the device of `like`."""
+        return self.sum_by_molecule(like.new_ones(len(self.mol_of_atom), 1))
+
+    def _summed(
+        self, owner: Int[Tensor, " row"], x: Float[Tensor, "row d"]
+    ) -> Float[Tensor, "mol d"]:
+        """Sums of rows by their molecule, in float32 or wider: bf16 would lose what is small."""
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
         return x.new_zeros(self.n_mol, x.shape[1]).index_add(0, owner, x)
 
 
@@ -183,7 +198,7 @@ class MPNN(MessagePassing):
         sent = x.new_zeros(len(x), edges.shape[1]).index_add(0, sender, edges)
         of_molecule = states.molecules.index_select(0, graph.mol_of_atom)
         atoms = self.atom_network(torch.cat([x, received, sent, of_molecule], 1))
-        n_atom = graph.sum_by_molecule(x.new_ones(len(x), 1))
+        n_atom = graph.count_atoms(x)
         seen_by_molecule = torch.cat(
             [
                 states.molecules,
@@ -229,9 +244,9 @@ class GPS(nn.Module):
     def attend(self, graph: Graph, x: Float[Tensor, "atom d"]) -> Float[Tensor, "atom d"]:
         """Attention of each atom to all atoms of its molecule, biased by pairs where given."""
         real = graph.real
-        padded = x.new_zeros(*real.shape, x.shape[1])  # mol n d
-        padded[real] = x
-        mol, n, d = padded.shape
+        mol, n = real.shape
+        d = x.shape[1]
+        padded = x.new_zeros(mol * n, d).index_copy(0, graph.place, x)
         heads = self.query_key_value(padded).view(mol, n, 3, self.n_head, d // self.n_head)
         query, key, value = heads.permute(2, 0, 3, 1, 4)  # mol head n d_head each
         hidden = torch.zeros(mol, 1, 1, n, dtype=x.dtype, device=x.device)
@@ -239,7 +254,8 @@ class GPS(nn.Module):
         bias = hidden if graph.bias is None else hidden + graph.bias
         bias = bias.to(query.dtype)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=self.scale)
-        return self.attention_out(mixed.transpose(1, 2).reshape(mol, n, d)[real])
+        mixed = mixed.transpose(1, 2).reshape(mol * n, d)
+        return self.attention_out(mixed.index_select(0, graph.place))
 
 
 def _expanding(d_in: int, d_inner: int, d_out: int, dropout: float) -> nn.Sequential:

@@ -21,6 +21,6 @@ def pool(kind: str, graph: Graph, x: Float[Tensor, "atom d"]) -> Float[Tensor, "
     total = graph.sum_by_molecule(x)
     if kind == "sum":
         return total
-    n_atom = torch.bincount(graph.mol_of_atom, minlength=graph.n_mol)[:, None].to(x.dtype)
+    n_atom = graph.count_atoms(x)
     mean = total / n_atom
     return mean if kind == "mean" else mean * torch.log1p(n_atom)

@@ -115,7 +115,8 @@ def test_gps_attends_within_a_molecule_beside_the_local_layer(graph, states):
     layer = GPS(config, D, D)
     real = torch.tensor([[True] * 4, [True, True, False, False], [True] + [False] * 3])
     bias = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(1))
-    graph = graph._replace(real=real, bias=bias)
+    place = torch.nonzero(real.flatten()).flatten()
+    graph = graph._replace(real=real, place=place, bias=bias)
     after = layer(graph, states).atoms
     x = states.atoms
     local = layer.local(graph, states).atoms
@@ -167,3 +168,11 @@ def test_parts_that_there_are_not_are_refused():
         replace(config, n_layer=0)
     with pytest.raises(InputError, match="features is 'toymx'"):
         replace(config, features="toymx")
+
+
+def test_sums_over_a_molecule_in_bfloat16_lose_no_small_ones(graph):
+    """A sum kept in bfloat16 stays at 256, to which it cannot add one."""
+    long = Graph(graph.edge_index, torch.zeros(1000, dtype=torch.int64), 1)
+    ones = torch.ones(1000, 1, dtype=torch.bfloat16)
+    assert float(long.sum_by_molecule(ones)) == 1000
+    assert float(long.count_atoms(ones)) == 1000
