@@ -113,6 +113,7 @@ VALUES = {
     "--size": ["test"],
     "--conformer": ["new"],
     "--level": ["atom"],
+    "--layer": ["1"],
     "--smiles": ["SMILES"],
     "--id": ["name"],
     "--keep": ["note"],
