@@ -338,7 +338,10 @@ def _our_epochs(session) -> Timed:
 
 
 def _in_two_processes(smiles: list[str]) -> Timed:
-    """Features by two processes, which are started before anything is timed."""
+    """Features by two processes, which are started before anything is timed.
+
+    They give back the arrays of a piece in a row; those of each molecule are cut here.
+    """
     from molnb.models.graph import official
 
     pool = ProcessPoolExecutor(2)
@@ -346,7 +349,11 @@ def _in_two_processes(smiles: list[str]) -> Timed:
     return Timed(
         n_mol=len(smiles),
         make=lambda: pieces,
-        run=lambda fresh: list(pool.map(official.reference_features, fresh)),
+        run=lambda fresh: [
+            molecule
+            for flat in pool.map(official.flat_features, fresh)
+            for molecule in official.split_features(flat)
+        ],
     )
 
 

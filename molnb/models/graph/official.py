@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from ...data.encodings.catalogue import encode_all
 from ...errors import InputError
-from ...shapes import Float, Int, UInt8
+from ...shapes import Float, Int, Shaped, UInt8
 from .config import GraphConfig
 from .dense import Dense
 from .encoder import GraphEncoder
@@ -344,9 +344,23 @@ def reference_features(smiles: Sequence[str]) -> list[dict[str, np.ndarray]]:
     """The arrays that the reference makes of molecules with its settings for ToyMix.
 
     `edge_index feat edge_feat laplacian_eigvec laplacian_eigval rw_return_probs` of each, its atoms
-    in canonical order, both directions of a bond after one another. Features and eigenvalues are
-    rounded as the reference rounds them, to float16. Needs RDKit.
+    in canonical order, both directions of a bond after one another. Eigenvalues are rounded as the
+    reference rounds them, to float16 (features are whole numbers). Needs RDKit.
     """
+    return split_features(flat_features(smiles))
+
+
+class FlatFeatures(NamedTuple):
+    """Arrays of several molecules, one after another, by their names in the reference."""
+
+    of_atoms: dict[str, Float[np.ndarray, "atom column"]]
+    of_edges: dict[str, Shaped[np.ndarray, "edge column"]]
+    n_atoms: Int[np.ndarray, " mol"]
+    n_bonds: Int[np.ndarray, " mol"]
+
+
+def flat_features(smiles: Sequence[str]) -> FlatFeatures:
+    """The arrays of `reference_features` of all molecules in a row; ends count in the molecule."""
     from ...chemistry.canonical_order import make_ordered_graph
 
     graphs = [make_ordered_graph(text) for text in smiles]
@@ -361,18 +375,24 @@ def reference_features(smiles: Sequence[str]) -> list[dict[str, np.ndarray]]:
     feat = _columns(atom_features("toymix"), atom_feats, numbers)
     bond_feats = np.concatenate([graph.bond_feats for graph in graphs])
     edge_feat = np.repeat(_columns(bond_features("toymix"), bond_feats), 2, 0)
-    edges = np.stack([bonds, bonds[:, ::-1]], 1).reshape(-1, 2).T  # 2 edge
     of_atoms = {
         "feat": feat,
         "laplacian_eigvec": pairs[:, :N_PAIR],
-        "laplacian_eigval": _rounded(pairs[:, N_PAIR:]),
+        "laplacian_eigval": pairs[:, N_PAIR:].astype(np.float16).astype(np.float32),
         "rw_return_probs": steps,
     }
-    atom_ends = np.cumsum(n_atoms)[:-1]
-    edge_ends = 2 * np.cumsum(n_bonds)[:-1]
-    pieces = {name: np.split(array, atom_ends) for name, array in of_atoms.items()}
-    pieces["edge_feat"] = np.split(edge_feat, edge_ends)
-    pieces["edge_index"] = np.split(edges, edge_ends, 1)
+    edges = np.stack([bonds, bonds[:, ::-1]], 1).reshape(-1, 2)
+    of_edges = {"edge_index": edges, "edge_feat": edge_feat}
+    return FlatFeatures(of_atoms, of_edges, n_atoms, n_bonds)
+
+
+def split_features(flat: FlatFeatures) -> list[dict[str, np.ndarray]]:
+    """The arrays of each molecule, as views."""
+    atom_ends = np.cumsum(flat.n_atoms)[:-1]
+    edge_ends = 2 * np.cumsum(flat.n_bonds)[:-1]
+    pieces = {name: np.split(array, atom_ends) for name, array in flat.of_atoms.items()}
+    pieces["edge_index"] = np.split(flat.of_edges["edge_index"].T, edge_ends, 1)
+    pieces["edge_feat"] = np.split(flat.of_edges["edge_feat"], edge_ends)
     return [dict(zip(pieces, arrays)) for arrays in zip(*pieces.values(), strict=True)]
 
 
@@ -383,9 +403,4 @@ def _columns(
 ) -> np.ndarray:
     """Features as the columns they stand for."""
     columns = [column_values(feature, integers, numbers) for feature in features]
-    return _rounded(np.concatenate(columns, 1))
-
-
-def _rounded(values: Float[np.ndarray, "*rows"]) -> Float[np.ndarray, "*rows"]:
-    """Numbers with the digits of a float16."""
-    return values.astype(np.float16).astype(np.float32)
+    return np.concatenate(columns, 1)
