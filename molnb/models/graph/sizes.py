@@ -7,6 +7,8 @@ and without its heads (25,506 for the 34 labels of ToyMix): 181,730 of its GINE 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .config import GraphConfig
 
 # Graphium's configurations config_small_{gcn,gin,gine}; the gated network likewise.
@@ -71,4 +73,27 @@ SIZES = {
     "10m": _mpnn(8, 280, 140),
     "30m": _mpnn(12, 400, 200),
     "100m": _mpnn(16, 632, 316),
+}
+
+
+def make_laptop(n_layer: int, d_atom: int) -> GraphConfig:
+    """A laptop size: MPNN++ without dropout, since these models see their data a few times."""
+    return replace(
+        _mpnn(n_layer, d_atom, d_atom // 2),
+        dropout=0.0,
+        input_dropout=0.0,
+        encoding_dropout=0.0,
+    )
+
+
+# By N, which leaves out the networks in front of the layers and the heads; depth and width grow
+# together, as in the two-track family.
+LAPTOP = {
+    "0m1": make_laptop(3, 48),
+    "0m25": make_laptop(4, 64),
+    "0m5": make_laptop(5, 80),
+    "1m": make_laptop(6, 104),
+    "2m": make_laptop(8, 128),
+    "5m": make_laptop(11, 176),
+    "10m": make_laptop(14, 216),
 }

@@ -8,7 +8,7 @@ pytest.importorskip("torch_geometric")
 from molnb.models.families import build_encoder
 from molnb.models.graph.config import GraphConfig
 from molnb.models.graph.encoder import GraphEncoder
-from molnb.models.graph.sizes import MINIMOL, SIZES, TOYMIX
+from molnb.models.graph.sizes import LAPTOP, MINIMOL, SIZES, TOYMIX
 
 
 def encoder_of(config: GraphConfig) -> GraphEncoder:
@@ -67,3 +67,16 @@ def test_sizes_are_what_their_names_say(name, total):
     assert size(encoder) == encoder.count_parameters().total == total
     said = float(name[:-1]) * {"k": 1e3, "m": 1e6}[name[-1]]
     assert 0.9 * said < total < 1.3 * said
+
+
+@pytest.mark.parametrize("name", LAPTOP)
+def test_laptop_sizes_are_what_their_names_say_and_deeper_is_wider(name):
+    counts = encoder_of(LAPTOP[name]).count_parameters()
+    millions, _, decimals = name.partition("m")
+    said = float(f"{millions}.{decimals or 0}") * 1e6
+    assert 0.8 * said < counts.n < 1.25 * said
+
+
+def test_laptop_sizes_grow_in_depth_and_width():
+    shapes = [(config.n_layer, config.d_atom) for config in LAPTOP.values()]
+    assert all(a < b and c < d for (a, c), (b, d) in zip(shapes, shapes[1:]))
