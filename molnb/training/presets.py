@@ -217,8 +217,8 @@ _LAYER_NAMES = {"gcn": "GCN", "gin": "GIN", "gine": "GINE", "gated_gcn": "GatedG
 def laptop_graph(data: Sequence[str], size: str) -> RunConfig:
     """A {size} graph network of the laptop family (N: layers alone), 1,000 steps of 64 molecules.
 
-    It names masked atoms. Depth and width grow together (`molnb.models.graph.sizes`). Features and bonds stay visible: a
-    graph network without bonds has nothing to read.
+    It names masked atoms. Depth and width grow together (`molnb.models.graph.sizes`). Features and
+    bonds stay visible: a graph network without bonds has nothing to read.
     """
     model = GRAPH_LAPTOP[size]
     return replace(
