@@ -31,9 +31,10 @@ def sum_of_pairs(
 
 
 class _SumOfPairs(torch.autograd.Function):
-    """`sum_of_pairs` on the CPU."""
+    """`sum_of_pairs` on the CPU, in float32 whatever autocast says."""
 
     @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx, pairs: Tensor, weight: Tensor, dropout: float) -> Tensor:
         kept = F.linear(pairs, weight).relu_()  # atom pair d
         if dropout:
@@ -43,6 +44,7 @@ class _SumOfPairs(torch.autograd.Function):
         return kept.sum(1).mul_(ctx.scale)
 
     @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx, gradient: Tensor) -> tuple[None, Tensor, None]:
         pairs, kept = ctx.saved_tensors
         passed = kept.sign().mul_((gradient * ctx.scale)[:, None])

@@ -29,5 +29,18 @@ def test_sums_and_gradients_are_those_of_plain_torch(dropout):
     assert torch.equal(other, results[0][0]) is (dropout == 0)
 
 
+def test_under_autocast_sums_are_of_float32_numbers():
+    pairs = torch.randn(20, 8, 3)
+    weight = torch.randn(16, 3, requires_grad=True)
+    narrow = weight.detach().bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        summed = sum_of_pairs(pairs, weight, 0.0)
+        from_narrow = sum_of_pairs(pairs, narrow, 0.0)
+    assert summed.dtype == torch.float32
+    assert torch.allclose(summed, plain(pairs, weight, 0.0), atol=1e-4)
+    from_narrow.sum().backward()
+    assert narrow.grad.dtype == torch.bfloat16
+
+
 def plain(pairs: torch.Tensor, weight: torch.Tensor, dropout: float) -> torch.Tensor:
     return apply_dropout(F.relu(F.linear(pairs, weight)), dropout).sum(1)
