@@ -12,7 +12,7 @@ over rounds, of the median of the passes in each. Rows:
 
     features  1,000 SMILES each of the checkout's micro_ZINC, micro_qm9 and pcqm4mv2-2k, one after
               another, to all arrays under the settings of ToyMix; the reference on one core, molnb
-              on one and in two processes, wall time
+              too, and to what shards keep (integers and encodings) on one and in two processes
     collate   a mini-ToyMix (below) to batches of 200 with the labels of three tasks, all in memory
               or mapped; the reference from its graphs, molnb from shards that keep the encodings.
               The reference's batch has 98 columns of numbers an atom and bond, molnb's the integers
@@ -251,14 +251,16 @@ def _their_samples(folder: Path) -> list[list[dict]]:
 
 
 def our_task(args: argparse.Namespace) -> Timed:
-    """What molnb does in a task: `features <set>`, `pair <set>`, `collate`, `step`, `gpu`."""
+    """What molnb does in a task: `features`, `integers` or `pair` of a set, or another row."""
     from molnb.models.graph import official
 
     kind, _, name = args.task.partition(" ")
-    if kind in ("features", "pair"):
+    if kind in ("features", "integers", "pair"):
         smiles = read_smiles(args.reference, name)
         if kind == "pair":
             return _in_two_processes(smiles)
+        if kind == "integers":
+            return Timed(len(smiles), lambda: smiles, lambda fresh: [official.read_graphs(fresh)])
         return Timed(len(smiles), lambda: smiles, official.reference_features)
     keep_freed_memory()  # as training does
     if kind == "collate":
@@ -338,22 +340,15 @@ def _our_epochs(session) -> Timed:
 
 
 def _in_two_processes(smiles: list[str]) -> Timed:
-    """Features by two processes, which are started before anything is timed.
-
-    They give back the arrays of a piece in a row; those of each molecule are cut here.
-    """
+    """Integers and encodings by two processes, which are started before anything is timed."""
     from molnb.models.graph import official
 
     pool = ProcessPoolExecutor(2)
-    pieces = [smiles[start : start + 100] for start in range(0, len(smiles), 100)]
+    pieces = [smiles[start : start + 250] for start in range(0, len(smiles), 250)]
     return Timed(
         n_mol=len(smiles),
         make=lambda: pieces,
-        run=lambda fresh: [
-            molecule
-            for flat in pool.map(official.flat_features, fresh)
-            for molecule in official.split_features(flat)
-        ],
+        run=lambda fresh: list(pool.map(official.read_graphs, fresh)),
     )
 
 
@@ -553,7 +548,7 @@ def make_contests(rows: Sequence[str]) -> list[Contest]:
                 Contest(
                     title=f"features of {name}",
                     reference=(f"features {name}",),
-                    ours=(f"features {name}", f"pair {name}"),
+                    ours=(f"features {name}", f"integers {name}", f"pair {name}"),
                 )
             )
     if "collate" in rows:
@@ -570,8 +565,10 @@ def make_contests(rows: Sequence[str]) -> list[Contest]:
 def describe(side: str, task: str) -> str:
     """A task of a side in words."""
     kind, _, name = task.partition(" ")
+    if kind == "integers":
+        return f"{side}, as shards keep them"
     if kind == "pair":
-        return f"{side}, two processes"
+        return f"{side}, as shards keep them, two processes"
     if side == "ours" or kind in ("features", "collate"):
         return side
     return f"{side}, without its debugging flag" if name == "quiet" else f"{side}, as shipped"
@@ -625,7 +622,12 @@ def compare(args: argparse.Namespace, contest: Contest) -> None:
     for side, task in tasks:
         if side == "reference" and "ours" in args.sides:
             for ours in contest.ours:
-                _show_ratio(rounds, task, ours)
+                _show_ratio(rounds, (side, task), ("ours", ours))
+    if "ours" in args.sides:
+        for ours in contest.ours:
+            if ours.startswith("pair"):
+                alone = ours.replace("pair", "integers")
+                _show_ratio(rounds, ("ours", alone), ("ours", ours))
 
 
 def _load() -> str:
@@ -648,19 +650,19 @@ def _show(title: str, task: str, measured: list[dict[str, float]]) -> None:
     )
 
 
-def _show_ratio(rounds: list[dict], their_task: str, our_task: str) -> None:
-    """Print the median of the ratios of rounds in which both ran, and their range."""
-    keys = (("reference", their_task), ("ours", our_task))
+def _show_ratio(rounds: list[dict], slow: tuple[str, str], fast: tuple[str, str]) -> None:
+    """Print the median of the ratios of two (side, task) in rounds with both, and their range."""
+    keys = (slow, fast)
     both = [[measured[key] for key in keys] for measured in rounds if set(keys) <= set(measured)]
     if not both:
         return
-    quantities = ["wall"] if our_task.startswith(("pair", "gpu")) else ["wall", "cpu"]
+    quantities = ["wall"] if fast[1].startswith(("pair", "gpu")) else ["wall", "cpu"]
     ranges = []
     for name in [*quantities, "gib"]:
         ratios = [theirs[name] / ours[name] for theirs, ours in both]
         median = statistics.median(ratios)
         ranges.append(f"{name} {median:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-    title = f"{describe(*keys[0])} / {describe(*keys[1])}"
+    title = f"{describe(*slow)} / {describe(*fast)}"
     print(f"  {title}: {', '.join(ranges)}", flush=True)
 
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from ...data.encodings.catalogue import encode_all
 from ...errors import InputError
-from ...shapes import Float, Int, Shaped, UInt8
+from ...shapes import Float, Int, UInt8
 from .config import GraphConfig
 from .dense import Dense
 from .encoder import GraphEncoder
@@ -347,20 +347,41 @@ def reference_features(smiles: Sequence[str]) -> list[dict[str, np.ndarray]]:
     in canonical order, both directions of a bond after one another. Eigenvalues are rounded as the
     reference rounds them, to float16 (features are whole numbers). Needs RDKit.
     """
-    return split_features(flat_features(smiles))
+    graphs = read_graphs(smiles)
+    pairs, steps = (graphs.encodings[name] for name in _ENCODINGS)
+    edges = np.stack([graphs.bonds, graphs.bonds[:, ::-1]], 1).reshape(-1, 2)
+    of_atoms = {
+        "feat": _columns(atom_features("toymix"), graphs.atom_feats, graphs.numbers),
+        "laplacian_eigvec": pairs[:, :N_PAIR],
+        "laplacian_eigval": pairs[:, N_PAIR:].astype(np.float16).astype(np.float32),
+        "rw_return_probs": steps,
+    }
+    of_bonds = _columns(bond_features("toymix"), graphs.bond_feats)
+    atom_ends = np.cumsum(graphs.n_atoms)[:-1]
+    edge_ends = 2 * np.cumsum(graphs.n_bonds)[:-1]
+    pieces = {name: np.split(array, atom_ends) for name, array in of_atoms.items()}
+    pieces["edge_index"] = np.split(edges.T, edge_ends, 1)
+    pieces["edge_feat"] = np.split(np.repeat(of_bonds, 2, 0), edge_ends)
+    return [dict(zip(pieces, arrays)) for arrays in zip(*pieces.values(), strict=True)]
 
 
-class FlatFeatures(NamedTuple):
-    """Arrays of several molecules, one after another, by their names in the reference."""
+class Graphs(NamedTuple):
+    """Molecules as molnb keeps them, integers and encodings, in the reference's order of atoms.
 
-    of_atoms: dict[str, Float[np.ndarray, "atom column"]]
-    of_edges: dict[str, Shaped[np.ndarray, "edge column"]]
+    Arrays are of all molecules in a row; the ends of a bond count in its molecule.
+    """
+
+    numbers: UInt8[np.ndarray, " atom"]
+    atom_feats: UInt8[np.ndarray, "atom feat"]
+    bonds: Int[np.ndarray, "bond 2"]
+    bond_feats: UInt8[np.ndarray, "bond bond_feat"]
+    encodings: dict[str, Float[np.ndarray, "atom column"]]
     n_atoms: Int[np.ndarray, " mol"]
     n_bonds: Int[np.ndarray, " mol"]
 
 
-def flat_features(smiles: Sequence[str]) -> FlatFeatures:
-    """The arrays of `reference_features` of all molecules in a row; ends count in the molecule."""
+def read_graphs(smiles: Sequence[str]) -> Graphs:
+    """SMILES as integers and the encodings of ToyMix. Needs RDKit."""
     from ...chemistry.canonical_order import make_ordered_graph
 
     graphs = [make_ordered_graph(text) for text in smiles]
@@ -368,32 +389,15 @@ def flat_features(smiles: Sequence[str]) -> FlatFeatures:
     n_bonds = np.array([len(graph.bonds) for graph in graphs])
     first_atom = np.cumsum(n_atoms) - n_atoms
     bonds = np.concatenate([graph.bonds for graph in graphs])
-    encodings = encode_all(_ENCODINGS, n_atoms, bonds + np.repeat(first_atom, n_bonds)[:, None])
-    pairs, steps = (encodings[name] for name in _ENCODINGS)
-    numbers = np.concatenate([graph.numbers for graph in graphs])
-    atom_feats = np.concatenate([graph.atom_feats for graph in graphs])
-    feat = _columns(atom_features("toymix"), atom_feats, numbers)
-    bond_feats = np.concatenate([graph.bond_feats for graph in graphs])
-    edge_feat = np.repeat(_columns(bond_features("toymix"), bond_feats), 2, 0)
-    of_atoms = {
-        "feat": feat,
-        "laplacian_eigvec": pairs[:, :N_PAIR],
-        "laplacian_eigval": pairs[:, N_PAIR:].astype(np.float16).astype(np.float32),
-        "rw_return_probs": steps,
-    }
-    edges = np.stack([bonds, bonds[:, ::-1]], 1).reshape(-1, 2)
-    of_edges = {"edge_index": edges, "edge_feat": edge_feat}
-    return FlatFeatures(of_atoms, of_edges, n_atoms, n_bonds)
-
-
-def split_features(flat: FlatFeatures) -> list[dict[str, np.ndarray]]:
-    """The arrays of each molecule, as views."""
-    atom_ends = np.cumsum(flat.n_atoms)[:-1]
-    edge_ends = 2 * np.cumsum(flat.n_bonds)[:-1]
-    pieces = {name: np.split(array, atom_ends) for name, array in flat.of_atoms.items()}
-    pieces["edge_index"] = np.split(flat.of_edges["edge_index"].T, edge_ends, 1)
-    pieces["edge_feat"] = np.split(flat.of_edges["edge_feat"], edge_ends)
-    return [dict(zip(pieces, arrays)) for arrays in zip(*pieces.values(), strict=True)]
+    return Graphs(
+        numbers=np.concatenate([graph.numbers for graph in graphs]),
+        atom_feats=np.concatenate([graph.atom_feats for graph in graphs]),
+        bonds=bonds,
+        bond_feats=np.concatenate([graph.bond_feats for graph in graphs]),
+        encodings=encode_all(_ENCODINGS, n_atoms, bonds + np.repeat(first_atom, n_bonds)[:, None]),
+        n_atoms=n_atoms,
+        n_bonds=n_bonds,
+    )
 
 
 def _columns(
