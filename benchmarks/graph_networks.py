@@ -382,7 +382,8 @@ def time_side(args: argparse.Namespace) -> None:
     cpu, wall = (statistics.median(seconds) for seconds in zip(*passes, strict=True))
     peak = read_gib("VmHWM")
     if args.device == "cuda":
-        before, peak = 0.0, torch.cuda.max_memory_allocated() / 2**30
+        before = 0.0
+        peak = torch.cuda.max_memory_allocated() / 2**30
     measured = {"n_mol": task.n_mol, "cpu": cpu, "wall": wall, "gib": peak, "before": before}
     print(json.dumps(measured))
 

@@ -59,19 +59,19 @@ class KeptAnswers:
     ) -> None:
         """Keep what is known of a batch; `mols` are ids of molecules."""
         is_kept = self._is_kept(mols)
-        guess, truth, mols = guess[is_kept], truth[is_kept], mols[is_kept]
+        truth = truth[is_kept]
         is_known = np.isfinite(truth)
         row, label = np.nonzero(is_known)
         piece = _Piece(
             row=(self.n_row + row).astype(np.int32),
             label=label.astype(np.int32),
-            guess=guess[is_known].astype(np.float32),
+            guess=guess[is_kept][is_known].astype(np.float32),
             truth=truth[is_known].astype(np.float32),
         )
         self._pieces.append(piece)
-        self._mols.append(mols)
+        self._mols.append(mols[is_kept])
         self._sorted = None
-        self.n_row += len(mols)
+        self.n_row += len(truth)
 
     def _is_kept(self, mols: Int[np.ndarray, " k"]) -> Bool[np.ndarray, " k"]:
         if self.share >= 1:

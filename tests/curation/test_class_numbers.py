@@ -66,14 +66,17 @@ def test_folders_of_before_are_read_as_the_same(kind, stored, tmp_path):
     (name,) = shards.tasks
     assert older.array(f"{name}.values").dtype == np.float64
     assert not verify_shards(shards).differences and not verify_shards(older).differences
-    corpus, before = Corpus([shards]), Corpus([older])
-    labels, expected = (read.labels(EVERY, [name])[name] for read in (corpus, before))
+    corpus = Corpus([shards])
+    before = Corpus([older])
+    labels = corpus.labels(EVERY, [name])[name]
+    expected = before.labels(EVERY, [name])[name]
     assert labels.index.equal(expected.index) and labels.values.dtype == expected.values.dtype
     assert np.array_equal(labels.values, expected.values, equal_nan=True)
     assert scale_tasks(corpus, [name], EVERY) == scale_tasks(before, [name], EVERY)
     label = shards.tasks[name]["labels"][0]["name"]
     if kind == "sparse":
-        now, then = (load_benchmark(read, name, label=label) for read in (shards, older))
+        now = load_benchmark(shards, name, label=label)
+        then = load_benchmark(older, name, label=label)
         assert now.ids.tolist() == then.ids.tolist()
         assert now.values.tolist() == then.values.tolist()
         assert now.values.tolist() == [value for value in MANY[label] if value is not None]

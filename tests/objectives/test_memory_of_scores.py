@@ -44,7 +44,8 @@ def test_labels_that_are_unknown_take_no_memory(kind):
     a few times as much; and how often each molecule was drawn, a byte a set.
     """
     peak_bytes(kind, 1)  # what is made once
-    few, many = 4, 24
+    few = 4
+    many = 24
     grown = peak_bytes(kind, many) - peak_bytes(kind, few)
     n_mol = (many - few) * BATCH
     n_known = n_mol * N_LABEL * SHARE

@@ -97,15 +97,17 @@ def test_what_is_tabulated_are_the_answers_of_the_saved_weights(run):
     session = Session(run, "cpu")
     (examined,) = validation_batches(session)
     model = run.load_model()
-    guess, truth = [], []
+    guesses = []
+    truths = []
     (task, *_) = run.config.objective.tasks_scaled
     for masked in examined.groups:
         answers = Answers()
         with torch.no_grad():
             session.objective.examine(model, masked, answers)
-        guess.append(answers.guess(task.key))
-        truth.append(masked.batch.labels[task.key].values.double().numpy())
-    guess, truth = np.concatenate(guess), np.concatenate(truth)
+        guesses.append(answers.guess(task.key))
+        truths.append(masked.batch.labels[task.key].values.double().numpy())
+    guess = np.concatenate(guesses)
+    truth = np.concatenate(truths)
     table = run.label_scores("val").set_index(["label", "metric"])["value"]
     for number, label in enumerate(task.labels):
         error = guess[:, number] - truth[:, number]

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from ...data.encodings.catalogue import encode_all
 from ...errors import InputError
 from ...shapes import Float, Int, UInt8
+from ..official_weights import fill_model
 from .config import GraphConfig
 from .dense import Dense
 from .encoder import GraphEncoder
@@ -32,7 +33,8 @@ _POOLINGS = ("sum", "mean", "max")
 _RESIDUALS = {"none": "none", "simple": "inner"}
 _LAYERS = ("gcn", "gin", "gine")
 N_PAIR = 8  # of the features that `reference_features` makes
-_ENCODINGS = ("eigenpairs_8", "return_probabilities_16")
+_PAIRS = "eigenpairs_8"
+_STEPS = "return_probabilities_16"
 _ENCODERS = "encoder_manager.pe_encoders."
 # Where a tensor of the reference goes: pattern of its name -> name in `ReferenceModel`.
 _NAMES = (
@@ -214,23 +216,7 @@ def load_reference(
         if own is not None:
             renamed[own] = _swapped(own, torch.as_tensor(tensor))
             model.names[name] = own
-    expected = model.state_dict()
-    for name, tensor in expected.items():
-        if name not in renamed:
-            raise InputError(
-                f"the weights lack {name!r}: give a whole checkpoint of this configuration"
-            )
-        if renamed[name].shape != tensor.shape:
-            raise InputError(
-                f"{name} has shape {tuple(renamed[name].shape)}, the configuration asks for "
-                f"{tuple(tensor.shape)}: give the checkpoint's own configuration"
-            )
-    unknown = set(renamed) - set(expected)
-    if unknown:
-        raise InputError(
-            f"the configuration has no place for {min(unknown)!r}: give the checkpoint's own"
-        )
-    model.load_state_dict(renamed)
+    fill_model(model, renamed)
     return model.eval()
 
 
@@ -348,13 +334,13 @@ def reference_features(smiles: Sequence[str]) -> list[dict[str, np.ndarray]]:
     reference rounds them, to float16 (features are whole numbers). Needs RDKit.
     """
     graphs = read_graphs(smiles)
-    pairs, steps = (graphs.encodings[name] for name in _ENCODINGS)
+    pairs = graphs.encodings[_PAIRS]
     edges = np.stack([graphs.bonds, graphs.bonds[:, ::-1]], 1).reshape(-1, 2)
     of_atoms = {
         "feat": _columns(atom_features("toymix"), graphs.atom_feats, graphs.numbers),
         "laplacian_eigvec": pairs[:, :N_PAIR],
         "laplacian_eigval": pairs[:, N_PAIR:].astype(np.float16).astype(np.float32),
-        "rw_return_probs": steps,
+        "rw_return_probs": graphs.encodings[_STEPS],
     }
     of_bonds = _columns(bond_features("toymix"), graphs.bond_feats)
     atom_ends = np.cumsum(graphs.n_atoms)[:-1]
@@ -394,7 +380,9 @@ def read_graphs(smiles: Sequence[str]) -> Graphs:
         atom_feats=np.concatenate([graph.atom_feats for graph in graphs]),
         bonds=bonds,
         bond_feats=np.concatenate([graph.bond_feats for graph in graphs]),
-        encodings=encode_all(_ENCODINGS, n_atoms, bonds + np.repeat(first_atom, n_bonds)[:, None]),
+        encodings=encode_all(
+            (_PAIRS, _STEPS), n_atoms, bonds + np.repeat(first_atom, n_bonds)[:, None]
+        ),
         n_atoms=n_atoms,
         n_bonds=n_bonds,
     )

@@ -6,7 +6,7 @@ every table of features is zero, as is that of all kinds of bonds that have it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -122,17 +122,14 @@ def values_of(source: int) -> range:
 
 def value_name(source: int, value: int, is_bond: bool) -> str:
     """What a value of an integer feature is called, as "feature: value"."""
-    if is_bond:
-        feature, values = (*BOND_VALUES, RING_BOND)[source]
-    elif source == ELEMENT:
-        feature, values = "element", ("hidden", *SYMBOLS)
-    else:
-        feature, values = _atom_values(source)
-    return f"{feature}: {values[min(value, len(values) - 1)]}"
+    feature, names = (*BOND_VALUES, RING_BOND)[source] if is_bond else _atom_values(source)
+    return f"{feature}: {names[min(value, len(names) - 1)]}"
 
 
-def _atom_values(source: int) -> tuple[str, tuple]:
-    """The name of a column of `atom_feats` and of its values."""
+def _atom_values(source: int) -> tuple[str, Sequence]:
+    """The name of an integer of atoms, and of its values."""
+    if source == ELEMENT:
+        return "element", ("hidden", *SYMBOLS)
     if source == PARITY:
         return "chirality", CHIRALITY_PARITIES
     if source < PARITY:

@@ -18,6 +18,7 @@ from ...data.batch import distances, real_pairs
 from ...errors import InputError
 from ...shapes import Float
 from ..model import Model
+from ..official_weights import fill_model
 from .config import REFERENCE, TwoTrackConfig
 from .encoder import make_two_track
 from .inputs import EncoderInputs
@@ -144,17 +145,7 @@ def load_reference(state_dict: dict[str, Tensor | np.ndarray], config: dict) -> 
                 f"the reference's model has no tensor {name!r}: is this another model's checkpoint?"
             )
         renamed[own_name] = torch.as_tensor(tensor)
-    for name, tensor in model.state_dict().items():
-        if name not in renamed:
-            raise InputError(
-                f"the weights lack {name!r}: give a whole checkpoint of this configuration"
-            )
-        if renamed[name].shape != tensor.shape:
-            raise InputError(
-                f"{name} has shape {tuple(renamed[name].shape)}, the configuration asks for "
-                f"{tuple(tensor.shape)}: give the checkpoint's own configuration"
-            )
-    model.load_state_dict(renamed)
+    fill_model(model, renamed)
     return model.eval()
 
 

@@ -71,7 +71,8 @@ class Graph:
         self.bonds = np.asarray(bonds, int).reshape(-1, 2)
         self.adjacency = np.zeros((n, n))
         for i, j in self.bonds:
-            self.adjacency[i, j] = self.adjacency[j, i] = 1
+            self.adjacency[i, j] = 1
+            self.adjacency[j, i] = 1
         self.degree = self.adjacency.sum(1)
         self.laplacian = np.diag(self.degree) - self.adjacency
 
@@ -177,7 +178,8 @@ def test_eigenpairs_solve_the_laplacian_of_each_fragment(name, is_sym):
                 root = np.sqrt(np.maximum(graph.degree[atoms], 1))
                 matrix = matrix / root / root[:, None]
             n = min(8, len(atoms))
-            vectors, values = encoding[atoms, :n].astype(float), encoding[atoms[0], 8 : 8 + n]
+            vectors = encoding[atoms, :n].astype(float)
+            values = encoding[atoms[0], 8 : 8 + n]
             assert np.allclose(values, np.linalg.eigvalsh(matrix)[:n], atol=1e-6)
             assert np.allclose(matrix @ vectors, vectors * values, atol=1e-6)
             assert np.allclose(vectors.T @ vectors, np.eye(n), atol=1e-6)
@@ -198,7 +200,8 @@ def test_eigengroups_are_what_lies_in_the_whole_space_of_an_eigenvalue():
 
 
 def test_every_atom_of_benzene_and_cubane_has_the_same_eigengroups():
-    benzene, cubane = by_atom("eigengroups_8")[2], by_atom("eigengroups_8")[8]
+    benzene = by_atom("eigengroups_8")[2]
+    cubane = by_atom("eigengroups_8")[8]
     assert np.abs(benzene - benzene[0]).max() < 1e-6 and np.abs(cubane - cubane[0]).max() < 1e-6
     assert np.allclose(cubane[0, :8], 1 / 8) and np.allclose(
         cubane[0, 8:], [0, 2, 2, 2, 4, 4, 4, 6]
@@ -416,7 +419,8 @@ def test_memory_is_bounded_by_the_output_and_a_limited_number_of_pairs(monkeypat
 
 def test_no_molecules_and_molecules_without_bonds_have_encodings_too():
     for name in NAMES:
-        level, width = parse(name).level, width_of(name)
+        level = parse(name).level
+        width = width_of(name)
         none = encode(name, np.zeros(0, int), np.zeros((0, 2), int))
         assert none.shape == (0, width)
         ions = encode(name, np.array([1, 2]), np.zeros((0, 2), int))

@@ -28,7 +28,8 @@ def padded(length: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     for mol, (size, bonds) in enumerate(zip(SIZES, BONDS)):
         real[mol, :size] = True
         for i, j in bonds:
-            adjacent[mol, i, j] = adjacent[mol, j, i] = True
+            adjacent[mol, i, j] = True
+            adjacent[mol, j, i] = True
     return adjacent, real
 
 

@@ -214,7 +214,8 @@ def test_depths_follow_the_blocks_and_flops_grow_with_the_molecule(config):
     encoder = shaken(config)
     depths = {encoder.depth_of(name) for name, _ in encoder.named_parameters()}
     assert depths == set(range(config.n_layer + 1))
-    small, large = encoder.count_flops(10, 10), encoder.count_flops(20, 20)
+    small = encoder.count_flops(10, 10)
+    large = encoder.count_flops(20, 20)
     assert small < large <= 4 * small
 
 

@@ -18,7 +18,9 @@ from molnb.models.graph.pooling import pool
 # A triangle with a tail, a pair, and an atom alone.
 BONDS = torch.tensor([[0, 1], [1, 2], [0, 2], [2, 3], [4, 5]])
 MOL = torch.tensor([0, 0, 0, 0, 1, 1, 2])
-D, D_OUT, D_BOND = 6, 6, 4
+D = 6
+D_OUT = 6
+D_BOND = 4
 
 
 @pytest.fixture

@@ -6,16 +6,13 @@
 from __future__ import annotations
 
 import copy
-import gzip
 import json
-import struct
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load
+from stored_numbers import FIXTURES, PARITY, below, unpacked
 
 pytest.importorskip("torch_geometric")
 from molnb.errors import InputError
@@ -29,9 +26,7 @@ from molnb.models.graph.official import (
     reference_outputs,
 )
 
-FIXTURE = Path(__file__).parents[2] / "fixtures" / "graphium_small.safetensors.gz"
-# A larger set of the reference's numbers, where somebody keeps it beside the checkout.
-PARITY = Path(__file__).resolve().parents[4] / "shared" / "parity"
+FIXTURE = FIXTURES / "graphium_small.safetensors.gz"
 KINDS = ("gine", "gcn", "gin")
 NETWORKS = [(source, kind) for source in ("small", "parity") for kind in KINDS]
 ARRAYS = (
@@ -44,21 +39,6 @@ ARRAYS = (
 )
 HALF_DIGIT = 2**-10  # a last digit of float16 between 1 and 2, in which the reference keeps numbers
 SIMPLE = 1e-3  # an eigenvalue this far from all others has one eigenvector
-
-
-@cache
-def unpacked(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors and metadata of a file."""
-    if not file.exists():
-        pytest.skip(f"{file.name} is not beside this checkout")
-    content = file.read_bytes()
-    content = gzip.decompress(content) if file.suffix == ".gz" else content
-    header = json.loads(content[8 : 8 + struct.unpack("<Q", content[:8])[0]])
-    return load(content), header.get("__metadata__", {})
-
-
-def below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def stored(source: str, kind: str) -> tuple[dict[str, torch.Tensor], dict]:

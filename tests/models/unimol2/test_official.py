@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import struct
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load
+from stored_numbers import FIXTURES, PARITY, below, unpacked
 
 from molnb.chemistry.features import molecule_arrays
 from molnb.data.batch import MolBatch, pad
@@ -29,9 +26,6 @@ from molnb.models.unimol2.official import (
     reference_outputs,
 )
 
-FIXTURES = Path(__file__).parents[2] / "fixtures"
-# A larger set of the reference's numbers, where somebody keeps it beside the checkout.
-PARITY = Path(__file__).resolve().parents[4] / "shared" / "parity"
 FILES = {
     "small": FIXTURES / "official.safetensors.gz",
     "parity": PARITY / "unimol2_tiny.safetensors",
@@ -42,23 +36,10 @@ MODES = ("pretrain", "finetune", "finetune_drop")
 @cache
 def stored(name: str) -> tuple[dict[str, torch.Tensor], dict]:
     """Tensors and configuration of a fixture."""
-    if not FILES[name].exists():
-        pytest.skip(f"{FILES[name].name} is not beside this checkout")
     tensors, metadata = unpacked(FILES[name])
     if "config" in metadata:
         return tensors, json.loads(metadata["config"])
     return tensors, json.loads(FILES[name].with_suffix(".json").read_text())["config"]
-
-
-def unpacked(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    content = file.read_bytes()
-    content = gzip.decompress(content) if file.suffix == ".gz" else content
-    header = json.loads(content[8 : 8 + struct.unpack("<Q", content[:8])[0]])
-    return load(content), header.get("__metadata__", {})
-
-
-def below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 @cache
