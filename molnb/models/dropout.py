@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ..errors import InputError
 from ..shapes import Bool
 
 _of_thread = threading.local()  # its `generator`, while one is set
@@ -73,6 +74,12 @@ def keep_factors(shape: tuple[int, ...], dropout: float, dtype: torch.dtype) -> 
     """`keep_mask` on the CPU as ones and zeros to multiply by, in a quarter of a choice's time."""
     factors = torch.empty(shape, dtype=dtype)
     return torch.ge(_draws(shape), _threshold(dropout), out=factors)
+
+
+def check_dropout(name: str, dropout: float) -> None:
+    """Raise InputError for a probability to drop an entry that leaves none, or is none."""
+    if not 0 <= dropout < 1:
+        raise InputError(f"{name} is {dropout}: give a share from 0 to below 1")
 
 
 class Dropout(nn.Module):

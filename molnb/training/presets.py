@@ -253,6 +253,7 @@ for _size in GRAPH_SIZES:
 for _size in LAPTOP:
     _text = laptop.__doc__.format(size=readable_size(_size))
     PRESETS[f"laptop_{_size}"] = Preset(partial(laptop, size=_size), _text)
+for _size in GRAPH_LAPTOP:
     _text = laptop_graph.__doc__.format(size=readable_size(_size))
     PRESETS[f"laptop_graph_{_size}"] = Preset(partial(laptop_graph, size=_size), _text)
 for _scale in PAPER:

@@ -22,16 +22,22 @@ def pair_encoding(
     Zeros where there is no atom. Which places hold one is what `real` says; without it, those that
     have a bond, and the first of a molecule without bonds.
     """
-    spec = parse(name)
-    if KINDS[spec.kind].level != "pair" or spec.level != "atom":
-        kinds = ", ".join(kind for kind in KINDS if KINDS[kind].level == "pair")
-        raise InputError(f"{name!r} is no encoding of pairs: choose one of {kinds} (transitions_4)")
+    spec = check_pair_encoding(name)
     if real is None:
         real = _bonded(adjacent)
     with torch.autocast(adjacent.device.type, enabled=False):
         encoding = _encoding(spec, adjacent, real)
     is_pair = real_pairs(real)[..., None]
     return torch.where(is_pair, encoding, 0).float()
+
+
+def check_pair_encoding(name: str) -> Spec:
+    """What the name of an encoding of pairs means; InputError for one of anything else."""
+    spec = parse(name)
+    if KINDS[spec.kind].level != "pair" or spec.level != "atom":
+        kinds = ", ".join(kind for kind in KINDS if KINDS[kind].level == "pair")
+        raise InputError(f"{name!r} is no encoding of pairs: choose one of {kinds} (transitions_4)")
+    return spec
 
 
 def _bonded(adjacent: Bool[Tensor, "mol n n"]) -> Bool[Tensor, "mol n"]:

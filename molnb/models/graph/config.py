@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from ...data.encodings.catalogue import check_names
+from ...data.encodings.padded import check_pair_encoding
 from ...errors import InputError, did_you_mean
+from ..dropout import check_dropout
 from ..interface import EncoderConfig
 from .features import check_features
 
@@ -24,6 +27,7 @@ WIDTHS = (
     "d_encoding",
     "d_encoding_hidden",
 )
+MAY_BE_ZERO = ("d_out", "d_molecule", "n_kernel")  # as wide as what is before, or none
 READ_BONDS = ("gine", "gated_gcn", "mpnn")  # layers that read more of a bond than its ends
 
 
@@ -80,9 +84,19 @@ class GraphConfig(EncoderConfig):
         _check("pooling", self.pooling, POOLINGS)
         _check("virtual_node", self.virtual_node, ("none", *POOLINGS))
         _check("residual", self.residual, RESIDUALS)
-        for name in ("n_layer", "d_input", "d_atom", "d_input_hidden", "d_bond_hidden", "d_bond"):
-            if getattr(self, name) < 1:
-                raise InputError(f"model.{name} is {getattr(self, name)}: give 1 or more")
+        for name in ("dropout", "input_dropout", "encoding_dropout"):
+            check_dropout(f"model.{name}", getattr(self, name))
+        for name in ("n_layer", "n_head", *WIDTHS, "n_kernel"):
+            least = 0 if name in MAY_BE_ZERO else 1
+            if getattr(self, name) < least:
+                raise InputError(f"model.{name} is {getattr(self, name)}: give {least} or more")
+        if not self.kernel_angstrom > 0:
+            raise InputError(
+                f"model.kernel_angstrom is {self.kernel_angstrom}: give a length above 0 Å"
+            )
+        check_names(self.encodings)
+        for name in self.pair_encodings:
+            check_pair_encoding(name)
         if self.layer == "gps" and self.d_atom % self.n_head:
             raise InputError(
                 f"model.d_atom {self.d_atom} is not a multiple of model.n_head {self.n_head}: "

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from ...errors import InputError
+from ..dropout import check_dropout
 from ..interface import EncoderConfig
 
 
@@ -52,6 +53,8 @@ class TwoTrackConfig(EncoderConfig):
                 f"d_atom {self.d_atom} is not a multiple of n_head {self.n_head}: change one of "
                 "them"
             )
+        for name in ("dropout", "attention_dropout", "pair_dropout"):
+            check_dropout(f"model.{name}", getattr(self, name))
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> TwoTrackConfig:

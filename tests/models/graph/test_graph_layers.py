@@ -170,6 +170,16 @@ def test_parts_that_there_are_not_are_refused():
         replace(config, n_layer=0)
     with pytest.raises(InputError, match="features is 'toymx'"):
         replace(config, features="toymx")
+    with pytest.raises(InputError, match="model.dropout is 1.5: give a share from 0 to below 1"):
+        replace(config, dropout=1.5)
+    with pytest.raises(InputError, match="model.n_kernel is -1: give 0 or more"):
+        replace(config, n_kernel=-1)
+    with pytest.raises(InputError, match="kernel_angstrom is 0.0: give a length above 0"):
+        replace(config, kernel_angstrom=0.0)
+    with pytest.raises(InputError, match="unknown encoding 'eigenpair_8'.*did you mean"):
+        replace(config, encodings=("eigenpair_8",))
+    with pytest.raises(InputError, match="'eigenpairs_8' is no encoding of pairs"):
+        replace(config, layer="gps", pair_encodings=("eigenpairs_8",))
 
 
 def test_sums_over_a_molecule_in_bfloat16_lose_no_small_ones(graph):
