@@ -344,7 +344,7 @@ def _in_two_processes(smiles: list[str]) -> Timed:
     from molnb.models.graph import official
 
     pool = ProcessPoolExecutor(2)
-    pieces = [smiles[start : start + 250] for start in range(0, len(smiles), 250)]
+    pieces = [smiles[start : start + 500] for start in range(0, len(smiles), 500)]
     return Timed(
         n_mol=len(smiles),
         make=lambda: pieces,
