@@ -42,10 +42,17 @@ def ecfp_counts(
 
 def descriptors(smiles: Sequence[str]) -> Float[np.ndarray, "mol descriptor"]:
     """RDKit's 2D descriptors, all of them; not finite or beyond 1e6 in size becomes NaN."""
+    return descriptors_named(smiles, [name for name, _ in Descriptors.descList])
+
+
+def descriptors_named(
+    smiles: Sequence[str], names: Sequence[str]
+) -> Float[np.ndarray, "mol descriptor"]:
+    """RDKit's 2D descriptors of these names; not finite or beyond 1e6 in size becomes NaN."""
+    known = dict(Descriptors.descList)
+    functions = [known[name] for name in names]
     with rdBase.BlockLogs():
-        rows = [
-            [float(describe(mol)) for _, describe in Descriptors.descList] for mol in _mols(smiles)
-        ]
+        rows = [[float(describe(mol)) for describe in functions] for mol in _mols(smiles)]
     table = np.array(rows, np.float64)
     usable = np.isfinite(table) & (np.abs(table) < 1e6)
     return np.where(usable, table, np.nan).astype(np.float32)

@@ -31,6 +31,7 @@ from ..objectives.supervised import Supervised
 from ..objectives.targets import label_cells, scale_tasks, unknown_notes
 from ..objectives.trivial_baselines import label_baselines, pretrain_baselines
 from ..rng import hash_sample
+from .accounts import Meter
 from .checkpoints import BEST, load_weights, write_weights
 from .config import RunConfig
 from .drawing import draw_notes
@@ -258,7 +259,9 @@ def _owned_steps(session: Session) -> Iterator[Report]:
     run = session.run
     config = session.config
     began = time.time()
-    seconds_before = run.status().get("seconds", 0.0)
+    spent = run.status()
+    seconds_before = spent.get("seconds", 0.0)
+    meter = Meter(session.device, spent)
     say_notes(session)
     validation = validation_batches(session)
     write_baselines(session, validation)
@@ -289,7 +292,7 @@ def _owned_steps(session: Session) -> Iterator[Report]:
                 finished = out_of_patience(session) or finished
             if session.step % config.checkpoint_every == 0 or finished:
                 save(session)
-                run.write_status(step=session.step, seconds=round(seconds, 2))
+                run.write_status(step=session.step, seconds=round(seconds, 2), **meter.read())
             yield Report(session.step, config.steps, loss, seconds, tuple(rows))
         take_best(session)
         state = "done"
@@ -303,7 +306,7 @@ def _owned_steps(session: Session) -> Iterator[Report]:
     finally:
         seconds = round(seconds_before + time.time() - began, 2)
         if is_mine(run.path):
-            run.write_status(state=state, step=session.step, seconds=seconds)
+            run.write_status(state=state, step=session.step, seconds=seconds, **meter.read())
 
 
 def prepare_run(config: RunConfig | Run | str | Path, out: str | Path | None = None) -> Run:

@@ -90,10 +90,11 @@ class Run:
             ) from None
 
     def status(self) -> dict:
-        """`state`, `step`, `steps`, `seconds`; empty before the first step.
+        """`state`, `step`, `steps`, `seconds`, and what they cost; empty before the first step.
 
-        The state is running, done, stopped (on request), failed (by an error) or killed (its
-        process ended without a word).
+        Seconds, and `cpu_seconds` of all threads, are those of all sessions of the run together;
+        `peak_mib` is the most memory that its process held. The state is running, done, stopped (on
+        request), failed (by an error) or killed (its process ended without a word).
         """
         status = self.read("status.json")
         if status.get("state") == "running" and not is_owned(self.path):

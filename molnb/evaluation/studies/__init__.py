@@ -1,0 +1,1 @@
+"""Studies: questions that take many runs, with controls that can say no."""

@@ -1,0 +1,83 @@
+"""How much quantum data? One assay of fixed size, and more and more other molecules with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...curation.relabelled import renamed_tasks
+from ...errors import InputError
+from ...shards import Shards
+from ..benchmark import BenchmarkTask
+from .arms import AGAIN, ALONE, BEFORE, QUESTION, REFERENCE, REPLICATE, Arm, Settings, auxiliary_ids
+from .curves import LearningCurve
+from .design import make_design
+from .low_resource import REPLICATE_SEED
+
+
+def make_amounts(
+    assay: BenchmarkTask,
+    quantum: Sequence[Shards],
+    amounts: Sequence[int],
+    settings: Settings,
+    folder: Path,
+    size: int = 100,
+    n_fold: int = 5,
+    n_seed: int = 1,
+    seed: int = 0,
+) -> LearningCurve:
+    """A curve over the number of quantum molecules: an arm an amount, each among the next.
+
+    Steps are the same for all: more molecules are seen less often each. Raises InputError for an
+    amount that the data do not have.
+    """
+    arms = [Arm(ALONE, REFERENCE, seed=seed), Arm(AGAIN, REPLICATE, seed=seed + REPLICATE_SEED)]
+    sets = joined(quantum)
+    n_all = len(auxiliary_ids(Arm("all", QUESTION, BEFORE, sets), assay))
+    for n in amounts:
+        if not 1 <= n <= n_all:
+            raise InputError(
+                f"{n:,} quantum molecules are asked for: there are {n_all:,} that are no molecules "
+                f"of {assay.shards.name}; curate more, or give smaller amounts"
+            )
+        arms.append(Arm(amount_name(n), QUESTION, BEFORE, sets, n=n, seed=seed))
+    return LearningCurve(
+        name=f"{assay.label} of {assay.shards.name}, {size} labels",
+        assay=assay,
+        arms=tuple(arms),
+        design=make_design(assay, (size,), n_fold, seed),
+        settings=settings,
+        folder=folder,
+        n_seed=n_seed,
+    )
+
+
+def amount_name(n: int) -> str:
+    """What the arm with n quantum molecules is called."""
+    return f"{n:,} molecules"
+
+
+def joined(quantum: Sequence[Shards]) -> tuple[Shards, ...]:
+    """Datasets whose tasks bear the names of the first one's where they mean the same.
+
+    So one head learns a label of all of them. The recipes call them nci_orbitals and wehi_orbitals.
+    """
+    first = quantum[0]
+    sets = [first]
+    for shards in quantum[1:]:
+        names = {}
+        for name, task in shards.tasks.items():
+            alike = [other for other, known in first.tasks.items() if _mean_the_same(known, task)]
+            names[name] = alike[0] if alike else name
+        sets.append(renamed_tasks(shards, names))
+    return tuple(sets)
+
+
+def _mean_the_same(first: dict, second: dict) -> bool:
+    """Whether two tasks are of the same labels: quantity, unit, theory and geometry agree."""
+    fields = ("name", "quantity", "unit", "theory", "geometry")
+    declared = [
+        [tuple(label.get(field) for field in fields) for label in task["labels"]]
+        for task in (first, second)
+    ]
+    return declared[0] == declared[1] and first["level"] == second["level"]

@@ -1,0 +1,179 @@
+"""Arms of a study: ways to learn a small assay with, or without, other data; and their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...data.tasks import dataset_names
+from ...objectives.pretraining import Pretrain
+from ...rng import hash_sample
+from ...shapes import Int
+from ...shards import Shards
+from ...training.config import RunConfig
+from ...training.presets import make_preset
+from ..benchmark import BenchmarkTask
+from .auxiliary import unrelated
+from .trials import Trial
+
+ALONE = "alone"
+AGAIN = "alone, other seeds"
+# What an arm is there for.
+REFERENCE = "reference"
+REPLICATE = "replicate"  # the reference again: their differences are noise
+QUESTION = "question"
+NEGATIVE = "negative control"
+CEILING = "ceiling"
+# When other data are learnt: before the assay is fine-tuned on, together with it, or in place of
+# labels the molecules' own masked atoms, before.
+BEFORE = "before"
+TOGETHER = "together"
+MASKED = "masked"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to learn an assay: other data and when they are learnt, or arrays as inputs.
+
+    `auxiliary` are sets of other molecules, `tasks` what is learnt of them (default: all); `n`
+    takes that many of them. `beside` names arrays of the assay's molecules that its head reads.
+    """
+
+    name: str
+    role: str
+    how: str = ALONE
+    auxiliary: tuple[Shards, ...] = ()
+    tasks: tuple[str, ...] = ()
+    n: int | None = None
+    beside: tuple[str, ...] = ()
+    seed: int = 0  # added to those of the fold
+
+    @property
+    def folder(self) -> str:
+        """The name of the arm as part of a path."""
+        return "".join(c if c.isalnum() else "_" for c in self.name)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and with which network the arms of a study learn; the same for all of them.
+
+    `steps` of `batch` molecules on the assay; `auxiliary_steps` of `auxiliary_batch` on other data.
+    Together both are drawn as often: steps and batch are those of the other data, and the assay has
+    a share of the draws. Nothing is validated and nothing stops early: a choice by a few of 25
+    labels would be noise. `changes` are fields of the preset.
+    """
+
+    preset: str = "graph_150k"
+    steps: int = 300
+    batch: int = 32
+    auxiliary_steps: int = 800
+    auxiliary_batch: int = 128
+    learning_rate: float = 1e-3
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def share(self) -> float:
+        """The share of the assay among the draws of both together."""
+        assay = self.steps * self.batch
+        return assay / (assay + self.auxiliary_steps * self.auxiliary_batch)
+
+    def config(self, data: list[Shards], steps: int, batch: int, **changes: Any) -> RunConfig:
+        """The preset on these data, for so many steps, without validation."""
+        fixed = {
+            "steps": steps,
+            "global_batch": batch,
+            "learning_rate": self.learning_rate,
+            "warmup_steps": max(steps // 10, 1),
+            "val_ids": (),
+            "patience": None,
+            "eval_every": steps,
+            "checkpoint_every": max(steps, 1),
+            "log_every": max(steps // 20, 1),
+        }
+        return make_preset(self.preset, data, **(fixed | dict(self.changes) | changes))
+
+
+def pretraining(
+    arm: Arm, assay: BenchmarkTask, settings: Settings, seed: int, folder: Path
+) -> Trial | None:
+    """The run on other data that an arm starts from; None for an arm that has none.
+
+    No molecule of the assay is in it, nor its stereoisomers, salts and tautomers.
+    """
+    if arm.how not in (BEFORE, MASKED):
+        return None
+    config = settings.config(
+        list(arm.auxiliary),
+        settings.auxiliary_steps,
+        settings.auxiliary_batch,
+        seed=seed,
+        train_ids=tuple(auxiliary_ids(arm, assay).tolist()),
+    )
+    if arm.how == MASKED:
+        config = replace(config, objective=Pretrain(drop_features=0.0))
+    else:
+        objective = replace(config.objective, task_names=arm.tasks)
+        config = replace(config, objective=objective)
+    return Trial(config, folder / f"{arm.folder}-before-seed{seed}", {"arm": arm.name})
+
+
+def auxiliary_ids(arm: Arm, assay: BenchmarkTask) -> Int[np.ndarray, " mol"]:
+    """The molecules of an arm's other data that are learnt from, counted over all its sets.
+
+    Of them the first `n` of a fixed order, so that fewer are among more.
+    """
+    ids = []
+    start = 0
+    for shards in arm.auxiliary:
+        ids.append(start + unrelated(shards, assay.shards, assay.ids))
+        start += shards.n
+    return hash_sample(np.concatenate(ids), arm.n)
+
+
+def learning(
+    arm: Arm,
+    assay: BenchmarkTask,
+    rows: Int[np.ndarray, " size"],
+    settings: Settings,
+    seed: int,
+    start: Path | None,
+) -> RunConfig:
+    """The run of an arm that learns some rows of the assay; `start` is that of its pretraining."""
+    ids = assay.ids[rows]
+    if arm.how != TOGETHER:
+        changes: dict[str, Any] = {
+            "seed": seed,
+            "train_ids": tuple(ids.tolist()),
+            "objective.task_names": (assay.task,),
+        }
+        if arm.beside:
+            changes["objective.beside"] = arm.beside
+        config = settings.config([assay.shards], settings.steps, settings.batch, **changes)
+        return replace(config, start_from=None if start is None else str(start))
+    data = [assay.shards, *arm.auxiliary]
+    others = assay.shards.n + auxiliary_ids(arm, assay)
+    names = dataset_names(data)
+    tasks = arm.tasks or tuple(dict.fromkeys(t for shards in arm.auxiliary for t in shards.tasks))
+    n_others = sum(shards.n for shards in arm.auxiliary)
+    shares = {
+        name: (1 - settings.share) * shards.n / n_others
+        for name, shards in zip(names[1:], arm.auxiliary, strict=True)
+    }
+    return settings.config(
+        data,
+        settings.auxiliary_steps,
+        settings.auxiliary_batch,
+        **{
+            "seed": seed,
+            "train_ids": (*ids.tolist(), *others.tolist()),
+            "objective.task_names": (assay.task, *tasks),
+            # the assay counts as much as all other tasks together
+            "objective.task_weights": {assay.task: float(len(tasks))},
+            "sampling.weights": {names[0]: settings.share, **shares},
+        },
+    )

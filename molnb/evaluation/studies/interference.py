@@ -1,0 +1,127 @@
+"""Which tasks help or hinder each other? Every pair learnt together, against each alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ...curation.grouping import connected_groups
+from ...errors import InputError
+from ...rng import hash_sample
+from ...shards import LOOSE_KEYS, Shards
+from ..folds import Fold, make_folds
+from ..statistics import corrected_interval
+from .arms import Settings
+from .auxiliary import molecule_values
+from .trials import Tested, Trial, run_trials, trials_table
+
+ALONE = "alone"
+
+
+@dataclass(frozen=True)
+class Interference:
+    """Tasks of a dataset, learnt alone and in pairs on the same molecules; a run a pair and fold.
+
+    Tasks of molecules are tested; those of atoms and bonds can stand beside them.
+    """
+
+    shards: Shards
+    folds: tuple[Fold, ...]
+    settings: Settings
+    folder: Path
+    n_train: int | None = None  # molecules of a fold's training rows that are learnt from
+    seed: int = 0
+
+    @property
+    def tested(self) -> list[str]:
+        """Tasks that are tested: those of molecules."""
+        return [name for name, task in self.shards.tasks.items() if task["level"] == "molecule"]
+
+    def stages(self) -> list[list[Trial]]:
+        """A trial a pair, fold and tested task: first those that train, then others of their runs.
+
+        Both tasks of a pair are tested by one run.
+        """
+        stages: tuple[dict[Path, Trial], list[Trial]] = ({}, [])
+        for target in self.tested:
+            for beside in (ALONE, *self.shards.tasks):
+                for number in range(len(self.folds)) if beside != target else ():
+                    trial = self._trial(target, beside, number)
+                    if trial.folder in stages[0]:
+                        stages[1].append(trial)
+                    else:
+                        stages[0][trial.folder] = trial
+        return [list(stages[0].values()), stages[1]]
+
+    def _trial(self, target: str, beside: str, number: int) -> Trial:
+        fold = self.folds[number]
+        tasks = (target,) if beside == ALONE else tuple(sorted((target, beside)))
+        learnt = hash_sample(fold.train, self.n_train)
+        config = self.settings.config(
+            [self.shards],
+            self.settings.auxiliary_steps,
+            self.settings.auxiliary_batch,
+            **{
+                "seed": self.seed + number,
+                "train_ids": tuple(learnt.tolist()),
+                "objective.task_names": tasks,
+            },
+        )
+        names, values = molecule_values(self.shards, (target,))
+        scales = tuple(np.nanstd(values[learnt], 0).tolist())
+        return Trial(
+            config,
+            self.folder / f"{'-'.join(tasks)}-fold{number}",
+            {"task": target, "beside": beside, "fold": number},
+            Tested(target, tuple(names), fold.test, values[fold.test], scales),
+        )
+
+    def run(
+        self, workers: int | None = None, watch: Callable[[int, int], Any] | None = None
+    ) -> int:
+        """Train and test what is not done yet; returns how many trials it was."""
+        return run_trials(self.stages(), workers, watch)
+
+    def table(self) -> pd.DataFrame:
+        """A row a finished trial; `mae` is the mean over labels in standard deviations."""
+        return trials_table([trial for stage in self.stages() for trial in stage])
+
+    def matrix(self) -> pd.DataFrame:
+        """A row a pair: by how many percent the error of `task` changes with `beside`."""
+        table = self.table()
+        test_to_train = float(np.mean([len(f.test) / len(f.train) for f in self.folds]))
+        rows = []
+        for target in self.tested:
+            errors = table[table["task"] == target].pivot(
+                index="fold", columns="beside", values="mae"
+            )
+            for beside in errors.columns.drop(ALONE):
+                logs = np.log(errors[beside] / errors[ALONE]).to_numpy()
+                change = corrected_interval(logs, test_to_train)
+                percent = 100 * np.expm1(change[:3])
+                row = {"task": target, "beside": beside, "mae alone": errors[ALONE].mean()}
+                rows.append(row | dict(zip(("change", "low", "high"), percent, strict=True)))
+        return pd.DataFrame(rows)
+
+
+def make_interference(
+    shards: Shards,
+    settings: Settings,
+    folder: Path,
+    n_fold: int = 3,
+    n_train: int | None = None,
+    seed: int = 0,
+) -> Interference:
+    """The interference of a dataset's tasks, on folds that part no relatives."""
+    if len(shards.tasks) < 2:
+        raise InputError(
+            f"{shards.path} has {len(shards.tasks)} task: interference takes two or more"
+        )
+    groups = connected_groups(shards.table(["scaffold", *LOOSE_KEYS]))
+    folds = make_folds(groups, n_fold, seed)
+    return Interference(shards, tuple(folds), settings, folder, n_train, seed)

@@ -1,0 +1,189 @@
+"""Trials of a study: runs, each with rows that it is tested on; finished ones are never repeated.
+
+A trial is a run's folder with a file more, what the run answers for its test rows. Tables of
+results are made from these folders alone, so a study that was interrupted goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ...errors import InputError
+from ...files import write_json
+from ...inference.predictor import predict_stored
+from ...models.families import count_parameters
+from ...processes import Pool, count_cores
+from ...progress import Progress
+from ...shapes import Float, Int
+from ...training.config import RunConfig
+from ...training.loop import train
+from ...training.rows import open_corpus
+from ...training.runs import Run
+from ...training.threads import one_thread
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a trial is judged by: labels of a task of its first dataset, for some molecules.
+
+    `ids` are their positions in that dataset, `values` the truth, NaN where it is unknown. Errors
+    are divided by `scales`, one a label: 1 leaves the unit as it is.
+    """
+
+    task: str
+    labels: tuple[str, ...]
+    ids: Int[np.ndarray, " test"]
+    values: Float[np.ndarray, "test label"]
+    scales: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A run of a study: its configuration and folder, what it is tested on and stands for.
+
+    `key` says which trial it is (arm, size, fold, seed, ...): the columns of its row in tables. A
+    trial that is not `tested` is a pretraining that others start from.
+    """
+
+    config: RunConfig
+    folder: Path
+    key: Mapping[str, Any] = field(default_factory=dict)
+    tested: Tested | None = None
+
+    @property
+    def answers_file(self) -> Path:
+        """What the run answers for the test rows; it lies beside the run's own files."""
+        return self.folder / f"test_{self.tested.task.replace('/', '_')}.json"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run is trained, and tested where it is to be."""
+        if self.tested is not None:
+            return self.answers_file.exists()
+        return (self.folder / "config.json").exists() and Run(self.folder).state == "done"
+
+    def error(self) -> float:
+        """The mean absolute error over test rows, and over labels, in units of their scales."""
+        stored = json.loads(self.answers_file.read_text(encoding="utf-8"))
+        errors = np.abs(np.array(stored["answers"]) - self.tested.values)
+        return float(np.mean(np.nanmean(errors, 0) / np.array(self.tested.scales)))
+
+
+def run_trials(
+    stages: Sequence[Sequence[Trial]],
+    workers: int | None = None,
+    watch: Callable[[int, int], Any] | None = None,
+) -> int:
+    """Train and test all trials that are not done, a stage after the other; returns how many were.
+
+    `workers` processes with one thread each (default: a core each, at most four; 0: here, one
+    after another). `watch` is called with the number of trials that are done, and of all.
+    """
+    for trials in stages:
+        _check_folders(trials)
+    n_all = sum(map(len, stages))
+    left = [[trial for trial in trials if not trial.is_done] for trials in stages]
+    n_left = sum(map(len, left))
+    workers = min(count_cores(), 4) if workers is None else workers
+    with (
+        Progress("trials", n_left, n_left > 0) as display,
+        Pool(min(workers, max(map(len, left), default=0))) as pool,
+    ):
+        for trials in left:
+            for trial in _finished(pool, trials):
+                display.advance(1, trial.folder.name)
+                if watch is not None:
+                    watch(n_all - n_left + display.done, n_all)
+    return n_left
+
+
+def _finished(pool: Pool, trials: Sequence[Trial]) -> Iterator[Trial]:
+    """Trials as they are done, as many under way as there are workers."""
+    waiting = list(reversed(trials))
+    under_way: dict[Future, Trial] = {}
+    while waiting or under_way:
+        while waiting and len(under_way) < max(1, pool.workers):
+            trial = waiting.pop()
+            under_way[pool.submit(_finish, trial)] = trial
+        for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+            trial = under_way.pop(future)
+            future.result()
+            yield trial
+
+
+def _check_folders(trials: Sequence[Trial]) -> None:
+    """Raise InputError where a folder holds a run of other settings: it would be taken for ours."""
+    for trial in trials:
+        if (trial.folder / "config.json").exists():
+            stored = Run(trial.folder).config
+            if _settings(stored) != _settings(trial.config):
+                raise InputError(
+                    f"{trial.folder} holds a run with other settings than this study's: give the "
+                    "study another folder (--out), or delete that one"
+                )
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    """A configuration without what is read from the data when it begins, and without places."""
+    stored = json.loads(json.dumps(config.to_dict()))
+    stored.pop("start_from")
+    stored["objective"].pop("tasks_scaled", None)
+    stored["objective"].pop("task_names", None)
+    return stored
+
+
+def _finish(trial: Trial) -> None:
+    """Train a trial's run, or go on with it, and keep what it answers for its test rows."""
+    begun = (trial.folder / "config.json").exists()
+    # what it has to say stands in its folder, and hundreds of runs would say it
+    with one_thread(), contextlib.redirect_stderr(io.StringIO()):
+        run = train(trial.folder if begun else trial.config, trial.folder)
+        if trial.tested is not None:
+            answers = _answers(run, trial.tested)
+            write_json({"answers": answers.tolist()}, trial.answers_file)
+
+
+def _answers(run: Run, tested: Tested) -> Float[np.ndarray, "test label"]:
+    """What a run predicts for test rows, which lie in the first of its datasets."""
+    config = run.config
+    corpus = open_corpus(config)
+    table = predict_stored(run.load_model(), config, corpus, tested.ids, tested.task)
+    scaled = next(task for task in config.objective.tasks_scaled if task.key == tested.task)
+    names = [label.rpartition("/")[2] for label in scaled.labels]
+    return table[:, [names.index(label) for label in tested.labels]].astype(np.float64)
+
+
+def trials_table(trials: Sequence[Trial]) -> pd.DataFrame:
+    """A row a finished and tested trial: its key, error, and what it cost.
+
+    `mae` is in units of what it is tested by (`Tested.scales`). `cpu_seconds` and `peak_mib` are
+    those of the run alone, without the one that it started from; `parameters` those of the encoder.
+    """
+    rows = []
+    for trial in trials:
+        if trial.tested is None or not trial.is_done:
+            continue
+        status = Run(trial.folder).status()
+        counts = count_parameters(trial.config.model)
+        rows.append(
+            {
+                **trial.key,
+                "mae": trial.error(),
+                "n_test": len(trial.tested.ids),
+                "cpu_seconds": status.get("cpu_seconds", float("nan")),
+                "peak_mib": status.get("peak_mib", float("nan")),
+                "parameters": None if counts is None else counts.total,
+                "folder": trial.folder.name,
+            }
+        )
+    return pd.DataFrame(rows)
