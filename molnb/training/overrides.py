@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import InputError, did_you_mean
-from .config import RunConfig
+
+Record = TypeVar("Record")  # a dataclass, such as RunConfig
 
 
-def change(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
+def change(config: Record, changes: Mapping[str, Any]) -> Record:
     """A configuration with fields replaced.
 
     Dotted names reach into its parts; text is read as the type of what it replaces.

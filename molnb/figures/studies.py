@@ -1,0 +1,255 @@
+"""Figures of studies: learning curves between controls, changes of an error, a matrix of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ..errors import InputError
+from .style import COLOURS, DASHED, LEGEND_BELOW, panels
+
+# What an arm is there for -> colours of its lines, one after another, dash, symbol.
+ROLES = {
+    "reference": ([COLOURS[6]], "solid", "circle"),
+    "replicate": ([COLOURS[7]], "dot", "circle-open"),
+    "question": ([COLOURS[1], COLOURS[4]], "solid", "diamond"),
+    "negative control": ([COLOURS[0], COLOURS[5], "#5B8FB9", "#9DB8D6"], "dash", "square"),
+    "ceiling": ([COLOURS[2]], "solid", "triangle-up"),
+    "classical": (["#8C8C8C", "#6E6E6E", "#A8A8A8", "#505050"], "dot", "x"),
+}
+BAND = "rgba(120, 120, 120, 0.18)"
+NOT_CLEAR = "·"  # beside a number whose interval contains zero
+
+
+def plot_learning_curves(
+    errors: pd.DataFrame,
+    smallest: pd.DataFrame | None = None,
+    classical: pd.DataFrame | None = None,
+    units: dict[str, str] | None = None,
+    height: int = 430,
+) -> go.Figure:
+    """Mean absolute error against the number of labels, a panel an assay, a line an arm.
+
+    `errors` and `classical` have a row a run or fold (`panel`, `arm`, `role`, `size`, `fold`,
+    `mae`), `smallest` a row a panel and size: the band around the reference is what the design
+    cannot tell from it. `units` names that of each panel.
+    """
+    _check(errors, ("panel", "arm", "role", "size", "fold", "mae"))
+    titles = list(dict.fromkeys(errors["panel"]))
+    figure, positions = panels(titles, 2, height)
+    seen: set[str] = set()
+    for title, position in zip(titles, positions, strict=True):
+        of_panel = errors[errors["panel"] == title]
+        if smallest is not None:
+            _add_band(figure, smallest[smallest["panel"] == title], position, seen)
+        for arm, colour, role in _coloured(of_panel):
+            _add_curve(figure, of_panel, arm, colour, role, position, seen)
+        if classical is not None:
+            others = classical[classical["panel"] == title]
+            for arm, colour, role in _coloured(others):
+                _add_curve(figure, others, arm, colour, role, position, seen)
+        sizes = sorted(of_panel["size"].unique())
+        figure.update_xaxes(type="log", tickvals=sizes, title_text="labels learnt from", **position)
+        unit = (units or {}).get(title)
+        words = "mean absolute error" + (f" ({unit})" if unit else "")
+        figure.update_yaxes(title_text=words, **position)
+    return figure.update_layout(legend=LEGEND_BELOW | {"y": -0.25})
+
+
+def _coloured(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Name, colour and role of each arm; those of one role get the colours of it in turn."""
+    arms = []
+    used: dict[str, int] = {}
+    for (arm, role), _ in table.groupby(["arm", "role"], sort=False):
+        colours = ROLES[role][0]
+        arms.append((arm, colours[used.get(role, 0) % len(colours)], role))
+        used[role] = used.get(role, 0) + 1
+    return arms
+
+
+def _add_curve(
+    figure: go.Figure,
+    table: pd.DataFrame,
+    arm: str,
+    colour: str,
+    role: str,
+    position: dict[str, int],
+    seen: set[str],
+) -> None:
+    """Add the means over folds of an arm; each arm stands in the legend once."""
+    means = table[table["arm"] == arm].groupby("size")["mae"].mean()
+    _, dash, symbol = ROLES[role]
+    figure.add_scatter(
+        x=means.index.to_numpy(),
+        y=means.to_numpy(),
+        mode="lines+markers",
+        name=arm if role == "classical" else f"{arm} ({role})",
+        legendgroup=arm,
+        showlegend=arm not in seen,
+        line={"color": colour, "dash": dash, "width": 1.6 if role == "classical" else 2.6},
+        marker={"symbol": symbol, "size": 7 if role == "classical" else 9},
+        hovertemplate=f"{arm}: %{{x}} labels, %{{y:.3g}}<extra></extra>",
+        **position,
+    )
+    seen.add(arm)
+
+
+def _add_band(
+    figure: go.Figure, smallest: pd.DataFrame, position: dict[str, int], seen: set[str]
+) -> None:
+    """Add what cannot be told from the reference."""
+    sizes = smallest["size"].to_numpy()
+    low = (smallest["mae"] - smallest["resolvable"]).to_numpy()
+    high = (smallest["mae"] + smallest["resolvable"]).to_numpy()
+    figure.add_scatter(
+        x=np.concatenate([sizes, sizes[::-1]]),
+        y=np.concatenate([high, low[::-1]]),
+        fill="toself",
+        fillcolor=BAND,
+        line={"width": 0},
+        mode="lines",
+        name="cannot be told from alone",
+        legendgroup="band",
+        showlegend="band" not in seen,
+        hoverinfo="skip",
+        **position,
+    )
+    seen.add("band")
+
+
+def plot_changes(differences: pd.DataFrame, title: str = "") -> go.Figure:
+    """Change of the error of each arm against the reference, over all sizes, with its interval.
+
+    `differences` is the table of a learning curve; its rows of size 0 are drawn, in percent.
+    """
+    _check(differences, ("panel", "arm", "role", "size", "mean", "low", "high"))
+    overall = differences[(differences["size"] == 0) & (differences["role"] != "replicate")]
+    if overall.empty:
+        raise InputError("there is no change over all sizes in this table: run an arm first")
+    names = list(dict.fromkeys(overall["panel"]))
+    figure, positions = panels(names, 2, 110 + 40 * int(overall.groupby("panel").size().max()))
+    for name, position in zip(names, positions, strict=True):
+        rows = overall[overall["panel"] == name][::-1]
+        colours = {arm: colour for arm, colour, _ in _coloured(rows[::-1])}
+        for height, row in enumerate(rows.itertuples()):
+            colour = colours[row.arm]
+            figure.add_scatter(
+                x=[row.mean],
+                y=[height],
+                error_x={
+                    "array": [row.high - row.mean],
+                    "arrayminus": [row.mean - row.low],
+                    "symmetric": False,
+                    "thickness": 2.5,
+                    "width": 5,
+                },
+                mode="markers",
+                marker={"size": 12, "color": colour, "symbol": ROLES[row.role][2]},
+                name=row.role,
+                legendgroup=row.role,
+                showlegend=False,
+                hovertemplate=f"{row.arm}: %{{x:+.1f}} %<extra></extra>",
+                **position,
+            )
+        figure.add_vline(0, line=DASHED | {"width": 2}, **position)
+        figure.update_yaxes(
+            tickvals=list(range(len(rows))),
+            ticktext=rows["arm"].tolist(),
+            range=[-0.7, len(rows) - 0.3],
+            showgrid=False,
+            **position,
+        )
+        figure.update_xaxes(title_text="change of the error (%)", **position)
+    return figure.update_layout(title=title)
+
+
+def plot_amounts(
+    differences: pd.DataFrame, amounts: Sequence[int], smallest: float | None = None
+) -> go.Figure:
+    """Change of the error (%) against the number of quantum molecules, with intervals.
+
+    `differences` has an arm an amount, in their order, among its rows of size 0; the band is the
+    smallest change (%) that can be told from none.
+    """
+    overall = differences[(differences["size"] == 0) & (differences["role"] == "question")]
+    if len(overall) != len(amounts):
+        raise InputError(
+            f"{len(overall)} arms have a change over all sizes, there are {len(amounts)} amounts"
+        )
+    figure = go.Figure(layout={"template": "molnb", "height": 420})
+    if smallest is not None:
+        figure.add_hrect(-smallest, smallest, fillcolor=BAND, line_width=0)
+    figure.add_scatter(
+        x=list(amounts),
+        y=overall["mean"].to_numpy(),
+        error_y={
+            "array": (overall["high"] - overall["mean"]).to_numpy(),
+            "arrayminus": (overall["mean"] - overall["low"]).to_numpy(),
+            "symmetric": False,
+        },
+        mode="lines+markers",
+        marker={"size": 11, "color": COLOURS[1], "symbol": "diamond"},
+        hovertemplate="%{x:,} molecules: %{y:+.1f} %<extra></extra>",
+    )
+    figure.add_hline(0, line=DASHED)
+    figure.update_xaxes(
+        type="log",
+        tickvals=list(amounts),
+        ticktext=[f"{n:,}" for n in amounts],
+        title_text="molecules with quantum labels",
+    )
+    figure.update_yaxes(title_text="change of the error (%)")
+    return figure
+
+
+def plot_interference(matrix: pd.DataFrame) -> go.Figure:
+    """By how much the error of each task (row) changes when another is learnt beside it (column).
+
+    Blue: it falls; red: it rises. A dot stands where the interval contains zero.
+    """
+    _check(matrix, ("task", "beside", "change", "low", "high"))
+    changes = matrix.pivot(index="task", columns="beside", values="change")
+    is_clear = matrix.assign(clear=(matrix["low"] > 0) | (matrix["high"] < 0)).pivot(
+        index="task", columns="beside", values="clear"
+    )
+    texts = [
+        [
+            "" if np.isnan(value) else f"{value:+.1f}{'' if clear is True else f' {NOT_CLEAR}'}"
+            for value, clear in zip(row, clears, strict=True)
+        ]
+        for row, clears in zip(changes.to_numpy(), is_clear.to_numpy(), strict=True)
+    ]
+    largest = float(np.nanmax(np.abs(changes.to_numpy()))) or 1.0
+    figure = go.Figure(
+        go.Heatmap(
+            z=changes.to_numpy(),
+            x=changes.columns.tolist(),
+            y=changes.index.tolist(),
+            text=texts,
+            texttemplate="%{text}",
+            colorscale="RdBu_r",
+            zmin=-largest,
+            zmax=largest,
+            xgap=2,
+            ygap=2,
+            colorbar={"title": {"text": "change (%)"}, "outlinewidth": 0},
+            hovertemplate="%{y} beside %{x}: %{z:+.1f} %<extra></extra>",
+        ),
+        layout={"template": "molnb", "height": 200 + 60 * len(changes)},
+    )
+    figure.update_xaxes(title_text="learnt beside", showline=False, showgrid=False)
+    figure.update_yaxes(title_text="error of", autorange="reversed", showline=False, showgrid=False)
+    return figure.update_layout(plot_bgcolor="#eeeeee")
+
+
+def _check(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise InputError where a table lacks a column, or has no row."""
+    missing = [name for name in columns if name not in table.columns]
+    if missing or table.empty:
+        raise InputError(
+            f"the table has no {', '.join(missing) or 'rows'}: give one that a study returns "
+            f"(columns {', '.join(columns)})"
+        )

@@ -1,0 +1,350 @@
+"""Studies: what is learnt from, what is compared, what may be said; and going on after a stop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny import SMALL
+
+pytest.importorskip("sklearn")
+pytest.importorskip("lightgbm")
+pytest.importorskip("torch_geometric")
+
+from molnb.curation.relabelled import renamed_tasks
+from molnb.errors import InputError
+from molnb.evaluation.benchmark import load_benchmark
+from molnb.evaluation.classical import training_mean
+from molnb.evaluation.studies.amount import joined, make_amounts
+from molnb.evaluation.studies.arms import (
+    AGAIN,
+    ALONE,
+    BEFORE,
+    QUESTION,
+    REFERENCE,
+    REPLICATE,
+    TOGETHER,
+    Arm,
+    Settings,
+    auxiliary_ids,
+    learning,
+)
+from molnb.evaluation.studies.auxiliary import (
+    molecule_values,
+    unrelated,
+    with_descriptors,
+    with_planted,
+    with_target,
+)
+from molnb.evaluation.studies.catalogue import make_plan, run_study
+from molnb.evaluation.studies.controls import make_controls
+from molnb.evaluation.studies.curves import LearningCurve
+from molnb.evaluation.studies.design import make_design
+from molnb.evaluation.studies.diversity import by_number, make_diversity
+from molnb.evaluation.studies.interference import make_interference
+from molnb.evaluation.studies.low_resource import (
+    QUANTUM,
+    SHUFFLED,
+    make_low_resource,
+)
+from molnb.evaluation.studies.trials import trials_table
+from molnb.training.runs import Run
+
+FAST = Settings(steps=2, batch=4, auxiliary_steps=2, auxiliary_batch=4)
+TWO_TRACK = replace(FAST, preset="finetune_tiny", changes={"model": SMALL})
+
+
+@pytest.fixture
+def halves(nci):
+    """An assay on half of the molecules, the other half to learn beside it."""
+    first = np.arange(0, nci.n, 2)
+    assay = load_benchmark(with_target(nci, "nci_dipole", "dipole", first))
+    return assay, np.arange(1, nci.n, 2)
+
+
+@pytest.fixture
+def planted(nci, halves):
+    return with_planted(nci, "nci_dipole", "dipole", 0.9, halves[1])
+
+
+def make_curve(assay, arms, folder, settings=FAST, sizes=(4, 8)):
+    design = make_design(assay, sizes, 2)
+    arms = (Arm(ALONE, REFERENCE), Arm(AGAIN, REPLICATE, seed=500), *arms)
+    return LearningCurve("panel", assay, arms, design, settings, folder)
+
+
+# -------------------------------------------------------------------------------------- auxiliary
+
+
+def test_planted_labels_are_correlated_as_asked(nci):
+    """Over all molecules, where chance is small."""
+    every = np.arange(nci.n)
+    shards = with_planted(nci, "nci_dipole", "dipole", 0.9, every)
+    _, planted = molecule_values(shards)
+    _, target = molecule_values(nci, ("nci_dipole",))
+    known = np.isfinite(target[:, 0])
+    assert np.corrcoef(planted[known, 0], target[known, 0])[0, 1] == pytest.approx(0.9, abs=0.06)
+    with pytest.raises(InputError, match="correlation is 2"):
+        with_planted(nci, "nci_dipole", "dipole", 2, every)
+
+
+def test_a_withheld_target_is_the_only_label_left(nci, halves):
+    assay, others = halves
+    assert list(assay.shards.tasks) == ["target"] and assay.unit == "D"
+    assert not set(assay.ids) & set(others)
+    with pytest.raises(InputError, match="has no label 'gap': it has dipole"):
+        with_target(nci, "nci_dipole", "gap")
+
+
+def test_no_relative_of_the_assay_is_learnt_from(nci, halves):
+    assay, others = halves
+    assert not set(unrelated(nci, assay.shards, assay.ids)) & set(assay.ids)
+    keys = nci.table(["tautomer_key"])["tautomer_key"].to_pylist()
+    of_assay = {keys[i] for i in assay.ids}
+    assert not of_assay & {keys[i] for i in unrelated(nci, assay.shards, assay.ids)}
+
+
+def test_descriptors_are_labels_of_the_same_molecules(nci):
+    shards = with_descriptors(nci)
+    names, values = molecule_values(shards)
+    assert "TPSA" in names and values.shape == (nci.n, len(names))
+    assert shards.smiles() == nci.smiles()
+
+
+# ------------------------------------------------------------------------------------------- runs
+
+
+def test_arms_learn_the_same_rows_of_the_assay_and_none_that_is_tested(halves, planted, tmp_path):
+    assay, _ = halves
+    arms = (
+        Arm("first", QUESTION, BEFORE, (planted,)),
+        Arm("both", QUESTION, TOGETHER, (planted,)),
+    )
+    curve = make_curve(assay, arms, tmp_path)
+    learnt = {}
+    for trial in curve.trials():
+        ids = [i for i in trial.config.train_ids if i < assay.shards.n]
+        assert not set(ids) & set(trial.tested.ids.tolist())
+        assert not set(ids) - set(assay.ids.tolist())
+        key = (trial.key["size"], trial.key["fold"])
+        learnt.setdefault(key, set()).add(tuple(sorted(ids)))
+    assert all(len(sets) == 1 for sets in learnt.values()), "one set of labels for all arms"
+    (before,) = curve.stages()[0]
+    assert not set(before.config.train_ids) & set(assay.ids.tolist())
+
+
+def test_together_the_assay_counts_as_much_as_the_rest_and_is_drawn_as_often(nci, halves):
+    assay, _ = halves
+    arm = Arm("both", QUESTION, TOGETHER, (nci,), tasks=("nci_orbitals", "nci_solvation"))
+    config = learning(arm, assay, np.arange(4), Settings(steps=10, batch=8), 0, None)
+    assert config.objective.task_weights == {"target": 2.0}
+    (share, other) = config.sampling.weights.values()
+    assert share * config.steps * config.global_batch == pytest.approx(
+        80 * (share + other), rel=0.1
+    )
+
+
+@pytest.mark.parametrize("settings", [FAST, TWO_TRACK], ids=["graph", "two-track"])
+def test_a_curve_is_learnt_once_and_an_interrupted_one_goes_on(halves, planted, tmp_path, settings):
+    """Finished trials stay as they are; a trial that stopped is finished."""
+    assay, _ = halves
+    curve = make_curve(assay, (Arm("first", QUESTION, BEFORE, (planted,)),), tmp_path, settings)
+    seen = []
+    assert curve.run(0, lambda done, all_: seen.append((done, all_))) == 13
+    assert seen[-1] == (13, 13)
+    table = curve.table()
+    assert len(table) == 12 and table["mae"].gt(0).all()
+    assert (table["cpu_seconds"] > 0).all() and (table["parameters"] > 1_000).all()
+    assert curve.run(0) == 0
+    trial = next(curve.trials())
+    trial.answers_file.unlink()
+    assert curve.run(0) == 1
+    pd.testing.assert_frame_equal(
+        curve.table().drop(columns="cpu_seconds"), table.drop(columns="cpu_seconds")
+    )
+
+
+def test_a_folder_of_another_study_is_refused(halves, tmp_path):
+    assay, _ = halves
+    curve = make_curve(assay, (), tmp_path, sizes=(4,))
+    curve.run(0)
+    other = replace(curve, settings=replace(FAST, steps=3))
+    with pytest.raises(InputError, match="other settings than this study's"):
+        other.run(0)
+
+
+def test_errors_are_those_of_the_answers_in_the_unit_of_the_label(halves, tmp_path):
+    assay, _ = halves
+    curve = make_curve(assay, (), tmp_path, sizes=(4,))
+    curve.run(0)
+    trial = next(curve.trials())
+    table = trials_table([trial])
+    from molnb.inference.predictor import load_run
+
+    answers = load_run(trial.folder).predict([assay.shards.smiles()[i] for i in trial.tested.ids])
+    errors = np.abs(answers["dipole_D"].to_numpy() - trial.tested.values[:, 0])
+    assert table["mae"][0] == pytest.approx(errors.mean(), rel=1e-3)
+
+
+def test_processes_give_what_one_process_gives(halves, planted, tmp_path):
+    assay, _ = halves
+    arms = (Arm("first", QUESTION, BEFORE, (planted,)),)
+    here = make_curve(assay, arms, tmp_path / "here", sizes=(4,))
+    there = make_curve(assay, arms, tmp_path / "there", sizes=(4,))
+    here.run(0)
+    there.run(2)
+    assert here.table()["mae"].tolist() == there.table()["mae"].tolist()
+
+
+def test_classical_methods_learn_the_same_rows(halves, tmp_path):
+    assay, _ = halves
+    curve = make_curve(assay, (), tmp_path)
+    seen = []
+
+    def spy(benchmark, fold, number):
+        seen.append((number, tuple(fold.train)))
+        return training_mean(benchmark, fold, number)
+
+    table = curve.classical({"mean": spy})
+    assert len(table) == 4
+    for (number, rows), size in zip(seen, [4, 4, 8, 8], strict=True):
+        assert rows == tuple(curve.design.learnt(number, size))
+
+
+# --------------------------------------------------------------------------------- what is said
+
+
+def made_errors(panel, changes, n_fold=5, noise=0.004):
+    """Errors of arms that differ from the reference by known changes, a row a size and fold."""
+    random = np.random.default_rng(0)
+    rows = []
+    for size in (20,):
+        for fold in range(n_fold):
+            base = 1.0 / np.log(size) + 0.02 * fold
+            for arm, (role, change) in changes.items():
+                mae = base * (1 + change / 100) * (1 + noise * random.normal())
+                rows.append((panel, arm, role, size, fold, 0, mae))
+    return pd.DataFrame(rows, columns=["panel", "arm", "role", "size", "fold", "seed", "mae"])
+
+
+def said(study, positive, shuffled, question):
+    """The sentences for some true changes (%) of the error."""
+    common = {ALONE: (REFERENCE, 0), AGAIN: (REPLICATE, 0)}
+    errors = [
+        made_errors(
+            study.positive.name,
+            common | {QUANTUM: (QUESTION, positive), SHUFFLED: ("negative control", shuffled)},
+        ),
+        made_errors(
+            study.question.name,
+            common | {QUANTUM: (QUESTION, question), SHUFFLED: ("negative control", shuffled)},
+        ),
+    ]
+    return study.conclusions(pd.concat(errors))
+
+
+@pytest.fixture
+def study(nci, halves, tmp_path):
+    assay = load_benchmark(nci, "nci_dipole")
+    positive, _ = halves
+    arms = (QUANTUM, SHUFFLED)
+    return make_low_resource(assay, positive, [nci], None, (20,), FAST, tmp_path, arms, n_fold=2)
+
+
+def test_the_study_is_believed_only_where_its_controls_say_what_they_must(study):
+    assert said(study, -20, 0, 0)[0].startswith("The controls hold")
+    assert said(study, 0, 0, -10)[0].startswith("The positive control was not found")
+    assert "so was a gain from shuffled first" in said(study, -20, -10, -10)[0]
+    assert said(study, 0, -10, 0)[0].startswith("The controls failed")
+
+
+def test_a_gain_is_said_with_its_interval_and_no_gain_with_what_is_excluded(study):
+    gain = next(s for s in said(study, -20, 0, -10) if s.startswith("Quantum first: the error"))
+    assert gain.endswith("a gain.") and "-10." in gain or "-9." in gain
+    none = next(s for s in said(study, -20, 0, 0) if s.startswith("Quantum first: the error"))
+    assert "no difference found; a gain of more than" in none
+
+
+def test_an_arm_that_there_is_not_and_classes_are_refused(nci, halves, tmp_path):
+    positive, _ = halves
+    with pytest.raises(InputError, match="no arm is called quantm"):
+        make_low_resource(positive, positive, [nci], None, (4,), FAST, tmp_path, ("quantm",))
+    classes = replace(positive, kind="binary")
+    with pytest.raises(InputError, match="is a label of classes"):
+        make_low_resource(classes, positive, [nci], None, (4,), FAST, tmp_path)
+
+
+def test_what_can_be_resolved_is_known_before_any_other_arm_has_run(study):
+    smallest = study.resolve(0)
+    assert (smallest["resolvable"] > 0).all() and len(smallest) == 2
+    arms = {trial.key["arm"] for p in study.panels for trial in p.trials() if trial.is_done}
+    assert arms == {ALONE, AGAIN}
+
+
+# --------------------------------------------------------------------------------------- the others
+
+
+def test_amounts_are_nested_and_joined_sets_have_one_head_a_label(nci, halves, tmp_path):
+    assay, _ = halves
+    (first, second) = joined([nci, renamed_tasks(nci, {"nci_dipole": "wehi_dipole"})])
+    assert list(first.tasks) == list(nci.tasks) and list(second.tasks) == ["nci_dipole"]
+    curve = make_amounts(assay, [nci], (8, 16), FAST, tmp_path, size=4, n_fold=2)
+    fewer, more = (set(auxiliary_ids(arm, assay)) for arm in curve.arms[2:])
+    assert len(fewer) == 8 and len(more) == 16 and fewer < more
+    with pytest.raises(InputError, match="999 quantum molecules are asked for"):
+        make_amounts(assay, [nci], (999,), FAST, tmp_path, size=4, n_fold=2)
+
+
+def test_diversity_has_one_number_of_labels_in_all_arms(nci, halves, tmp_path):
+    assay, _ = halves
+    curve = make_diversity(assay, nci, 16, (1, 2), FAST, tmp_path, size=4, n_fold=2)
+    for arm in curve.arms[2:]:
+        (shards,) = arm.auxiliary
+        n_kind = sum(len(task["labels"]) for task in shards.tasks.values())
+        assert n_kind * arm.n == 16
+    curve.run(0)
+    table = by_number(curve)
+    assert table["kinds of labels"].tolist() == [1, 2] and table["change"].notna().all()
+    with pytest.raises(InputError, match="smaller budget"):
+        make_diversity(assay, nci, 10_000, (1,), FAST, tmp_path, size=4, n_fold=2)
+
+
+def test_a_pair_of_tasks_is_trained_once_and_tested_twice(nci, tmp_path):
+    study = make_interference(nci, FAST, tmp_path, n_fold=2)
+    first, second = study.stages()
+    folders = [trial.folder for trial in first]
+    assert len(set(folders)) == len(folders)
+    assert {trial.folder for trial in second} <= set(folders)
+    study.run(0)
+    matrix = study.matrix()
+    assert len(matrix) == len(study.tested) * (len(nci.tasks) - 1)
+    assert Run(first[0].folder).config.objective.task_names
+
+
+def test_controls_differ_from_seed_to_seed_and_count_what_is_found(nci, tmp_path):
+    study = make_controls(nci, "nci_dipole", "dipole", FAST, tmp_path, range(2), 4, 2)
+    halves = [set(curve.assay.ids.tolist()) for curve in study.curves]
+    assert halves[0] != halves[1]
+    study.run(0)
+    found = study.found()
+    assert len(found) == 4
+    assert study.conclusions()[0].endswith("of 2 seeds.")
+
+
+def test_a_study_by_name_writes_its_tables(nci, tmp_path, monkeypatch):
+    import molnb.evaluation.studies.catalogue as catalogue
+
+    monkeypatch.setattr(catalogue, "curate", lambda name, n=None: nci)
+    plan = replace(make_plan("test"), n_repeat=1, planted_task="nci_dipole", planted_label="dipole")
+    report = run_study("controls", plan, tmp_path / "study", 0)
+    assert len(report.sentences) == 2
+    stored = pd.read_parquet(tmp_path / "study" / "found.parquet")
+    assert len(stored) == len(report.tables["found"])
+    with pytest.raises(InputError, match="no study is called 'control'.*controls"):
+        run_study("control", plan, tmp_path, 0)
+    with pytest.raises(InputError, match="a study has no 'sise'"):
+        make_plan("test", sise=3)
+    with pytest.raises(InputError, match="size is 'big'"):
+        make_plan("big")
