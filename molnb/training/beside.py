@@ -83,9 +83,10 @@ def _moments(reader: Beside, corpus: Corpus, ids: Int[np.ndarray, " train"]) -> 
 def _columns(
     reader: Beside, corpus: Corpus, ids: Int[np.ndarray, " k"]
 ) -> Float[np.ndarray, "k column"]:
-    """What a head reads of some molecules, in the units of the arrays."""
+    """What a head reads of some molecules, in the units of the arrays; NaN where no number is."""
     columns = []
     for name, width in reader.widths.items():
         values = corpus.array_of_molecules(name, ids).astype(np.float64)
         columns.append(values.reshape(len(ids), width))
-    return np.concatenate(columns, 1)
+    table = np.concatenate(columns, 1)
+    return np.where(np.isfinite(table), table, np.nan)
