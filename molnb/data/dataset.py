@@ -25,6 +25,7 @@ _ARRAYS = {
     "atom": ("numbers", "atom_feats"),  # and coords, of which a molecule may have several
     "bond": ("bonds", "bond_feats"),
 }
+_COUNTED = ("ids", "n_atoms", "n_bonds")  # arrays of molecules that a batch makes itself
 
 
 SEVERAL = "n_conformers"  # the array that datasets have whose molecules have several geometries
@@ -119,6 +120,11 @@ class Corpus:
                 raise InputError(
                     f"the array {name!r} has rows for heavy atoms alone, and hydrogens are asked "
                     "for: leave them out, or add an array that has rows for them"
+                )
+            if level == "molecule" and name in _COUNTED:
+                raise InputError(
+                    f"the array {name!r} cannot be read, every batch counts one of its own: add it "
+                    "again under another name (shards.add_array)"
                 )
             self.arrays[level.removeprefix("heavy_")].append(name)
         check_names(encodings)
@@ -248,6 +254,12 @@ class Corpus:
         )
         return with_encodings(batch, self.encodings)  # those that were not read
 
+    def array_of_molecules(self, name: str, ids: np.ndarray) -> np.ndarray:
+        """An array of molecules by name, for some of them, without all else of a batch."""
+        ids = np.asarray(ids, np.int64)
+        transfers = self._transfers(ids, np.ones(len(ids), np.int64), self._first_row("molecule"))
+        return self._gather(name, transfers, len(ids))
+
     def _read(self, level: str, ids: np.ndarray, count: np.ndarray) -> dict[str, torch.Tensor]:
         """All arrays of a level for these molecules, across datasets, in the order of `ids`."""
         n_row = int(count.sum())
@@ -324,8 +336,12 @@ class Corpus:
         if len(transfers) == 1:  # one dataset: its rows are in order, no second copy
             dataset, source, _ = transfers[0]
             return np.asarray(self.datasets[dataset].array(name)[source])
-        sample = self.datasets[0].array(name)
-        values = np.empty((n_row, *sample.shape[1:]), sample.dtype)
+        arrays = [self.datasets[transfer.dataset].array(name) for transfer in transfers]
+        arrays = arrays or [self.datasets[0].array(name)]
+        dtype = np.result_type(
+            *(array.dtype for array in arrays)
+        )  # one dataset may keep integers, another fractions
+        values = np.empty((n_row, *arrays[0].shape[1:]), dtype)
         for dataset, source, target in transfers:
             values[target] = self.datasets[dataset].array(name)[source]
         return values

@@ -15,7 +15,7 @@ from ..models.model import Model
 from ..objectives.supervised import Supervised
 from ..training.config import RunConfig
 from ..training.loop import train
-from ..training.rows import corpus_for
+from ..training.rows import corpus_for, encoder_corpus
 from ..training.runs import Run, make_model
 from .benchmark import BINARY, BenchmarkTask
 from .classical import LogisticPipeline, fit_on_table, make_ridge
@@ -45,7 +45,7 @@ def encoder_vectors(source: Run | RunConfig, benchmark: BenchmarkTask) -> np.nda
 
     def compute() -> np.ndarray:
         model = source.load_model() if isinstance(source, Run) else _random_model(source)
-        corpus = corpus_for(config.model, [benchmark.shards])
+        corpus = encoder_corpus(config.model, [benchmark.shards])
         return predict_stored(model, config, corpus, benchmark.ids)
 
     return benchmark.cached(_encoder_key(source), compute)
@@ -93,7 +93,7 @@ def trained_network(config: RunConfig, folder: Path | str) -> Method:
     def fit(benchmark: BenchmarkTask, fold: Fold, number: int) -> Fitted:
         config_of_fold = fold_config(config, benchmark, fold, number)
         run = train(config_of_fold, Path(folder) / f"fold-{number}")
-        corpus = corpus_for(config.model, [benchmark.shards])
+        corpus = corpus_for(run.config, [benchmark.shards])
         labels = predict_stored(run.load_model(), run.config, corpus, benchmark.ids, benchmark.task)
         predictions = labels[:, _column(run, benchmark)].astype(np.float64)
         learnt = np.isin(benchmark.ids[fold.train], config_of_fold.train_ids)

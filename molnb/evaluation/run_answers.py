@@ -98,7 +98,7 @@ def judgement(run: Run, part: str | None, data: Shards | str | Path | None) -> J
     else:
         part = part or ALL
         shards = data if isinstance(data, Shards) else find_data(data)
-        corpus = corpus_for(config.model, [shards])
+        corpus = corpus_for(config, [shards])
         notes += _shared_note(corpus, config)
     for task in learnt:
         _check_same_task(task, corpus, run)

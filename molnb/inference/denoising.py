@@ -64,7 +64,7 @@ def denoise(
         )
     noise = objective.noise_angstrom if noise_angstrom is None else noise_angstrom
     objective = replace(objective, mask_share=0.0, noise_angstrom=noise)
-    batch = corpus_for(model.config.model, [shards]).batch(np.asarray(ids))
+    batch = corpus_for(model.config, [shards]).batch(np.asarray(ids))
     masked = objective.corrupt(batch, seed, 0, drop_features=0.0 if features else 1.0)
     output = model.model.eval()(masked.to(model.device)).outputs["movement"]
     predicted = output.float().cpu().numpy()

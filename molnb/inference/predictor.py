@@ -35,7 +35,7 @@ from ..shapes import Float, Int
 from ..shards import Shards
 from ..training.config import RunConfig
 from ..training.device import autocast, choose_device
-from ..training.rows import corpus_for
+from ..training.rows import corpus_for, encoder_corpus
 from ..training.runs import Run, find_run
 from ..training.threads import ThreadTeam
 from ..units import with_suffix
@@ -195,13 +195,16 @@ class TrainedModel:
 
         `workers` processes make conformers; 0 makes them here.
         """
-        return self._rows(molecules, self.vectors(level, layer), workers, conformer)
+        vectors = self.vectors(level, layer)
+        self._check_without(self.config.model.arrays)
+        return self._rows(molecules, vectors, workers, conformer)
 
     def prediction_rows(
         self, molecules: Iterable[MoleculeInput], workers: int = 0, conformer: str = "new"
     ) -> Iterator[PredictionRow]:
         """Stream predicted labels in input order, likewise."""
         self.check_predicts()
+        self._check_without(self.config.arrays)
         return self._rows(molecules, None, workers, conformer)
 
     def stored_embedding_rows(
@@ -233,6 +236,15 @@ class TrainedModel:
                 "embed, or train a preset with labels (`molnb train labels_tiny`)"
             )
 
+    def _check_without(self, arrays: Sequence[str]) -> None:
+        """Raise InputError where arrays are read that a SMILES or a molecule does not bring."""
+        if arrays:
+            raise InputError(
+                f"{self.run.path} reads {', '.join(arrays)} beside the usual features, which only "
+                "shards hold: give curated molecules (load_shards) that keep these arrays "
+                "(molnb.shards.add_array)"
+            )
+
     def vectors(self, level: str, layer: int | None) -> Vectors:
         """A level and a layer; InputError for one that there is not."""
         check_level(level)
@@ -258,11 +270,6 @@ class TrainedModel:
         conformer: str,
     ) -> Iterator[PredictionRow]:
         """Embeddings, or predictions where `vectors` is None."""
-        if self.config.model.arrays:
-            raise InputError(
-                f"{self.run.path} reads {', '.join(self.config.model.arrays)} beside the usual "
-                "features, which only shards hold: give curated molecules that have these arrays"
-            )
         number = itertools.count()
         limit = self.max_heavy_atoms
         for chunk in featurize_chunks(molecules, workers, conformer, limit, self.metals):
@@ -284,7 +291,10 @@ class TrainedModel:
         self, shards: Shards, vectors: Vectors | None, average: bool
     ) -> Iterator[PredictionRow]:
         """Embeddings of curated molecules in sample order, or predictions without `vectors`."""
-        corpus = corpus_for(self.config.model, [shards])
+        if vectors is None:
+            corpus = corpus_for(self.config, [shards])
+        else:
+            corpus = encoder_corpus(self.config.model, [shards])
         n_heavy = np.asarray(shards.array("n_heavy"), int)
         columns = shards.rows(["row", "input_smiles", "smiles"])
         for start in range(0, corpus.n, _STORED):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,6 +18,37 @@ from .interface import Encoder, Encoding
 N_TOKEN = 128  # elements, and the token that masks them
 
 
+class Beside(nn.Module):
+    """Arrays of a batch's molecules as numbers that a head reads: a row a molecule, standardised.
+
+    `widths` says how many columns each array has. What is missing (NaN, infinite) becomes the mean.
+    A column without spread on training rows says nothing, whatever it holds elsewhere: no weight
+    has learnt what to make of it.
+    """
+
+    def __init__(self, widths: Mapping[str, int]):
+        super().__init__()
+        self.widths = dict(widths)
+        self.n_column = sum(widths.values())
+        # Buffers, stored with the weights: scales of labels are few and stand in config.json, but
+        # an array may have a thousand columns. In float64, which keeps small spreads on large
+        # values.
+        self.register_buffer("mean", torch.zeros(self.n_column, dtype=torch.float64))
+        self.register_buffer("inverse_sd", torch.ones(self.n_column, dtype=torch.float64))
+
+    def forward(self, batch: MolBatch, index: Int[Tensor, " k"]) -> Float[Tensor, "k column"]:
+        columns = []
+        for name, width in self.widths.items():
+            if name not in batch.molecule:
+                raise InputError(
+                    f"a batch lacks the array {name!r} of its molecules, which a head reads: make "
+                    "the batch with it (Corpus(datasets, arrays=...))"
+                )
+            columns.append(batch.molecule[name].double().reshape(batch.n_mol, width))
+        scaled = (torch.cat(columns, 1)[index] - self.mean) * self.inverse_sd
+        return torch.where(torch.isfinite(scaled), scaled, 0.0).float()
+
+
 class LabelHead(nn.Module):
     """Predicts the labels of one task, in units of their standard deviation over training rows.
 
@@ -23,6 +56,11 @@ class LabelHead(nn.Module):
     the two directions of a pair are averaged. Encoders may end without a norm, so the head starts
     with one. A head that `weighs_itself` keeps the logarithm of a variance, which the objective
     learns to weigh the task by.
+
+    Of molecules it may read arrays `beside` their vectors (columns by name), as if these stood
+    behind the normed vector in one row and the first layer were so much wider. Its columns for them
+    are a matrix of their own: how many there are does not grow with the encoder, so width transfer
+    neither lowers their rate nor divides what they say.
     """
 
     def __init__(
@@ -34,12 +72,17 @@ class LabelHead(nn.Module):
         dropout: float = 0.0,
         weighs_itself: bool = False,
         divisor: float = 1.0,
+        beside: Mapping[str, int] | None = None,
     ):
         super().__init__()
-        self.divisor = divisor  # of what the last layer reads (`width_transfer`)
+        self.divisor = divisor  # of what the last layer reads of the encoder (`width_transfer`)
         if level not in LEVELS:
             raise InputError(
                 f"unknown level {level!r} of a task: choose one of {', '.join(LEVELS)}"
+            )
+        if beside and level != "molecule":
+            raise InputError(
+                f"a head of {level}s reads no arrays of molecules ({', '.join(beside)})"
             )
         self.levels = (level,)
         self.norm = nn.LayerNorm(width)
@@ -49,6 +92,12 @@ class LabelHead(nn.Module):
         self.log_variance = nn.Parameter(torch.zeros(())) if weighs_itself else None
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        self.beside = Beside(beside) if beside else None
+        if self.beside is not None:
+            d_first = width if depth > 1 else n_label
+            self.from_beside = nn.Linear(self.beside.n_column, d_first, bias=False)
+            if depth == 1:
+                nn.init.zeros_(self.from_beside.weight)
 
     def index(self, task: str, batch: MolBatch, everywhere: bool) -> Int[Tensor, " k *pair"] | None:
         """What of a batch the head should read: what is labelled (None without any), or all."""
@@ -57,16 +106,26 @@ class LabelHead(nn.Module):
         return batch.labels[task].index if task in batch.labels else None
 
     def forward(
-        self, encoding: Encoding, index: Int[Tensor, " k *pair"]
+        self, encoding: Encoding, index: Int[Tensor, " k *pair"], batch: MolBatch | None = None
     ) -> Float[Tensor, "k output"]:
         (level,) = self.levels
         rows = encoding.rows(level, index)
         if level == "pair":
             rows = 0.5 * (rows + encoding.rows(level, index[:, [0, 2, 1]]))
         x = self.norm(rows.float())
-        for layer in self.inner:
-            x = self.dropout(F.gelu(layer(x)))
-        return self.out(x if self.divisor == 1 else x / self.divisor)
+        for number, layer in enumerate(self.inner):
+            x = layer(x)
+            if number == 0:
+                x = self._with_beside(x, batch, index)
+            x = self.dropout(F.gelu(x))
+        output = self.out(x if self.divisor == 1 else x / self.divisor)
+        return output if self.inner else self._with_beside(output, batch, index)
+
+    def _with_beside(
+        self, x: Float[Tensor, "k d"], batch: MolBatch | None, index: Int[Tensor, " k *pair"]
+    ) -> Float[Tensor, "k d"]:
+        """What the first layer makes of vectors, and of the arrays beside them if there are any."""
+        return x if self.beside is None else x + self.from_beside(self.beside(batch, index))
 
 
 class TokenHead(nn.Module):
@@ -98,6 +157,7 @@ def make_label_head(
     depth: int,
     dropout: float,
     weighs_itself: bool = False,
+    beside: Mapping[str, int] | None = None,
 ) -> LabelHead:
     """A head for a task of this level, as wide as the encoder's vectors of it."""
     return LabelHead(
@@ -108,4 +168,5 @@ def make_label_head(
         dropout,
         weighs_itself,
         encoder.config.width_transfer,
+        beside,
     )

@@ -62,7 +62,7 @@ class Model(nn.Module):
                 continue
             index = head.index(name, masked.batch, everywhere)
             if index is not None:
-                outputs[name] = head(encoding, index)
+                outputs[name] = head(encoding, index, masked.batch)
         return Prediction(encoding, outputs)
 
     def fuse(self) -> None:

@@ -40,6 +40,8 @@ class Objective:
     tells_classes: bool = False  # learns labels that are classes, which are ranked
     tasks: tuple[str, ...] = ()  # whose labels a batch should carry
     tasks_scaled: tuple[ScaledTask, ...] = ()  # the same, as they are learnt
+    beside: tuple[str, ...] = ()  # arrays of molecules that heads read
+    beside_widths: tuple[int, ...] = ()  # how many columns each has, once the data are known
     drop_features: float = 0.0  # share of the molecules that show no features in training
 
     def corrupt(

@@ -59,6 +59,12 @@ class Supervised(Objective):
     classes; of numbers, whose paper's factor is 1 / (2σ²), s = log 2σ², which only adds a
     constant). The loss that is told, and by which the best weights are chosen, is that without s:
     runs with and without can be compared.
+
+    `beside` names arrays of molecules that the datasets keep (`shards.add_array`, level
+    "molecule"), as fingerprints or computed numbers: heads of molecules read their columns beside
+    the encoder's vector, in standard deviations over training rows, missing ones as the mean.
+    `drop_features` withholds none of them. Such a run predicts from shards alone. `beside_widths`
+    are their columns, read from the data.
     """
 
     kind: ClassVar[str] = "supervised"
@@ -72,6 +78,8 @@ class Supervised(Objective):
     class_weights: str = "none"
     task_weights: Mapping[str, Any] = field(default_factory=dict)  # numbers above 0
     weighting: str = "even"
+    beside: tuple[str, ...] = ()
+    beside_widths: tuple[int, ...] = ()
 
     def __post_init__(self):
         check_class_weights(self.class_weights)
@@ -86,6 +94,7 @@ class Supervised(Objective):
         object.__setattr__(self, "task_weights", numbers)  # as they are read back from JSON
         if self.tasks_scaled:
             self._check_weighed()
+            self._check_beside()
 
     def _check_weighed(self) -> None:
         """Raise InputError where a weight is of no task that is learnt."""
@@ -96,6 +105,15 @@ class Supervised(Objective):
                     f"objective.task_weights names {name!r}{did_you_mean(name, sorted(known))}, "
                     f"the tasks that are learnt are {', '.join(self.tasks)}"
                 )
+
+    def _check_beside(self) -> None:
+        """Raise InputError where arrays are named, and no head is there that reads them."""
+        if self.beside and not any(task.level == "molecule" for task in self.tasks_scaled):
+            raise InputError(
+                f"objective.beside names {', '.join(self.beside)}, which heads of molecules read, "
+                f"and no task that is learnt ({', '.join(self.tasks)}) is of molecules: leave it "
+                "out"
+            )
 
     @property
     def learns_weights(self) -> bool:
@@ -149,9 +167,19 @@ class Supervised(Objective):
                 self.head_depth,
                 self.head_dropout,
                 self.learns_weights,
+                self._read_beside() if task.level == "molecule" else None,
             )
             for task in self.tasks_scaled
         }
+
+    def _read_beside(self) -> dict[str, int]:
+        """Columns of the arrays beside, by name; InputError where the data were not looked at."""
+        if len(self.beside) != len(self.beside_widths):
+            raise InputError(
+                f"objective.beside names {', '.join(self.beside)}, and beside_widths is "
+                f"{self.beside_widths}: leave that out, `train` reads it from the data"
+            )
+        return dict(zip(self.beside, self.beside_widths))
 
     def loss_terms(self, model: Model, masked: MaskedBatch) -> dict[str, SumCount]:
         """A loss a task, in scaled units, and scores of its labels (`label_scores`).

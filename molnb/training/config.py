@@ -136,6 +136,11 @@ class RunConfig:
         return cls(**values)
 
     @property
+    def arrays(self) -> tuple[str, ...]:
+        """Further arrays of the datasets that the encoder or heads read, each once."""
+        return tuple(dict.fromkeys([*self.model.arrays, *self.objective.beside]))
+
+    @property
     def id(self) -> str:
         """Six hexadecimal digits of the configuration."""
         text = json.dumps(self.to_dict(), sort_keys=True)

@@ -32,6 +32,7 @@ from ..objectives.targets import label_cells, scale_tasks, unknown_notes
 from ..objectives.trivial_baselines import label_baselines, pretrain_baselines
 from ..rng import hash_sample
 from .accounts import Meter
+from .beside import count_columns
 from .checkpoints import BEST, load_weights, write_weights
 from .config import RunConfig
 from .drawing import draw_notes
@@ -312,7 +313,8 @@ def _owned_steps(session: Session) -> Iterator[Report]:
 def prepare_run(config: RunConfig | Run | str | Path, out: str | Path | None = None) -> Run:
     """The run to train: that of a folder, or a new one of a configuration.
 
-    Scales of labels, where a configuration lacks them, are read from the training rows.
+    Scales of labels, where a configuration lacks them, are read from the training rows, and columns
+    of arrays that heads read from the datasets.
     """
     if isinstance(config, Run):
         return config
@@ -320,11 +322,22 @@ def prepare_run(config: RunConfig | Run | str | Path, out: str | Path | None = N
         return Run(config)
     if config.start_from:
         check_start(config)
+    if config.objective.beside:
+        config = _with_widths(config)
     if isinstance(config.objective, Supervised) and not config.objective.tasks_scaled:
         config = _with_scales(config)
     elif config.patience is not None:
         check_patience(config, training_rows(open_corpus(config), config))
     return start_run(config, out)
+
+
+def _with_widths(config: RunConfig) -> RunConfig:
+    """A configuration with the columns of the arrays that heads read beside molecules."""
+    # those of other data may stand in a configuration that was taken from another run
+    config = replace(config, objective=replace(config.objective, beside_widths=()))
+    corpus = open_corpus(config)  # refused where datasets differ
+    widths = [count_columns(name, corpus.datasets[0]) for name in config.objective.beside]
+    return replace(config, objective=replace(config.objective, beside_widths=tuple(widths)))
 
 
 def _with_scales(config: RunConfig) -> RunConfig:

@@ -16,6 +16,7 @@ from ..paths import find_data
 from ..rng import hash_sample
 from ..shapes import Int
 from ..shards import SPLIT_VALUES, Shards, load_shards, parts_present
+from .beside import check_beside
 from .config import RunConfig
 
 
@@ -27,7 +28,7 @@ class Rows(NamedTuple):
 
 
 def open_corpus(config: RunConfig) -> Corpus:
-    """The datasets of a run, with the arrays that its encoder reads.
+    """The datasets of a run, with the arrays that its encoder and heads read.
 
     Encodings that they lack are computed and kept beside them.
     """
@@ -35,11 +36,21 @@ def open_corpus(config: RunConfig) -> Corpus:
     for name in config.data:
         shards = load_shards(find_data(name))
         datasets.append(keep_encodings(shards, config.model.encodings, config.model.hydrogens))
-    return corpus_for(config.model, datasets)
+    return corpus_for(config, datasets)
 
 
-def corpus_for(model: EncoderConfig, datasets: Sequence[Shards | str | Path]) -> Corpus:
-    """Datasets as an encoder reads them: with its hydrogens, arrays and encodings."""
+def corpus_for(config: RunConfig, datasets: Sequence[Shards | str | Path]) -> Corpus:
+    """Datasets as a run's model reads them: with hydrogens, encodings, arrays of heads too.
+
+    Raises InputError for datasets that lack an array that heads read, or have another of its name.
+    """
+    loaded = [d if isinstance(d, Shards) else load_shards(d) for d in datasets]
+    check_beside(config.objective, loaded)
+    return Corpus(loaded, config.model.hydrogens, config.arrays, config.model.encodings)
+
+
+def encoder_corpus(model: EncoderConfig, datasets: Sequence[Shards | str | Path]) -> Corpus:
+    """Datasets as an encoder reads them, where no head is asked."""
     return Corpus(datasets, model.hydrogens, model.arrays, model.encodings)
 
 

@@ -15,6 +15,7 @@ from ..data.sampling import batches
 from ..models.heads import LabelHead
 from ..models.model import Model
 from ..objectives.label_metrics import References, label_references
+from .beside import fill_scales
 from .checkpoints import last_checkpoint, write_checkpoint, write_weights
 from .device import choose_device
 from .drawing import run_draws
@@ -38,6 +39,7 @@ class Session:
         check_patience(self.config, self.rows)
         self.draws = run_draws(self.corpus, self.config, self.rows.train)
         self.model = make_model(self.config)
+        fill_scales(self.model, self.corpus, self.rows.train)
         if self.config.start_from:
             start_from(self.model, find_run(self.config.start_from), self.config.frozen_layers)
         self.model.to(self.device)

@@ -23,6 +23,7 @@ from molnb.evaluation.networks import (
 )
 from molnb.inference.predictor import load_run, predict_stored
 from molnb.recipes.sources import recipe_for_file
+from molnb.shards import add_array, load_shards
 from molnb.training.loop import train
 from molnb.training.presets import make_preset
 from molnb.training.runs import Run
@@ -61,6 +62,25 @@ def test_networks_learn_from_training_rows_alone_and_answer_in_units(
     assert (np.isnan(fitted.train) == stopped_by).all(), "those are not learnt from"
     by_smiles = load_run(run.path).predict([benchmark.smiles[i] for i in fold.test[:3]])
     assert np.allclose(by_smiles["dipole_D"], fitted.test[:3], atol=1e-3)
+
+
+def test_arrays_that_heads_read_are_read_of_the_benchmark_too(nci, fold, tmp_path):
+    """And scaled by the rows that are learnt from; an encoder's vectors need none."""
+    copied = tmp_path / "nci"
+    shutil.copytree(nci.path, copied)
+    hint = np.random.default_rng(0).normal(size=nci.n)
+    shards = add_array(load_shards(copied), "hint", "molecule", hint)
+    benchmark = load_benchmark(shards, "nci_dipole")
+    config = finetuning(shards, **{"objective.beside": ("hint",)})
+    fitted = trained_network(config, tmp_path / "net")(benchmark, fold, 0)
+    run = Run(tmp_path / "net" / "fold-0")
+    learnt = hint[list(run.config.train_ids)]
+    reader = run.load_model().head("nci_dipole").beside
+    assert reader.mean.tolist() == pytest.approx([learnt.mean()])
+    predicted = load_run(run.path).predict(shards)["dipole_D"].to_numpy()
+    assert np.allclose(predicted[benchmark.ids[fold.test]], fitted.test, atol=1e-4)
+    vectors = encoder_vectors(run, load_benchmark(nci, "nci_dipole"))
+    assert np.allclose(vectors, encoder_vectors(run, benchmark), atol=1e-5)
 
 
 def test_a_fold_that_was_trained_is_not_trained_again(nci, benchmark, fold, tmp_path):

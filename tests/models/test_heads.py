@@ -53,6 +53,20 @@ def test_an_unknown_level_is_refused():
         LabelHead("residue", 1, 8)
 
 
+def test_a_head_of_atoms_reads_no_arrays_of_molecules():
+    with pytest.raises(InputError, match=r"a head of atoms reads no arrays of molecules \(gap\)"):
+        LabelHead("atom", 1, 8, beside={"gap": 1})
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_head_that_reads_arrays_starts_at_the_mean(encoder, encoding, batch, depth):
+    more = batch.with_arrays("molecule", {"gap": torch.tensor([3.0, float("nan"), -9.0])})
+    head = make_label_head(encoder, "molecule", 2, depth, 0.0, beside={"gap": 1})
+    index = torch.tensor([2, 0, 1])
+    assert torch.equal(head(encoding, index, more), torch.zeros(3, 2))
+    assert head.beside(more, index).flatten().tolist() == [-9.0, 3.0, 0.0]
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_head_starts_at_the_mean_and_gives_a_row_an_entry(encoder, encoding, batch, level):
     index = every_index(batch, level)

@@ -42,29 +42,35 @@ TIMES = (1, 2, 4, 8)
 LABELS = 3
 
 
-def make_model(config: GraphConfig) -> Model:
+BESIDE = {"print": 64}  # an array that a head may read, and its columns
+
+
+def make_model(config: GraphConfig, beside: dict[str, int] | None = None) -> Model:
     encoder, _ = build_encoder(config)
-    return Model(encoder, {"task": make_label_head(encoder, "molecule", LABELS, 2, 0.0)})
+    head = make_label_head(encoder, "molecule", LABELS, 2, 0.0, beside=beside)
+    return Model(encoder, {"task": head})
 
 
 def coordinates(model: Model, batch: MaskedBatch) -> list[torch.Tensor]:
     """Atoms after each layer, and the head's output, which comes last."""
     encoding = model.encoder(batch, keep_layers=True)
-    output = model.heads["task"](encoding, torch.arange(batch.batch.n_mol))
+    output = model.heads["task"](encoding, torch.arange(batch.batch.n_mol), batch.batch)
     return [*(layer.atoms for layer in encoding.layers), output]
 
 
-def changes(config: GraphConfig, seed: int) -> list[float]:
+def changes(config: GraphConfig, seed: int, beside: dict[str, int] | None = None) -> list[float]:
     """How far four steps of Adam move each of the coordinates (root mean square)."""
-    batch = unmasked(flat_batch([featurize(smiles) for smiles in MOLECULES], False))
+    plain = flat_batch([featurize(smiles) for smiles in MOLECULES], False)
     generator = torch.Generator().manual_seed(0)
     target = torch.randn(len(MOLECULES), LABELS, generator=generator)
+    columns = torch.randn(len(MOLECULES), BESIDE["print"], generator=generator)
+    batch = unmasked(plain.with_arrays("molecule", {"print": columns}))
     torch.manual_seed(seed)
-    model = make_model(config).eval()
+    model = make_model(config, beside).eval()
     factors = {name: 1.0 for name, _ in model.named_parameters()}
     if config.width_transfer != 1:
         with torch.device("meta"):
-            narrow = make_model(config.narrowed(config.width_transfer))
+            narrow = make_model(config.narrowed(config.width_transfer), beside)
         factors = rate_factors(model, narrow)
     groups = [{"params": [p], "lr": 3e-3 * factors[name]} for name, p in model.named_parameters()]
     optimizer = torch.optim.Adam(groups)
@@ -78,7 +84,7 @@ def changes(config: GraphConfig, seed: int) -> list[float]:
     return [float((a - b).square().mean().sqrt()) for a, b in zip(before, after)]
 
 
-def growth(layer: str, transfer: bool) -> Sequence[float]:
+def growth(layer: str, transfer: bool, beside: dict[str, int] | None = None) -> Sequence[float]:
     """The power of the width with which each coordinate's change grows, over three seeds."""
     rows = []
     for times in TIMES:
@@ -86,7 +92,7 @@ def growth(layer: str, transfer: bool) -> Sequence[float]:
         config = replace(NARROW, layer=layer, **widths)
         if transfer:
             config = replace(config, width_transfer=float(times))
-        rows.append(np.mean([changes(config, seed) for seed in range(3)], 0))
+        rows.append(np.mean([changes(config, seed, beside) for seed in range(3)], 0))
     return np.polyfit(np.log(TIMES), np.log(rows), 1)[0]
 
 
@@ -96,6 +102,10 @@ def test_coordinates_move_alike_at_all_widths(layer: str) -> None:
     assert abs(with_transfer[-1]) < 0.2 and np.abs(with_transfer).max() < 0.35, with_transfer
     if layer == "gine":
         assert growth(layer, transfer=False)[-1] > 0.9, "the check can fail"
+
+
+def test_a_head_that_reads_many_columns_beside_moves_alike_too() -> None:
+    assert abs(growth("gine", transfer=True, beside=BESIDE)[-1]) < 0.2
 
 
 def test_rates_fall_where_both_sides_of_a_matrix_grow() -> None:

@@ -137,8 +137,8 @@ def _settings(config: RunConfig) -> dict[str, Any]:
     """A configuration without what is read from the data when it begins, and without places."""
     stored = json.loads(json.dumps(config.to_dict()))
     stored.pop("start_from")
-    stored["objective"].pop("tasks_scaled", None)
-    stored["objective"].pop("task_names", None)
+    for name in ("tasks_scaled", "task_names", "beside_widths"):
+        stored["objective"].pop(name, None)
     return stored
 
 
