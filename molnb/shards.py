@@ -175,7 +175,7 @@ class Shards:
         """Level, kind, loss and labels of every task."""
         return self.manifest["tasks"]
 
-    @property
+    @functools.cached_property
     def array_names(self) -> list[str]:
         """Names of all arrays."""
         files = map(PurePosixPath, self.manifest["files"])

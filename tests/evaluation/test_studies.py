@@ -52,7 +52,7 @@ from molnb.evaluation.studies.low_resource import (
 from molnb.evaluation.studies.trials import trials_table
 from molnb.training.runs import Run
 
-FAST = Settings(steps=2, batch=4, auxiliary_steps=2, auxiliary_batch=4)
+FAST = Settings(steps=2, epochs=0.0, batch=4, auxiliary_steps=2, auxiliary_batch=4)
 TWO_TRACK = replace(FAST, preset="finetune_tiny", changes={"model": SMALL})
 
 
@@ -138,12 +138,13 @@ def test_arms_learn_the_same_rows_of_the_assay_and_none_that_is_tested(halves, p
 def test_together_the_assay_counts_as_much_as_the_rest_and_is_drawn_as_often(nci, halves):
     assay, _ = halves
     arm = Arm("both", QUESTION, TOGETHER, (nci,), tasks=("nci_orbitals", "nci_solvation"))
-    config = learning(arm, assay, np.arange(4), Settings(steps=10, batch=8), 0, None)
+    settings = Settings(steps=10, epochs=2.0, batch=8, auxiliary_steps=20, auxiliary_batch=16)
+    config = learning(arm, assay, np.arange(4), settings, 0, None)
     assert config.objective.task_weights == {"target": 2.0}
-    (share, other) = config.sampling.weights.values()
-    assert share * config.steps * config.global_batch == pytest.approx(
-        80 * (share + other), rel=0.1
-    )
+    share, other = config.sampling.weights.values()
+    n_drawn = config.steps * config.global_batch
+    assert share / (share + other) * n_drawn == pytest.approx(11 * 8, rel=0.05)
+    assert other / (share + other) * n_drawn == pytest.approx(20 * 16, rel=0.05)
 
 
 @pytest.mark.parametrize("settings", [FAST, TWO_TRACK], ids=["graph", "two-track"])

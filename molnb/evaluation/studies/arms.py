@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,25 +62,31 @@ class Arm:
 class Settings:
     """How long and with which network the arms of a study learn; the same for all of them.
 
-    `steps` of `batch` molecules on the assay; `auxiliary_steps` of `auxiliary_batch` on other data.
-    Together both are drawn as often: steps and batch are those of the other data, and the assay has
-    a share of the draws. Nothing is validated and nothing stops early: a choice by a few of 25
-    labels would be noise. `changes` are fields of the preset.
+    On n labels of the assay that is `steps` and `epochs` of them in batches of `batch`, on other
+    data `auxiliary_steps` of `auxiliary_batch`. Together both are drawn as often as one after the
+    other. Nothing is validated and nothing stops early: a choice by a few of 25 labels would be
+    noise. There is no dropout: with it small training sets are not even learnt in this time.
+    `changes` are fields of the preset.
     """
 
     preset: str = "graph_150k"
-    steps: int = 300
-    batch: int = 32
+    steps: int = 100
+    epochs: float = 32.0
+    batch: int = 64
     auxiliary_steps: int = 800
     auxiliary_batch: int = 128
     learning_rate: float = 1e-3
     changes: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def share(self) -> float:
-        """The share of the assay among the draws of both together."""
-        assay = self.steps * self.batch
-        return assay / (assay + self.auxiliary_steps * self.auxiliary_batch)
+    def steps_on(self, n: int) -> int:
+        """Steps on n labels of the assay."""
+        return self.steps + round(self.epochs * n / self.batch)
+
+    def together(self, n: int) -> tuple[int, float]:
+        """Steps of `auxiliary_batch` on n labels and other data, and the share of the former."""
+        of_assay = self.steps_on(n) * self.batch
+        of_both = of_assay + self.auxiliary_steps * self.auxiliary_batch
+        return round(of_both / self.auxiliary_batch), of_assay / of_both
 
     def config(self, data: list[Shards], steps: int, batch: int, **changes: Any) -> RunConfig:
         """The preset on these data, for so many steps, without validation."""
@@ -95,7 +101,18 @@ class Settings:
             "checkpoint_every": max(steps, 1),
             "log_every": max(steps // 20, 1),
         }
-        return make_preset(self.preset, data, **(fixed | dict(self.changes) | changes))
+        config = make_preset(self.preset, data, **(fixed | dict(self.changes) | changes))
+        return replace(
+            config,
+            model=_without_dropout(config.model),
+            objective=_without_dropout(config.objective),
+        )
+
+
+def _without_dropout(part: Any) -> Any:
+    """A part of a configuration whose shares of dropout are zero."""
+    names = [f.name for f in fields(part) if f.name.endswith("dropout")]
+    return replace(part, **dict.fromkeys(names, 0.0))
 
 
 def pretraining(
@@ -153,20 +170,22 @@ def learning(
         }
         if arm.beside:
             changes["objective.beside"] = arm.beside
-        config = settings.config([assay.shards], settings.steps, settings.batch, **changes)
+        n_step = settings.steps_on(len(rows))
+        config = settings.config([assay.shards], n_step, settings.batch, **changes)
         return replace(config, start_from=None if start is None else str(start))
     data = [assay.shards, *arm.auxiliary]
     others = assay.shards.n + auxiliary_ids(arm, assay)
     names = dataset_names(data)
     tasks = arm.tasks or tuple(dict.fromkeys(t for shards in arm.auxiliary for t in shards.tasks))
     n_others = sum(shards.n for shards in arm.auxiliary)
+    n_step, share = settings.together(len(rows))
     shares = {
-        name: (1 - settings.share) * shards.n / n_others
+        name: (1 - share) * shards.n / n_others
         for name, shards in zip(names[1:], arm.auxiliary, strict=True)
     }
     return settings.config(
         data,
-        settings.auxiliary_steps,
+        n_step,
         settings.auxiliary_batch,
         **{
             "seed": seed,
@@ -174,6 +193,6 @@ def learning(
             "objective.task_names": (assay.task, *tasks),
             # the assay counts as much as all other tasks together
             "objective.task_weights": {assay.task: float(len(tasks))},
-            "sampling.weights": {names[0]: settings.share, **shares},
+            "sampling.weights": {names[0]: share, **shares},
         },
     )

@@ -20,8 +20,8 @@ import pyarrow as pa
 from ...curation.pipeline import curate
 from ...errors import InputError, did_you_mean
 from ...files import write_table
-from ...paths import home
-from ...shards import Shards
+from ...paths import find_data, home
+from ...shards import Shards, load_shards
 from ..benchmark import BenchmarkTask, load_benchmark
 from ..classical import classical_methods
 from .amount import make_amounts
@@ -87,7 +87,7 @@ SIZES = {
         numbers=(1, 2),
         n_repeat=2,
         n_fold=2,
-        settings=Settings(steps=2, batch=8, auxiliary_steps=2, auxiliary_batch=8),
+        settings=Settings(steps=2, epochs=0.0, batch=8, auxiliary_steps=2, auxiliary_batch=8),
     ),
     "tour": replace(
         FULL,
@@ -101,7 +101,7 @@ SIZES = {
         numbers=(1, 2),
         n_repeat=2,
         n_fold=3,
-        settings=Settings(steps=60, batch=32, auxiliary_steps=60, auxiliary_batch=64),
+        settings=Settings(steps=60, epochs=4.0, auxiliary_steps=100, auxiliary_batch=64),
     ),
     "full": FULL,
 }
@@ -125,21 +125,30 @@ def make_plan(size: str = "full", **changes: Any) -> Plan:
     return replace(SIZES[size], **changes)
 
 
+def load_dataset(name: str, n: int | None = None) -> Shards:
+    """Shards by their folder, or of a recipe, of which `n` rows are curated."""
+    try:
+        folder = find_data(name)
+    except InputError:
+        return curate(name, n=n)
+    return load_shards(folder)
+
+
 def load_assay(plan: Plan) -> BenchmarkTask:
     """The assay of a plan."""
-    return load_benchmark(curate(plan.assay, n=plan.n), plan.task)
+    return load_benchmark(load_dataset(plan.assay, plan.n), plan.task)
 
 
 def load_quantum(plan: Plan) -> list[Shards]:
     """The quantum data of a plan."""
-    return [curate(name, n=plan.n) for name in plan.quantum]
+    return [load_dataset(name, plan.n) for name in plan.quantum]
 
 
 def plan_low_resource(plan: Plan, folder: Path) -> LowResource:
     """The study of low resources, its data curated; nothing is trained yet."""
-    shards = curate(plan.positive, n=plan.n_positive)
+    shards = load_dataset(plan.positive, plan.n_positive)
     positive = load_benchmark(with_target(shards, plan.positive_task, plan.positive_label), TARGET)
-    inputs = curate(plan.inputs, n=plan.n) if plan.inputs else None
+    inputs = load_dataset(plan.inputs, plan.n) if plan.inputs else None
     return make_low_resource(
         load_assay(plan),
         positive,
