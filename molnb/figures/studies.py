@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -88,6 +89,7 @@ def _add_curve(
         mode="lines+markers",
         name=arm if role == "classical" else f"{arm} ({role})",
         legendgroup=arm,
+        legendrank=2000 if role == "classical" else 1000,  # these come last
         showlegend=arm not in seen,
         line={"color": colour, "dash": dash, "width": 1.6 if role == "classical" else 2.6},
         marker={"symbol": symbol, "size": 7 if role == "classical" else 9},
@@ -123,47 +125,48 @@ def _add_band(
 def plot_changes(differences: pd.DataFrame, title: str = "") -> go.Figure:
     """Change of the error of each arm against the reference, over all sizes, with its interval.
 
-    `differences` is the table of a learning curve; its rows of size 0 are drawn, in percent.
+    `differences` is the table of learning curves; its rows of size 0 are drawn, in percent, those
+    of a panel together beneath its name.
     """
     _check(differences, ("panel", "arm", "role", "size", "mean", "low", "high"))
     overall = differences[(differences["size"] == 0) & (differences["role"] != "replicate")]
     if overall.empty:
         raise InputError("there is no change over all sizes in this table: run an arm first")
-    names = list(dict.fromkeys(overall["panel"]))
-    figure, positions = panels(names, 2, 110 + 40 * int(overall.groupby("panel").size().max()))
-    for name, position in zip(names, positions, strict=True):
-        rows = overall[overall["panel"] == name][::-1]
-        colours = {arm: colour for arm, colour, _ in _coloured(rows[::-1])}
-        for height, row in enumerate(rows.itertuples()):
-            colour = colours[row.arm]
-            figure.add_scatter(
-                x=[row.mean],
-                y=[height],
-                error_x={
-                    "array": [row.high - row.mean],
-                    "arrayminus": [row.mean - row.low],
-                    "symmetric": False,
-                    "thickness": 2.5,
-                    "width": 5,
-                },
-                mode="markers",
-                marker={"size": 12, "color": colour, "symbol": ROLES[row.role][2]},
-                name=row.role,
-                legendgroup=row.role,
-                showlegend=False,
-                hovertemplate=f"{row.arm}: %{{x:+.1f}} %<extra></extra>",
-                **position,
-            )
-        figure.add_vline(0, line=DASHED | {"width": 2}, **position)
-        figure.update_yaxes(
-            tickvals=list(range(len(rows))),
-            ticktext=rows["arm"].tolist(),
-            range=[-0.7, len(rows) - 0.3],
-            showgrid=False,
-            **position,
-        )
-        figure.update_xaxes(title_text="change of the error (%)", **position)
-    return figure.update_layout(title=title)
+    names: list[str] = []  # of lines, from above
+    figure = go.Figure(layout={"template": "molnb", "title": title})
+    for panel, rows in overall.groupby("panel", sort=False):
+        names.append(f"<b>{panel}</b>")
+        for (arm, colour, role), row in zip(_coloured(rows), rows.itertuples(), strict=True):
+            _add_change(figure, row, -len(names), colour, ROLES[role][2])
+            names.append(arm)
+    figure.add_vline(0, line=DASHED | {"width": 2})
+    figure.update_yaxes(
+        tickvals=[-number for number in range(len(names))],
+        ticktext=names,
+        range=[-len(names) + 0.4, 0.6],
+        showgrid=False,
+    )
+    figure.update_xaxes(title_text="change of the error (%): less is better")
+    return figure.update_layout(height=140 + 36 * len(names))
+
+
+def _add_change(figure: go.Figure, row: Any, height: int, colour: str, symbol: str) -> None:
+    """Add a change with its interval on a line of its own."""
+    figure.add_scatter(
+        x=[row.mean],
+        y=[height],
+        error_x={
+            "array": [row.high - row.mean],
+            "arrayminus": [row.mean - row.low],
+            "symmetric": False,
+            "thickness": 2.5,
+            "width": 5,
+        },
+        mode="markers",
+        marker={"size": 12, "color": colour, "symbol": symbol},
+        showlegend=False,
+        hovertemplate=f"{row.arm}: %{{x:+.1f}} %<extra>{row.role}</extra>",
+    )
 
 
 def plot_amounts(
@@ -181,7 +184,14 @@ def plot_amounts(
         )
     figure = go.Figure(layout={"template": "molnb", "height": 420})
     if smallest is not None:
-        figure.add_hrect(-smallest, smallest, fillcolor=BAND, line_width=0)
+        figure.add_hrect(
+            -smallest,
+            smallest,
+            fillcolor=BAND,
+            line_width=0,
+            annotation_text="cannot be told from no change",
+            annotation_position="top left",
+        )
     figure.add_scatter(
         x=list(amounts),
         y=overall["mean"].to_numpy(),
@@ -211,16 +221,20 @@ def plot_interference(matrix: pd.DataFrame) -> go.Figure:
     Blue: it falls; red: it rises. A dot stands where the interval contains zero.
     """
     _check(matrix, ("task", "beside", "change", "low", "high"))
-    changes = matrix.pivot(index="task", columns="beside", values="change")
-    is_clear = matrix.assign(clear=(matrix["low"] > 0) | (matrix["high"] < 0)).pivot(
-        index="task", columns="beside", values="clear"
-    )
+    order = {
+        "index": list(dict.fromkeys(matrix["task"])),
+        "columns": list(dict.fromkeys([*matrix["task"], *matrix["beside"]])),
+    }
+    is_clear = (matrix["low"] > 0) | (matrix["high"] < 0)
+    of_pair = matrix.assign(clear=is_clear).pivot(index="task", columns="beside")
+    changes = of_pair["change"].reindex(**order)
+    clear = of_pair["clear"].reindex(**order)
     texts = [
         [
             "" if np.isnan(value) else f"{value:+.1f}{'' if clear is True else f' {NOT_CLEAR}'}"
             for value, clear in zip(row, clears, strict=True)
         ]
-        for row, clears in zip(changes.to_numpy(), is_clear.to_numpy(), strict=True)
+        for row, clears in zip(changes.to_numpy(), clear.to_numpy(), strict=True)
     ]
     largest = float(np.nanmax(np.abs(changes.to_numpy()))) or 1.0
     figure = go.Figure(
@@ -240,7 +254,8 @@ def plot_interference(matrix: pd.DataFrame) -> go.Figure:
         ),
         layout={"template": "molnb", "height": 200 + 60 * len(changes)},
     )
-    figure.update_xaxes(title_text="learnt beside", showline=False, showgrid=False)
+    words = f"learnt beside ({NOT_CLEAR} : the interval contains zero)"
+    figure.update_xaxes(title_text=words, showline=False, showgrid=False)
     figure.update_yaxes(title_text="error of", autorange="reversed", showline=False, showgrid=False)
     return figure.update_layout(plot_bgcolor="#eeeeee")
 

@@ -27,7 +27,7 @@ from ..classical import classical_methods
 from .amount import make_amounts
 from .arms import AGAIN, ALONE, Settings
 from .auxiliary import with_target
-from .controls import Controls, make_controls
+from .controls import Controls, halves, make_controls
 from .curves import LearningCurve
 from .diversity import by_number, make_diversity
 from .interference import Interference, make_interference
@@ -44,8 +44,9 @@ class Plan:
 
     `assay` is a recipe with a task of one label, `quantum` recipes with quantum labels, `inputs` a
     recipe of the assay's molecules with quantum labels (empty: no ceiling), `positive` one whose
-    label `positive_label` of its task `positive_task` is withheld for the positive control. `n`
-    rows are taken of each recipe (None: all), `n_positive` of the positive control's.
+    label `positive_label` of its task `positive_task` is withheld for the positive control (the
+    first of `quantum`: half of its molecules are the control's assay, the other half its quantum
+    data). `n` rows are taken of each recipe (None: all), `n_positive` of the positive control's.
     """
 
     assay: str = "chembl2321810"
@@ -73,13 +74,15 @@ class Plan:
 
 
 FULL = Plan()
+# no further molecules to compute labels of
+_SMALL = {"positive": "nci", "positive_task": "nci_solvation", "n_positive": None}
 SIZES = {
     "test": replace(
         FULL,
         n=48,
-        n_positive=48,
-        sizes=(6, 12),
-        size=6,
+        **_SMALL,
+        sizes=(4, 8),
+        size=4,
         arms=(QUANTUM, SHUFFLED),
         inputs="",
         amounts=(8, 16),
@@ -92,8 +95,9 @@ SIZES = {
     "tour": replace(
         FULL,
         n=300,
-        n_positive=300,
-        sizes=(25, 100),
+        **_SMALL,
+        sizes=(25, 80),
+        size=50,
         arms=(QUANTUM, SHUFFLED),
         inputs="",
         amounts=(50, 100, 200),
@@ -101,7 +105,7 @@ SIZES = {
         numbers=(1, 2),
         n_repeat=2,
         n_fold=3,
-        settings=Settings(steps=60, epochs=4.0, auxiliary_steps=100, auxiliary_batch=64),
+        settings=Settings(steps=30, epochs=8.0, auxiliary_steps=60, auxiliary_batch=64),
     ),
     "full": FULL,
 }
@@ -146,13 +150,20 @@ def load_quantum(plan: Plan) -> list[Shards]:
 
 def plan_low_resource(plan: Plan, folder: Path) -> LowResource:
     """The study of low resources, its data curated; nothing is trained yet."""
-    shards = load_dataset(plan.positive, plan.n_positive)
-    positive = load_benchmark(with_target(shards, plan.positive_task, plan.positive_label), TARGET)
+    quantum = load_quantum(plan)
+    if plan.positive == plan.quantum[0]:
+        shards = quantum[0]
+        kept, _ = halves(shards, plan.seed)
+    else:
+        shards = load_dataset(plan.positive, plan.n_positive)
+        kept = None
+    target = with_target(shards, plan.positive_task, plan.positive_label, kept)
+    positive = load_benchmark(target, TARGET)
     inputs = load_dataset(plan.inputs, plan.n) if plan.inputs else None
     return make_low_resource(
         load_assay(plan),
         positive,
-        load_quantum(plan),
+        quantum,
         inputs,
         plan.sizes,
         plan.settings,

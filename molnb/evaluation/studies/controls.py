@@ -80,7 +80,7 @@ def make_controls(
     """The controls on a label of a dataset's molecules, for some seeds."""
     curves = []
     for seed in seeds:
-        of_assay, others = _halves(shards, seed)
+        of_assay, others = halves(shards, seed)
         assay = load_benchmark(with_target(shards, task, label, of_assay))
         planted = with_planted(shards, task, label, correlation, others, seed)
         arms = (
@@ -94,7 +94,7 @@ def make_controls(
     return Controls(tuple(curves))
 
 
-def _halves(shards: Shards, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def halves(shards: Shards, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Molecules of a dataset in two halves, relatives (by scaffold or loose key) together."""
     groups = connected_groups(shards.table(["scaffold", *LOOSE_KEYS]))
     in_first = hash64(seed, _HALF, groups) % np.uint64(2) == 0

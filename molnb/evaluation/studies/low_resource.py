@@ -213,7 +213,7 @@ def make_low_resource(
     control_arms = _make_arms(tuple(quantum), [a for a in CONTROL_ARMS if a in arms], False, seed)
     panels = [
         LearningCurve(
-            name=f"{assay.label} of {assay.shards.name}",
+            name=f"{assay.label} of {assay.shards.name.removesuffix('_target')}",
             assay=assay,
             arms=chosen,
             design=make_design(assay, sizes, n_fold, seed),
