@@ -62,7 +62,7 @@ def draw_atom_values(
     cells = ""
     for title, row in rows.items():
         drawing = _coloured(mol, row, (largest if shared else limits[title]) or 1.0, signed, size)
-        caption = title if shared else f"{title}, up to {limits[title]:.2g}"
+        caption = title if shared else f"{title}, up to {'±' * signed}{limits[title]:.2g}"
         cells += (
             f'<figure style="margin:0;text-align:center;width:{size}px">{drawing}'
             f'<figcaption style="font-size:13px">{html.escape(caption)}</figcaption></figure>'

@@ -118,29 +118,13 @@ def plot_seeds(
     """
     groups = list(dict.fromkeys(row[group] for row in rows))[::-1]
     shown = list(dict.fromkeys(row[panel] for row in rows))
-    figure, positions = panels([str(name) for name in shown], 2, height=100 + 34 * len(groups))
+    figure, positions = panels([str(name) for name in shown], 2, height=120 + 34 * len(groups))
     for name, position in zip(shown, positions):
         for height, of_group in enumerate(groups):
-            colour = COLOURS[(len(groups) - 1 - height) % len(COLOURS)]
             values = [row[value] for row in rows if (row[panel], row[group]) == (name, of_group)]
-            if not values:
-                continue
-            figure.add_scatter(
-                x=values,
-                y=[height] * len(values),
-                mode="markers",
-                marker={"size": 11, "opacity": 0.7, "color": colour},
-                hovertemplate=f"{of_group}: %{{x:.3f}}<extra></extra>",
-                **position,
-            )
-            figure.add_scatter(
-                x=[float(np.mean(values))],
-                y=[height],
-                mode="markers",
-                marker={"symbol": "line-ns", "size": 22, "line": {"width": 3, "color": colour}},
-                hovertemplate=f"{of_group}, mean: %{{x:.3f}}<extra></extra>",
-                **position,
-            )
+            if values:
+                colour = COLOURS[(len(groups) - 1 - height) % len(COLOURS)]
+                _add_seeds(figure, values, height, str(of_group), colour, position)
         if bar is not None:
             figure.add_vline(bar, line=DASHED | {"width": 2}, **position)
         figure.update_yaxes(
@@ -148,11 +132,41 @@ def plot_seeds(
             ticktext=groups,
             range=[-0.6, len(groups) - 0.4],
             showgrid=False,
+            showticklabels=position["col"] == 1,
             **position,
         )
-    figure.update_xaxes(title_text=value)
+    figure.update_xaxes(matches="x")
+    for position in positions[-2:]:  # the lowest of each column
+        figure.update_xaxes(title_text=value, **position)
     margin = {"t": 100 if title else 50}
     return figure.update_layout(showlegend=False, title=title, margin=margin)
+
+
+def _add_seeds(
+    figure: go.Figure,
+    values: Sequence[float],
+    height: int,
+    name: str,
+    colour: str,
+    position: Mapping[str, int],
+) -> None:
+    """Add a mark for each value of a line, and a tick at their mean."""
+    figure.add_scatter(
+        x=values,
+        y=[height] * len(values),
+        mode="markers",
+        marker={"size": 11, "opacity": 0.7, "color": colour},
+        hovertemplate=f"{name}: %{{x:.3f}}<extra></extra>",
+        **position,
+    )
+    figure.add_scatter(
+        x=[float(np.mean(values))],
+        y=[height],
+        mode="markers",
+        marker={"symbol": "line-ns", "size": 22, "line": {"width": 3, "color": colour}},
+        hovertemplate=f"{name}, mean: %{{x:.3f}}<extra></extra>",
+        **position,
+    )
 
 
 def plot_displaced(
