@@ -83,12 +83,13 @@ _PUBLIC = {
     "figures.conformers": "plot_landscape plot_rmsd_map plot_discovery plot_points",
     "figures.curves": "plot_curves plot_losses",
     "figures.distributions": "plot_histograms plot_label_histograms plot_drops plot_shares",
+    "figures.encodings": "draw_atom_values plot_walks",
     "figures.errors": "plot_differences plot_guesses plot_error_by_similarity",
     "figures.scaffolds": (
         "plot_top_scaffolds plot_rank_frequency plot_coverage plot_expected_scaffolds plot_overlap "
         "plot_sampling plot_seen"
     ),
-    "figures.scatter": "plot_parity plot_repeats plot_ratios plot_displaced",
+    "figures.scatter": "plot_parity plot_repeats plot_ratios plot_seeds plot_displaced",
     "figures.tracks": "plot_maps plot_stacks plot_moves",
     "figures.tables": "show_table",
     "figures.grid": "draw_molecules",

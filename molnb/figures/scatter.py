@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from .elements import element_colour, element_symbol, text_colour
-from .style import COLOURS, DASHED, LEGEND_ABOVE, LINE_COLOUR
+from .style import COLOURS, DASHED, LEGEND_ABOVE, LINE_COLOUR, panels
 
 # Ticks of a logarithmic axis of ratios.
 RATIO_TICKS = [step * 10**power for power in (-2, -1, 0, 1) for step in (1, 1.5, 2, 3, 5, 7)]
@@ -101,6 +101,72 @@ def plot_ratios(
         ticktext=[f"{tick:g}" for tick in RATIO_TICKS],
     )
     return figure.update_layout(legend={"orientation": "h", "y": -0.3, "yanchor": "top"})
+
+
+def plot_seeds(
+    rows: Sequence[Mapping[str, Any]],
+    value: str,
+    group: str,
+    panel: str,
+    bar: float | None = 1.0,
+    title: str = "",
+) -> go.Figure:
+    """Results of trainings that differ in their seed alone: a mark each, and a tick at their mean.
+
+    `value`, `group` (a line of the figure) and `panel` name columns of the rows. A dashed line
+    stands at `bar`, if one is given, which is what must be beaten.
+    """
+    groups = list(dict.fromkeys(row[group] for row in rows))[::-1]
+    shown = list(dict.fromkeys(row[panel] for row in rows))
+    figure, positions = panels([str(name) for name in shown], 2, height=120 + 34 * len(groups))
+    for name, position in zip(shown, positions):
+        for height, of_group in enumerate(groups):
+            values = [row[value] for row in rows if (row[panel], row[group]) == (name, of_group)]
+            if values:
+                colour = COLOURS[(len(groups) - 1 - height) % len(COLOURS)]
+                _add_seeds(figure, values, height, str(of_group), colour, position)
+        if bar is not None:
+            figure.add_vline(bar, line=DASHED | {"width": 2}, **position)
+        figure.update_yaxes(
+            tickvals=list(range(len(groups))),
+            ticktext=groups,
+            range=[-0.6, len(groups) - 0.4],
+            showgrid=False,
+            showticklabels=position["col"] == 1,
+            **position,
+        )
+    figure.update_xaxes(matches="x")
+    for position in positions[-2:]:  # the lowest of each column
+        figure.update_xaxes(title_text=value, **position)
+    margin = {"t": 100 if title else 50}
+    return figure.update_layout(showlegend=False, title=title, margin=margin)
+
+
+def _add_seeds(
+    figure: go.Figure,
+    values: Sequence[float],
+    height: int,
+    name: str,
+    colour: str,
+    position: Mapping[str, int],
+) -> None:
+    """Add a mark for each value of a line, and a tick at their mean."""
+    figure.add_scatter(
+        x=values,
+        y=[height] * len(values),
+        mode="markers",
+        marker={"size": 11, "opacity": 0.7, "color": colour},
+        hovertemplate=f"{name}: %{{x:.3f}}<extra></extra>",
+        **position,
+    )
+    figure.add_scatter(
+        x=[float(np.mean(values))],
+        y=[height],
+        mode="markers",
+        marker={"symbol": "line-ns", "size": 22, "line": {"width": 3, "color": colour}},
+        hovertemplate=f"{name}, mean: %{{x:.3f}}<extra></extra>",
+        **position,
+    )
 
 
 def plot_displaced(

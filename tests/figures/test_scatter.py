@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("plotly")
 
 from molnb.figures.elements import element_colour, element_symbol, text_colour
-from molnb.figures.scatter import plot_displaced, plot_parity, plot_ratios, plot_repeats
+from molnb.figures.scatter import plot_displaced, plot_parity, plot_ratios, plot_repeats, plot_seeds
 
 
 def test_parity_shows_guess_against_truth() -> None:
@@ -60,3 +60,21 @@ def test_elements_outside_the_palette_are_named_by_number() -> None:
     assert (element_symbol(17), element_symbol(26)) == ("Cl", "26")
     assert element_colour(26) not in {element_colour(number) for number in (1, 6, 7, 8)}
     assert (text_colour("#ffffff"), text_colour("#59626c")) == ("#000", "#fff")
+
+
+def test_seeds_are_marks_with_a_tick_at_their_mean() -> None:
+    rows = [
+        {"error": value, "with": name, "task": task}
+        for task in ("gap", "dipole")
+        for name, values in {"none": [1.0, 0.9], "both": [0.5, 0.7]}.items()
+        for value in values
+    ]
+    figure = plot_seeds(rows[:-2], "error", "with", "task", title="two seeds")
+    assert [note.text for note in figure.layout.annotations] == ["gap", "dipole"]
+    assert len(figure.data) == 6, "what a panel lacks leaves a blank line"
+    both, mean, *_ = figure.data
+    assert list(both.x) == [0.5, 0.7] and list(mean.x) == [0.6] and list(both.y) == [0, 0]
+    assert list(figure.layout.yaxis.ticktext) == ["both", "none"]
+    assert figure.layout.yaxis.showticklabels and not figure.layout.yaxis2.showticklabels
+    assert len(figure.layout.shapes) == 2, "what must be beaten"
+    assert not plot_seeds(rows, "error", "with", "task", bar=None).layout.shapes

@@ -13,6 +13,7 @@ from molnb.notebooks.execution import NOTEBOOKS, list_notebooks, run_notebook
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("papermill")
 pytest.importorskip("ipykernel")
+from made_mixes import write_member, write_mix
 
 
 def resolves(name: str) -> bool:
@@ -95,3 +96,24 @@ def test_the_lesson_on_fine_tuning_takes_a_binary_column(tmp_path: Path, shared_
     done = run_notebook(path, tmp_path / "08.ipynb", parameters, home=shared_home)
     assert done.code == 0, done.error
     assert "LightGBM: AUROC" in done.text
+
+
+def test_the_lesson_on_many_tasks_takes_a_mix_with_a_binary_assay(
+    tmp_path: Path, shared_home: Path
+) -> None:
+    rings = ["c1ccccc1", "c1ccncc1", "C1CCCCC1", "c1ccoc1", "C1CCNCC1"]
+    chains = ["O", "N", "CO", "CN", "CCO", "C(=O)O", "C#N"]
+    parts = ["train", "train", "train", "train", "train", "val", "test"]
+    rows = [
+        (f"{ring}{chain}", part, int("n" in ring.lower()))
+        for ring in rings
+        for chain, part in zip(chains, parts)
+    ]
+    task = {"name": "mine", "kind": "binary", "loss": "bce", "labels": ["active"]}
+    write_member(tmp_path, "mine", rows, {"active": {}}, tasks=[task])
+    blend = write_mix(tmp_path, {"nci": {"recipe": "nci"}, "mine": "mine"})
+    parameters = {"size": "test", "recipe": str(blend), "assay": "mine"}
+    path = NOTEBOOKS / "07_multitask.ipynb"
+    done = run_notebook(path, tmp_path / "07.ipynb", parameters, home=shared_home)
+    assert done.code == 0, done.error
+    assert "active AUROC fine-tuned" in done.text
