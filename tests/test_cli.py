@@ -177,6 +177,10 @@ def test_every_option_in_the_help_of_a_command_is_taken(
     monkeypatch.setattr("molnb.commands.data.curated_folder", lambda name: table)
     monkeypatch.setattr(execution, "tour", lambda *_, **__: [])
     monkeypatch.setattr(execution, "export", lambda *_, **__: table)
+    if command == "study":
+        pytest.importorskip("lightgbm")
+        report = SimpleNamespace(sentences=[], tables={})
+        monkeypatch.setattr("molnb.evaluation.studies.catalogue.run_study", lambda *_, **__: report)
     notebook = str(write_notebook(tmp_path / "a.ipynb", "1"))
     needed = {
         "lessons": [str(tmp_path / "lessons")],
@@ -190,6 +194,7 @@ def test_every_option_in_the_help_of_a_command_is_taken(
         "evaluate": [str(label_run.path)],
         "embed": [str(table), "--run", str(label_run.path), "--workers", "0"],
         "predict": [str(table), "--run", str(label_run.path), "--workers", "0"],
+        "study": ["controls"],
     }
     values = {
         **VALUES,
@@ -197,6 +202,8 @@ def test_every_option_in_the_help_of_a_command_is_taken(
         "--predictions": [str(tmp_path / "predictions.csv")],
         "--out": [str(tmp_path / {"run": "x.ipynb"}.get(command, "x.csv"))],
     }
+    if command == "study":
+        values["--set"] = ["n_fold", "2"]
     if command == "evaluate":
         values["--data"] = [str(nci.path)]
         values["--all-conformers"] = []

@@ -90,7 +90,7 @@ def _drawn_order(seed: int, channel: int, n: int) -> np.ndarray:
     return np.argsort(hash64(seed, channel, np.arange(n)), kind="stable")
 
 
-def relabelled(shards: Shards, name: str, tasks: Sequence[NewTask]) -> Shards:
+def relabel(shards: Shards, name: str, tasks: Sequence[NewTask]) -> Shards:
     """The same molecules with other numbers to learn, in a folder of their own.
 
     The folder's name is `name` and a digest of molecules and values, so equal calls find what the

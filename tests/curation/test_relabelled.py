@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from molnb.curation.relabelled import NewTask, relabelled, renamed_tasks, shuffled_labels
+from molnb.curation.relabelled import NewTask, relabel, renamed_tasks, shuffled_labels
 from molnb.data.dataset import Corpus
 from molnb.data.tasks import join_tasks
 from molnb.data.verification import verify_shards
@@ -35,7 +35,7 @@ def test_shuffled_labels_are_the_same_numbers_on_other_molecules(nci):
 def test_new_labels_are_those_given_and_unknown_ones_are_left_out(nci):
     values = np.arange(nci.n, dtype=float)
     values[3] = np.nan
-    shards = relabelled(nci, "made_up", [of_molecules(values)])
+    shards = relabel(nci, "made_up", [of_molecules(values)])
     assert list(shards.tasks) == ["numbers"]
     assert shards.tasks["numbers"]["labels"][0]["known"] == nci.n - 1
     corpus = Corpus([shards])
@@ -48,18 +48,18 @@ def test_new_labels_are_those_given_and_unknown_ones_are_left_out(nci):
 
 def test_equal_calls_find_what_the_first_one_wrote(nci):
     values = np.arange(nci.n)
-    first = relabelled(nci, "made_up", [of_molecules(values)])
+    first = relabel(nci, "made_up", [of_molecules(values)])
     stamp = (first.path / "manifest.json").stat().st_mtime_ns
-    again = relabelled(nci, "made_up", [of_molecules(values)])
+    again = relabel(nci, "made_up", [of_molecules(values)])
     assert again.path == first.path
     assert (again.path / "manifest.json").stat().st_mtime_ns == stamp
-    assert relabelled(nci, "made_up", [of_molecules(values + 1)]).path != first.path
+    assert relabel(nci, "made_up", [of_molecules(values + 1)]).path != first.path
 
 
 def test_a_folder_of_a_killed_process_is_made_anew(nci):
-    first = relabelled(nci, "made_up", [of_molecules(np.arange(nci.n))])
+    first = relabel(nci, "made_up", [of_molecules(np.arange(nci.n))])
     (first.path / "manifest.json").unlink()
-    again = relabelled(nci, "made_up", [of_molecules(np.arange(nci.n))])
+    again = relabel(nci, "made_up", [of_molecules(np.arange(nci.n))])
     assert again.path == first.path and not verify_shards(again).differences
 
 
@@ -73,8 +73,8 @@ def test_renamed_tasks_that_mean_the_same_are_one_task(nci):
 
 def test_what_cannot_be_learnt_is_refused(nci):
     with pytest.raises(InputError, match=f"has {nci.n} molecules and the task 1 labels"):
-        relabelled(nci, "x", [of_molecules([1.0, 2.0])])
+        relabel(nci, "x", [of_molecules([1.0, 2.0])])
     with pytest.raises(InputError, match="no known value"):
-        relabelled(nci, "x", [of_molecules(np.full(nci.n, np.nan))])
+        relabel(nci, "x", [of_molecules(np.full(nci.n, np.nan))])
     with pytest.raises(InputError, match="has no task gaps"):
         renamed_tasks(nci, {"gaps": "x"})

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...chemistry.fingerprints import descriptors_named
-from ...curation.relabelled import NewTask, relabelled
+from ...curation.relabelled import NewTask, relabel
 from ...errors import InputError
 from ...rng import normal
 from ...shapes import Float, Int
@@ -61,7 +61,7 @@ def with_descriptors(shards: Shards) -> Shards:
         values=values,
         origin="RDKit",
     )
-    return relabelled(shards, f"{shards.name}_descriptors", [task])
+    return relabel(shards, f"{shards.name}_descriptors", [task])
 
 
 def with_target(
@@ -83,7 +83,7 @@ def with_target(
         values=shown[:, None],
         origin=declared["theory"],
     )
-    return relabelled(shards, f"{shards.name}_target", [new])
+    return relabel(shards, f"{shards.name}_target", [new])
 
 
 def with_planted(
@@ -114,7 +114,7 @@ def with_planted(
         values=planted[:, None],
         origin="made up",
     )
-    return relabelled(shards, f"{shards.name}_planted", [new])
+    return relabel(shards, f"{shards.name}_planted", [new])
 
 
 def _target(shards: Shards, task: str, label: str) -> tuple[np.ndarray, dict]:

@@ -79,7 +79,7 @@ _SMALL = {"positive": "nci", "positive_task": "nci_solvation", "n_positive": Non
 SIZES = {
     "test": replace(
         FULL,
-        n=48,
+        n=64,
         **_SMALL,
         sizes=(4, 8),
         size=4,
@@ -96,7 +96,7 @@ SIZES = {
         FULL,
         n=300,
         **_SMALL,
-        sizes=(25, 80),
+        sizes=(25, 75),
         size=50,
         arms=(QUANTUM, SHUFFLED),
         inputs="",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ...curation.relabelled import NewTask, relabelled
+from ...curation.relabelled import NewTask, relabel
 from ...errors import InputError
 from ...rng import hash64
 from ...shards import Shards
@@ -90,7 +90,7 @@ def _with_labels(shards: Shards, names: Sequence[str], values: np.ndarray) -> Sh
         )
         for column, name in enumerate(names)
     ]
-    return relabelled(shards, f"{shards.name}_some", tasks)
+    return relabel(shards, f"{shards.name}_some", tasks)
 
 
 def by_number(curve: LearningCurve) -> pd.DataFrame:
