@@ -22,7 +22,8 @@ n_fold, n_seed, ...) and how its arms learn (settings.preset, settings.steps, ..
 def run_study_command(args: argparse.Namespace) -> int:
     """answer a question with many runs and controls, such as whether quantum data help an assay"""
     require("scipy", "sklearn", "lightgbm")
-    from ..evaluation.studies.catalogue import make_plan, run_study
+    from ..evaluation.studies.catalogue import run_study
+    from ..evaluation.studies.plans import make_plan
     from ..figures.tables import show_table
     from ..training.device import keep_freed_memory
     from ..training.overrides import change

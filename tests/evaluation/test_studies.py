@@ -38,7 +38,7 @@ from molnb.evaluation.studies.auxiliary import (
     with_planted,
     with_target,
 )
-from molnb.evaluation.studies.catalogue import make_plan, run_study
+from molnb.evaluation.studies.catalogue import run_study
 from molnb.evaluation.studies.controls import make_controls
 from molnb.evaluation.studies.curves import LearningCurve
 from molnb.evaluation.studies.design import make_design
@@ -49,6 +49,7 @@ from molnb.evaluation.studies.low_resource import (
     SHUFFLED,
     make_low_resource,
 )
+from molnb.evaluation.studies.plans import make_plan
 from molnb.evaluation.studies.trials import trials_table
 from molnb.training.runs import Run
 
@@ -337,9 +338,9 @@ def test_controls_differ_from_seed_to_seed_and_count_what_is_found(nci, tmp_path
 
 
 def test_a_study_by_name_writes_its_tables(nci, tmp_path, monkeypatch):
-    import molnb.evaluation.studies.catalogue as catalogue
+    import molnb.evaluation.studies.plans as plans
 
-    monkeypatch.setattr(catalogue, "curate", lambda name, n=None: nci)
+    monkeypatch.setattr(plans, "curate", lambda name, n=None: nci)
     plan = replace(make_plan("test"), n_repeat=1, planted_task="nci_dipole", planted_label="dipole")
     report = run_study("controls", plan, tmp_path / "study", 0)
     assert len(report.sentences) == 2

@@ -10,105 +10,30 @@ interference   which quantum tasks help or hinder each other?
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 
-from ...curation.pipeline import curate
 from ...errors import InputError, did_you_mean
 from ...files import write_table
-from ...paths import find_data, home
-from ...shards import Shards, load_shards
-from ..benchmark import BenchmarkTask, load_benchmark
+from ...paths import home
 from ..classical import classical_methods
-from .amount import make_amounts
-from .arms import AGAIN, ALONE, Settings
-from .auxiliary import with_target
-from .controls import Controls, halves, make_controls
+from .arms import AGAIN, ALONE
 from .curves import LearningCurve
-from .diversity import by_number, make_diversity
-from .interference import Interference, make_interference
-from .low_resource import ALL_ARMS, QUANTUM, SHUFFLED, LowResource, make_low_resource
+from .diversity import by_number
+from .plans import (
+    Plan,
+    plan_amount,
+    plan_controls,
+    plan_diversity,
+    plan_interference,
+    plan_low_resource,
+)
 
 Watch = Callable[[int, int], Any]
-TARGET = "target"
 BARS = ("mean", "1-NN", "ridge", "LightGBM")  # classical methods beside the curves
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a study is made of; recipes, sizes and training are those of `SIZES` unless changed.
-
-    `assay` is a recipe with a task of one label, `quantum` recipes with quantum labels, `inputs` a
-    recipe of the assay's molecules with quantum labels (empty: no ceiling), `positive` one whose
-    label `positive_label` of its task `positive_task` is withheld for the positive control (the
-    first of `quantum`: half of its molecules are the control's assay, the other half its quantum
-    data). `n` rows are taken of each recipe (None: all), `n_positive` of the positive control's.
-    """
-
-    assay: str = "chembl2321810"
-    task: str = "pic50"
-    quantum: tuple[str, ...] = ("nci",)
-    inputs: str = "chembl2321810_xtb"
-    positive: str = "wehi_xtb"
-    positive_task: str = "wehi_solvation"
-    positive_label: str = "solvation_water"
-    planted_task: str = "nci_orbitals"  # of the first quantum recipe, for `controls`
-    planted_label: str = "gap"
-    n: int | None = None
-    n_positive: int | None = 1_200
-    sizes: tuple[int, ...] = (25, 50, 100, 200, 400, 800)
-    size: int = 100  # labels of the assay, where they do not vary
-    arms: tuple[str, ...] = ALL_ARMS
-    amounts: tuple[int, ...] = (1_000, 2_000, 4_000, 8_000, 14_000)
-    budget: int = 3_500
-    numbers: tuple[int, ...] = (1, 2, 3, 7)
-    n_repeat: int = 10  # seeds of `controls`
-    n_fold: int = 5
-    n_seed: int = 1
-    seed: int = 0
-    settings: Settings = field(default_factory=Settings)
-
-
-FULL = Plan()
-# no further molecules to compute labels of
-_SMALL = {"positive": "nci", "positive_task": "nci_solvation", "n_positive": None}
-SIZES = {
-    "test": replace(
-        FULL,
-        n=64,
-        **_SMALL,
-        sizes=(4, 8),
-        size=4,
-        arms=(QUANTUM, SHUFFLED),
-        inputs="",
-        amounts=(8, 16),
-        budget=16,
-        numbers=(1, 2),
-        n_repeat=2,
-        n_fold=2,
-        settings=Settings(steps=2, epochs=0.0, batch=8, auxiliary_steps=2, auxiliary_batch=8),
-    ),
-    "tour": replace(
-        FULL,
-        n=300,
-        **_SMALL,
-        sizes=(25, 75),
-        size=50,
-        arms=(QUANTUM, SHUFFLED),
-        inputs="",
-        amounts=(50, 100, 200),
-        budget=200,
-        numbers=(1, 2),
-        n_repeat=2,
-        n_fold=3,
-        settings=Settings(steps=20, epochs=4.0, batch=32, auxiliary_steps=60, auxiliary_batch=64),
-    ),
-    "full": FULL,
-}
 
 
 class Report(NamedTuple):
@@ -116,117 +41,6 @@ class Report(NamedTuple):
 
     sentences: list[str]
     tables: dict[str, pd.DataFrame]
-
-
-def make_plan(size: str = "full", **changes: Any) -> Plan:
-    """The plan of a size, with some fields changed."""
-    if size not in SIZES:
-        raise InputError(f"size is {size!r}: choose {', '.join(SIZES)}")
-    known = [f.name for f in fields(Plan)]
-    for name in changes:
-        if name not in known:
-            raise InputError(f"a study has no {name!r}{did_you_mean(name, known)}")
-    return replace(SIZES[size], **changes)
-
-
-def load_dataset(name: str, n: int | None = None) -> Shards:
-    """Shards by their folder, or of a recipe, of which `n` rows are curated."""
-    try:
-        folder = find_data(name)
-    except InputError:
-        return curate(name, n=n)
-    return load_shards(folder)
-
-
-def load_assay(plan: Plan) -> BenchmarkTask:
-    """The assay of a plan."""
-    return load_benchmark(load_dataset(plan.assay, plan.n), plan.task)
-
-
-def load_quantum(plan: Plan) -> list[Shards]:
-    """The quantum data of a plan."""
-    return [load_dataset(name, plan.n) for name in plan.quantum]
-
-
-def plan_low_resource(plan: Plan, folder: Path) -> LowResource:
-    """The study of low resources, its data curated; nothing is trained yet."""
-    quantum = load_quantum(plan)
-    if plan.positive == plan.quantum[0]:
-        shards = quantum[0]
-        kept, _ = halves(shards, plan.seed)
-    else:
-        shards = load_dataset(plan.positive, plan.n_positive)
-        kept = None
-    target = with_target(shards, plan.positive_task, plan.positive_label, kept)
-    positive = load_benchmark(target, TARGET)
-    inputs = load_dataset(plan.inputs, plan.n) if plan.inputs else None
-    return make_low_resource(
-        load_assay(plan),
-        positive,
-        quantum,
-        inputs,
-        plan.sizes,
-        plan.settings,
-        folder,
-        plan.arms,
-        plan.n_fold,
-        plan.n_seed,
-        plan.seed,
-    )
-
-
-def plan_controls(plan: Plan, folder: Path) -> Controls:
-    """The check of the design on planted labels."""
-    (shards, *_) = load_quantum(plan)
-    return make_controls(
-        shards,
-        plan.planted_task,
-        plan.planted_label,
-        plan.settings,
-        folder,
-        range(plan.seed, plan.seed + plan.n_repeat),
-        plan.size,
-        plan.n_fold,
-    )
-
-
-def plan_amount(plan: Plan, folder: Path) -> LearningCurve:
-    """The curve over amounts of quantum data; of several recipes where the plan names them."""
-    quantum = load_quantum(plan)
-    return make_amounts(
-        load_assay(plan),
-        quantum,
-        plan.amounts,
-        plan.settings,
-        folder,
-        plan.size,
-        plan.n_fold,
-        plan.n_seed,
-        plan.seed,
-    )
-
-
-def plan_diversity(plan: Plan, folder: Path) -> LearningCurve:
-    """Kinds of labels against molecules, on the first quantum recipe."""
-    (shards, *_) = load_quantum(plan)
-    return make_diversity(
-        load_assay(plan),
-        shards,
-        plan.budget,
-        plan.numbers,
-        plan.settings,
-        folder,
-        plan.size,
-        plan.n_fold,
-        plan.n_seed,
-        plan.seed,
-    )
-
-
-def plan_interference(plan: Plan, folder: Path) -> Interference:
-    """Pairs of the tasks of the first quantum recipe."""
-    (shards, *_) = load_quantum(plan)
-    return make_interference(shards, plan.settings, folder, min(plan.n_fold, 3), None, plan.seed)
 
 
 def _run_low_resource(plan: Plan, folder: Path, workers: int | None, watch: Watch) -> Report:

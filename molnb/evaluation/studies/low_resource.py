@@ -120,7 +120,7 @@ class LowResource:
         negatives = {name: v for name, v in question.items() if self._role(name) == NEGATIVE}
         for name, verdict in positive.items():
             if name != QUANTUM:
-                negatives[f"{name}, {self.positive.name}"] = verdict
+                negatives[f"{name} ({self.positive.name})"] = verdict
         false_gains = [name for name, verdict in negatives.items() if verdict.high < 0]
         sentences = [_belief(found, false_gains)]
         sentences.append(
@@ -211,9 +211,10 @@ def make_low_resource(
         question = _with_inputs(question, inputs)
     all_arms = _make_arms(tuple(quantum), arms, inputs is not None, seed)
     control_arms = _make_arms(tuple(quantum), [a for a in CONTROL_ARMS if a in arms], False, seed)
+    withheld = f"{positive.label} of {positive.shards.name.removesuffix('_target')}, withheld"
     panels = [
         LearningCurve(
-            name=f"{assay.label} of {assay.shards.name.removesuffix('_target')}",
+            name=name,
             assay=assay,
             arms=chosen,
             design=make_design(assay, sizes, n_fold, seed),
@@ -221,9 +222,9 @@ def make_low_resource(
             folder=folder / part,
             n_seed=n_seed,
         )
-        for assay, chosen, part in (
-            (question, all_arms, "question"),
-            (positive, control_arms, "positive"),
+        for name, assay, chosen, part in (
+            (f"{question.label} of {question.shards.name}", question, all_arms, "question"),
+            (withheld, positive, control_arms, "positive"),
         )
     ]
     return LowResource(*panels)
