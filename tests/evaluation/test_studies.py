@@ -70,6 +70,13 @@ def planted(nci, halves):
     return with_planted(nci, "nci_dipole", "dipole", 0.9, halves[1])
 
 
+@pytest.fixture
+def few_tasks(nci):
+    """Two tasks of molecules, with three labels, and one of atoms."""
+    names = ("nci_dipole", "nci_solvation", "nci_charges")
+    return renamed_tasks(nci, {name: name for name in names})
+
+
 def make_curve(assay, arms, folder, settings=FAST, sizes=(4, 8)):
     design = make_design(assay, sizes, 2)
     arms = (Arm(ALONE, REFERENCE), Arm(AGAIN, REPLICATE, seed=500), *arms)
@@ -301,29 +308,29 @@ def test_amounts_are_nested_and_joined_sets_have_one_head_a_label(nci, halves, t
         make_amounts(assay, [nci], (999,), FAST, tmp_path, size=4, n_fold=2)
 
 
-def test_diversity_has_one_number_of_labels_in_all_arms(nci, halves, tmp_path):
+def test_diversity_has_one_number_of_labels_in_all_arms(few_tasks, halves, tmp_path):
     assay, _ = halves
-    curve = make_diversity(assay, nci, 16, (1, 2), FAST, tmp_path, size=4, n_fold=2)
+    curve = make_diversity(assay, few_tasks, 18, (1, 3), FAST, tmp_path, size=4, n_fold=2)
     for arm in curve.arms[2:]:
         (shards,) = arm.auxiliary
         n_kind = sum(len(task["labels"]) for task in shards.tasks.values())
-        assert n_kind * arm.n == 16
+        assert n_kind * arm.n == 18
     curve.run(0)
     table = by_number(curve)
-    assert table["kinds of labels"].tolist() == [1, 2] and table["change"].notna().all()
+    assert table["kinds of labels"].tolist() == [1, 3] and table["change"].notna().all()
     with pytest.raises(InputError, match="smaller budget"):
-        make_diversity(assay, nci, 10_000, (1,), FAST, tmp_path, size=4, n_fold=2)
+        make_diversity(assay, few_tasks, 10_000, (1,), FAST, tmp_path, size=4, n_fold=2)
 
 
-def test_a_pair_of_tasks_is_trained_once_and_tested_twice(nci, tmp_path):
-    study = make_interference(nci, FAST, tmp_path, n_fold=2)
+def test_a_pair_of_tasks_is_trained_once_and_tested_twice(few_tasks, tmp_path):
+    study = make_interference(few_tasks, FAST, tmp_path, n_fold=2)
     first, second = study.stages()
     folders = [trial.folder for trial in first]
     assert len(set(folders)) == len(folders)
     assert {trial.folder for trial in second} <= set(folders)
     study.run(0)
     matrix = study.matrix()
-    assert len(matrix) == len(study.tested) * (len(nci.tasks) - 1)
+    assert len(matrix) == len(study.tested) * (len(few_tasks.tasks) - 1)
     assert Run(first[0].folder).config.objective.task_names
 
 
