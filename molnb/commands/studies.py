@@ -51,7 +51,7 @@ def add_studies(add: Add) -> None:
         run_study_command,
         "seed",
         "workers",
-        out="the study's folder, new or begun (default: runs/study-NAME of MOLNB_HOME)",
+        out="the study's folder, new or begun (default: one of its plan below runs/ of MOLNB_HOME)",
     )
     command.epilog = _STUDIES
     command.add_argument("name", metavar="NAME", choices=_NAMES, help=", ".join(_NAMES))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,14 +12,14 @@ import plotly.graph_objects as go
 from ..errors import InputError
 from .style import COLOURS, DASHED, LEGEND_BELOW, panels
 
-# What an arm is there for -> colours of its lines, one after another, dash, symbol.
+# What an arm is there for -> colours and symbols of its lines, one after another, and their dash.
 ROLES = {
-    "reference": ([COLOURS[6]], "solid", "circle"),
-    "replicate": ([COLOURS[7]], "dot", "circle-open"),
-    "question": ([COLOURS[1], COLOURS[4]], "solid", "diamond"),
-    "negative control": ([COLOURS[0], COLOURS[5], "#5B8FB9", "#9DB8D6"], "dash", "square"),
-    "ceiling": ([COLOURS[2]], "solid", "triangle-up"),
-    "classical": (["#8C8C8C", "#6E6E6E", "#A8A8A8", "#505050"], "dot", "x"),
+    "reference": ([COLOURS[6]], ["circle"], "solid"),
+    "replicate": ([COLOURS[7]], ["circle-open"], "dot"),
+    "question": ([COLOURS[1], COLOURS[4]], ["diamond"], "solid"),
+    "negative control": ([COLOURS[0], COLOURS[5], "#5B8FB9", "#9DB8D6"], ["square"], "dash"),
+    "ceiling": ([COLOURS[2]], ["triangle-up"], "solid"),
+    "classical": (["#8C8C8C"], ["line-ew-open", "x", "star", "triangle-down"], "dot"),
 }
 BAND = "rgba(120, 120, 120, 0.18)"
 NOT_CLEAR = "·"  # beside a number whose interval contains zero
@@ -46,57 +46,67 @@ def plot_learning_curves(
         of_panel = errors[errors["panel"] == title]
         if smallest is not None:
             _add_band(figure, smallest[smallest["panel"] == title], position, seen)
-        for arm, colour, role in _coloured(of_panel):
-            _add_curve(figure, of_panel, arm, colour, role, position, seen)
+        for look in _looks(of_panel):
+            _add_curve(figure, of_panel, look, position, seen)
         if classical is not None:
             others = classical[classical["panel"] == title]
-            for arm, colour, role in _coloured(others):
-                _add_curve(figure, others, arm, colour, role, position, seen)
+            for look in _looks(others):
+                _add_curve(figure, others, look, position, seen)
         sizes = sorted(of_panel["size"].unique())
         figure.update_xaxes(type="log", tickvals=sizes, title_text="labels learnt from", **position)
         unit = (units or {}).get(title)
-        words = "mean absolute error" + (f" ({unit})" if unit else "")
+        words = "mean absolute error" + (f"<br>({unit})" if unit else "")
         figure.update_yaxes(title_text=words, **position)
     return figure.update_layout(legend=LEGEND_BELOW | {"y": -0.25})
 
 
-def _coloured(table: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Name, colour and role of each arm; those of one role get the colours of it in turn."""
-    arms = []
+class Look(NamedTuple):
+    """How an arm is drawn."""
+
+    arm: str
+    role: str
+    colour: str
+    symbol: str
+
+
+def _looks(table: pd.DataFrame) -> list[Look]:
+    """How each arm of a table is drawn; arms of one role get its colours and symbols in turn."""
+    looks = []
     used: dict[str, int] = {}
     for (arm, role), _ in table.groupby(["arm", "role"], sort=False):
-        colours = ROLES[role][0]
-        arms.append((arm, colours[used.get(role, 0) % len(colours)], role))
-        used[role] = used.get(role, 0) + 1
-    return arms
+        colours, symbols, _ = ROLES[role]
+        number = used.get(role, 0)
+        used[role] = number + 1
+        looks.append(
+            Look(arm, role, colours[number % len(colours)], symbols[number % len(symbols)])
+        )
+    return looks
 
 
 def _add_curve(
-    figure: go.Figure,
-    table: pd.DataFrame,
-    arm: str,
-    colour: str,
-    role: str,
-    position: dict[str, int],
-    seen: set[str],
+    figure: go.Figure, table: pd.DataFrame, look: Look, position: dict[str, int], seen: set[str]
 ) -> None:
     """Add the means over folds of an arm; each arm stands in the legend once."""
-    means = table[table["arm"] == arm].groupby("size")["mae"].mean()
-    _, dash, symbol = ROLES[role]
+    means = table[table["arm"] == look.arm].groupby("size")["mae"].mean()
+    is_classical = look.role == "classical"
     figure.add_scatter(
         x=means.index.to_numpy(),
         y=means.to_numpy(),
         mode="lines+markers",
-        name=arm if role == "classical" else f"{arm} ({role})",
-        legendgroup=arm,
-        legendrank=2000 if role == "classical" else 1000,  # these come last
-        showlegend=arm not in seen,
-        line={"color": colour, "dash": dash, "width": 1.6 if role == "classical" else 2.6},
-        marker={"symbol": symbol, "size": 7 if role == "classical" else 9},
-        hovertemplate=f"{arm}: %{{x}} labels, %{{y:.3g}}<extra></extra>",
+        name=look.arm if is_classical else f"{look.arm} ({look.role})",
+        legendgroup=look.arm,
+        legendrank=2000 if is_classical else 1000,  # these come last
+        showlegend=look.arm not in seen,
+        line={
+            "color": look.colour,
+            "dash": ROLES[look.role][2],
+            "width": 1.6 if is_classical else 2.6,
+        },
+        marker={"symbol": look.symbol, "size": 8 if is_classical else 9, "color": look.colour},
+        hovertemplate=f"{look.arm}: %{{x}} labels, %{{y:.3g}}<extra></extra>",
         **position,
     )
-    seen.add(arm)
+    seen.add(look.arm)
 
 
 def _add_band(
@@ -136,9 +146,9 @@ def plot_changes(differences: pd.DataFrame, title: str = "") -> go.Figure:
     figure = go.Figure(layout={"template": "molnb", "title": title})
     for panel, rows in overall.groupby("panel", sort=False):
         names.append(f"<b>{panel}</b>")
-        for (arm, colour, role), row in zip(_coloured(rows), rows.itertuples(), strict=True):
-            _add_change(figure, row, -len(names), colour, ROLES[role][2])
-            names.append(arm)
+        for look, row in zip(_looks(rows), rows.itertuples(), strict=True):
+            _add_change(figure, row, -len(names), look)
+            names.append(look.arm)
     figure.add_vline(0, line=DASHED | {"width": 2})
     figure.update_yaxes(
         tickvals=[-number for number in range(len(names))],
@@ -150,7 +160,7 @@ def plot_changes(differences: pd.DataFrame, title: str = "") -> go.Figure:
     return figure.update_layout(height=140 + 36 * len(names))
 
 
-def _add_change(figure: go.Figure, row: Any, height: int, colour: str, symbol: str) -> None:
+def _add_change(figure: go.Figure, row: Any, height: int, look: Look) -> None:
     """Add a change with its interval on a line of its own."""
     figure.add_scatter(
         x=[row.mean],
@@ -163,7 +173,7 @@ def _add_change(figure: go.Figure, row: Any, height: int, colour: str, symbol: s
             "width": 5,
         },
         mode="markers",
-        marker={"size": 12, "color": colour, "symbol": symbol},
+        marker={"size": 12, "color": look.colour, "symbol": look.symbol},
         showlegend=False,
         hovertemplate=f"{row.arm}: %{{x:+.1f}} %<extra>{row.role}</extra>",
     )

@@ -157,15 +157,15 @@ def run_study(
 ) -> Report:
     """Run a study, or what is left of it, and write its tables into its folder as Parquet.
 
-    The folder is below ``MOLNB_HOME/runs`` unless another is given; finished trials in it are not
-    repeated. Raises InputError for a study that there is not.
+    The folder is one of the plan below ``MOLNB_HOME/runs`` unless another is given; finished trials
+    in it are not repeated. Raises InputError for a study that there is not.
     """
     if name not in _RUN:
         raise InputError(
             f"no study is called {name!r}{did_you_mean(name, STUDIES)}: choose of "
             f"{', '.join(STUDIES)}"
         )
-    folder = Path(folder or home() / "runs" / f"study-{name}").resolve()
+    folder = Path(folder or home() / "runs" / f"study-{name}-{plan.id}").resolve()
     report = _RUN[name](plan, folder, workers, watch)
     for title, table in report.tables.items():
         content = pa.Table.from_pandas(table, preserve_index=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,11 @@ class Plan:
     n_seed: int = 1
     seed: int = 0
     settings: Settings = field(default_factory=Settings)
+
+    @property
+    def id(self) -> str:
+        """Six hexadecimal digits of the plan; other plans have folders of their own."""
+        return hashlib.blake2b(repr(self).encode(), digest_size=3).hexdigest()
 
 
 FULL = Plan()
