@@ -72,7 +72,7 @@ SIZES = {
         FULL,
         n=64,
         **_SMALL,
-        sizes=(4, 8),
+        sizes=(4,),
         size=4,
         arms=(QUANTUM, SHUFFLED),
         inputs="",
