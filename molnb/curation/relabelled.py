@@ -21,12 +21,14 @@ import pyarrow.parquet as pq
 
 from ..errors import InputError
 from ..files import file_digest, write_json, writing_array
+from ..locks import waiting_turn
 from ..paths import MANIFEST, home
 from ..rng import hash64
 from ..shapes import Float
 from ..shards import ARRAYS, SHA256, Shards, load_shards
 
 _PART = "shards/part-00000.parquet"
+_TURN = ".relabelling"  # the lock of who writes
 _OF_TASK = ("index", "offset", "values", "label")  # how arrays of a task's labels end
 _IS_LABEL = b"quantity"  # what the columns of labels, and no others, say of themselves
 
@@ -145,9 +147,23 @@ def _write(
     """
     digest = _digest(shards, name, arrays, *key)
     folder = home() / "data" / f"{name}-{digest}"
-    if (folder / MANIFEST).is_file():
-        return load_shards(folder)
-    shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed meanwhile
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with waiting_turn(folder.parent / _TURN):  # two lessons may want the same control at once
+        if not (folder / MANIFEST).is_file():
+            shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed meanwhile
+            manifest = shards.manifest | {"name": name, "recipe_id": digest}
+            _fill(folder, shards, manifest, tasks, arrays)
+    return load_shards(folder)
+
+
+def _fill(
+    folder: Path,
+    shards: Shards,
+    manifest: dict[str, Any],
+    tasks: Mapping[str, dict],
+    arrays: Mapping[str, np.ndarray],
+) -> None:
+    """Write the new folder, its manifest last."""
     (folder / ARRAYS).mkdir(parents=True)
     (folder / _PART).parent.mkdir()
     pq.write_table(_without_labels(shards), folder / _PART)
@@ -161,10 +177,8 @@ def _write(
         with writing_array(folder / files[-1], values.dtype, values.shape) as append:
             append(values)
     labels = [label for task in tasks.values() for label in task["labels"]]
-    manifest = shards.manifest | {
-        "name": name,
-        "title": f"{shards.manifest['title']}, with other labels",
-        "recipe_id": digest,
+    manifest |= {
+        "title": f"{manifest['title']}, with other labels",
         "relabelled_from": shards.path.name,
         "labels": {label["name"]: label for label in labels},
         "tasks": dict(tasks),
@@ -172,7 +186,6 @@ def _write(
         SHA256: {file: file_digest(folder / file) for file in files},
     }
     write_json(manifest, folder / MANIFEST)
-    return load_shards(folder)
 
 
 def _digest(shards: Shards, name: str, arrays: Mapping[str, np.ndarray], *key: Any) -> str:

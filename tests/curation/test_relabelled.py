@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,15 @@ def test_a_folder_of_a_killed_process_is_made_anew(nci):
     (first.path / "manifest.json").unlink()
     again = relabel(nci, "made_up", [of_molecules(np.arange(nci.n))])
     assert again.path == first.path and not verify_shards(again).differences
+
+
+def test_two_processes_at_once_make_one_folder(nci):
+    """The second waits, and finds what the first wrote."""
+    task = of_molecules(np.arange(nci.n))
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: relabel(nci, "made_up", [task]), range(4)))
+    assert len({shards.path for shards in made}) == 1
+    assert not verify_shards(made[0]).differences
 
 
 def test_renamed_tasks_that_mean_the_same_are_one_task(nci):

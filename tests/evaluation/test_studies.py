@@ -29,7 +29,7 @@ from molnb.evaluation.studies.arms import (
     Arm,
     Settings,
     auxiliary_ids,
-    learning,
+    make_learning,
 )
 from molnb.evaluation.studies.auxiliary import (
     molecule_values,
@@ -147,7 +147,7 @@ def test_together_the_assay_counts_as_much_as_the_rest_and_is_drawn_as_often(nci
     assay, _ = halves
     arm = Arm("both", QUESTION, TOGETHER, (nci,), tasks=("nci_orbitals", "nci_solvation"))
     settings = Settings(steps=10, epochs=2.0, batch=8, auxiliary_steps=20, auxiliary_batch=16)
-    config = learning(arm, assay, np.arange(4), settings, 0, None)
+    config = make_learning(arm, assay, np.arange(4), settings, 0, None)
     assert config.objective.task_weights == {"target": 2.0}
     share, other = config.sampling.weights.values()
     n_drawn = config.steps * config.global_batch

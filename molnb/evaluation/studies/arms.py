@@ -115,7 +115,7 @@ def _without_dropout(part: Any) -> Any:
     return replace(part, **dict.fromkeys(names, 0.0))
 
 
-def pretraining(
+def make_pretraining(
     arm: Arm, assay: BenchmarkTask, settings: Settings, seed: int, folder: Path
 ) -> Trial | None:
     """The run on other data that an arm starts from; None for an arm that has none.
@@ -152,7 +152,7 @@ def auxiliary_ids(arm: Arm, assay: BenchmarkTask) -> Int[np.ndarray, " mol"]:
     return hash_sample(np.concatenate(ids), arm.n)
 
 
-def learning(
+def make_learning(
     arm: Arm,
     assay: BenchmarkTask,
     rows: Int[np.ndarray, " size"],

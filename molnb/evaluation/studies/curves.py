@@ -15,7 +15,7 @@ from ..benchmark import BenchmarkTask
 from ..comparison import Method
 from ..folds import Fold
 from ..statistics import Interval, corrected_interval
-from .arms import AGAIN, ALONE, REPLICATE, Arm, Settings, learning, pretraining
+from .arms import AGAIN, ALONE, REPLICATE, Arm, Settings, make_learning, make_pretraining
 from .design import Design, resolvable
 from .trials import Tested, Trial, run_trials, trials_table
 
@@ -47,7 +47,9 @@ class LearningCurve:
     def _pretrainings(self, arms: Sequence[str] | None) -> Iterator[Trial]:
         for arm in self._chosen(arms):
             for seed in range(self.n_seed):
-                trial = pretraining(arm, self.assay, self.settings, arm.seed + seed, self.folder)
+                trial = make_pretraining(
+                    arm, self.assay, self.settings, arm.seed + seed, self.folder
+                )
                 if trial is not None:
                     yield trial
 
@@ -55,7 +57,9 @@ class LearningCurve:
         """The tested trials, of some arms."""
         for arm in self._chosen(arms):
             for seed in range(self.n_seed):
-                start = pretraining(arm, self.assay, self.settings, arm.seed + seed, self.folder)
+                start = make_pretraining(
+                    arm, self.assay, self.settings, arm.seed + seed, self.folder
+                )
                 for size in self.design.sizes:
                     for number in range(len(self.design.folds)):
                         yield self._trial(arm, size, number, seed, start)
@@ -63,7 +67,7 @@ class LearningCurve:
     def _trial(self, arm: Arm, size: int, number: int, seed: int, start: Trial | None) -> Trial:
         of_fold = 1_000 * number + arm.seed + seed
         rows = self.design.learnt(number, size)
-        config = learning(
+        config = make_learning(
             arm, self.assay, rows, self.settings, of_fold, start and start.folder.resolve()
         )
         test = self.design.folds[number].test
