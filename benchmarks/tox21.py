@@ -1,0 +1,302 @@
+"""Tox21's 12 assays: networks that validation rows chose, beside LightGBM on ECFP counts.
+
+    molnb curate tox21_xtb                                  with quantum labels beside the assays
+    python benchmarks/tox21.py DATA [VARIANT ...]           trains, scores validation rows
+    python benchmarks/tox21.py DATA VARIANT [...] --test    reads the test part, for what was chosen
+
+A variant is a network and how it is trained; each is learnt by every seed from the training part of
+the published split, and stops by its loss on the validation part. Runs that are there already,
+below --runs, are not learnt again. A line has areas under the ROC curve and average precisions,
+means over the assays: of single runs (with the standard deviation over seeds), of the mean of their
+probabilities, and of the mean of that and LightGBM's. All methods learn from the same rows and
+answer for the same. Validation rows stopped and chose the networks, so that only --test can say
+what is better.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from multitask_table import ridge
+
+from molnb import Run, Shards, load_benchmark, load_shards, make_preset, train
+from molnb.chemistry.fingerprints import ecfp_counts
+from molnb.data.dataset import Corpus
+from molnb.evaluation.benchmark import BINARY, BenchmarkTask
+from molnb.evaluation.classical import classical_methods, ecfp_and_descriptors
+from molnb.evaluation.folds import Fold
+from molnb.evaluation.intervals import draw_weights
+from molnb.evaluation.run_answers import groups_of
+from molnb.files import write_json
+from molnb.inference.predictor import predict_stored
+from molnb.objectives.ranking import auroc, average_precision
+from molnb.objectives.targets import label_values
+from molnb.paths import find_data
+from molnb.training.rows import open_corpus
+
+TASK = "tox21"
+SPLIT = "toymix"
+QUANTUM = tuple(
+    f"{TASK}_{name}"
+    for name in ("energy", "orbitals", "dipole", "solvation", "charges", "bond_orders")
+)
+BASELINE = "LightGBM"  # on ECFP counts
+CLASSICAL = (BASELINE, "LightGBM + descriptors", "random forest")
+NOT_WITH = (BASELINE, "ridge")  # itself, and what is no probability
+N_DRAW = 1000
+
+# A 30th of an epoch is a step of 200 molecules.
+ASSAYS = {
+    "objective.task_names": (TASK,),
+    "steps": 3000,
+    "warmup_steps": 200,
+    "eval_every": 100,
+    "checkpoint_every": 1000,
+    "patience": 8,
+}
+ELECTRONS = {
+    "objective.task_names": QUANTUM,
+    "objective.head_dropout": 0.0,
+    "steps": 4000,
+    "warmup_steps": 200,
+    "eval_every": 500,
+    "checkpoint_every": 1000,
+}
+JOINT = ASSAYS | {
+    "objective.task_names": (TASK, *QUANTUM),
+    "objective.task_weights": dict.fromkeys(QUANTUM, 0.05),
+}
+SLOW = {"learning_rate": 3e-4}
+
+
+class Variant(NamedTuple):
+    """A preset with changes; `start` is what its encoder learnt before, with seed 0."""
+
+    changes: Mapping[str, Any]
+    preset: str = "toymix_gine"
+    start: str | None = None
+
+
+# Learnt before, from the same training part: labels of GFN2-xTB.
+BEFORE = {"quantum": Variant(ELECTRONS), "quantum-500k": Variant(ELECTRONS, "graph_500k")}
+VARIANTS = {
+    "gine": Variant(ASSAYS),
+    "gine-slow": Variant(ASSAYS | SLOW),
+    "gine-small-batches": Variant(ASSAYS | {"global_batch": 50, "eval_every": 200}),
+    "gine-wide-features": Variant(ASSAYS | {"model.features": "wide"}),
+    "gine-more-dropout": Variant(ASSAYS | {"model.dropout": 0.25, "objective.head_dropout": 0.3}),
+    "gine-max": Variant(ASSAYS | {"model.pooling": "max"}),
+    "mpnn": Variant(ASSAYS, "graph_500k"),
+    "gps": Variant(ASSAYS, "graph_1m"),
+    "joint": Variant(JOINT),
+    "from-quantum": Variant(ASSAYS, start="quantum"),
+    "from-quantum-slow": Variant(ASSAYS | SLOW, start="quantum"),
+    "joint-from-quantum": Variant(JOINT, start="quantum"),
+    "mpnn-from-quantum": Variant(ASSAYS | SLOW, "graph_500k", "quantum-500k"),
+}
+
+
+def train_variant(name: str, shards: Shards, seed: int, folder: Path) -> Run:
+    """The finished run of a variant and a seed; beside its weights stands what CPU it took."""
+    place = folder / f"{name}-{seed}"
+    if (place / "config.json").exists() and Run(place).state == "done":
+        return Run(place)
+    variant = (BEFORE | VARIANTS)[name]
+    changes = dict(variant.changes)
+    if variant.start is not None:
+        changes["start_from"] = str(train_variant(variant.start, shards, 0, folder).path)
+    config = make_preset(variant.preset, [shards], name=name, seed=seed, split=SPLIT, **changes)
+    began = time.process_time()
+    run = train(config, place)
+    write_json({"cpu_seconds": round(time.process_time() - began, 1)}, place / "cpu.json")
+    best = run.saved_scores()
+    print(f"{place.name}: best at step {best['step']}, loss {best['loss']:.4f}", flush=True)
+    return run
+
+
+def answers(run: Run, ids: np.ndarray) -> np.ndarray:
+    """A run's probabilities of all assays, for molecules of its data."""
+    config = run.config
+    return predict_stored(run.load_model(), config, open_corpus(config), ids, TASK)
+
+
+def baseline_answers(shards: Shards, folder: Path) -> dict[str, np.ndarray]:
+    """Classical methods' answers: a row a molecule, a column an assay; kept in a file.
+
+    Ridge answers with numbers that rank. Rows that are learnt from are NaN, and, for all but ridge,
+    what was not measured.
+    """
+    file = folder / "baselines.npz"
+    if not file.exists():
+        table = ecfp_and_descriptors(shards.smiles())
+        labels = [entry["name"] for entry in shards.manifest["tasks"][TASK]["labels"]]
+        columns = [_of_assay(load_benchmark(shards, TASK, label=label), table) for label in labels]
+        tables = {name: np.stack([c[name] for c in columns], 1) for name in columns[0]}
+        np.savez(file, **tables | {"ridge": _ridge(shards)})
+    with np.load(file) as stored:
+        return dict(stored)
+
+
+def _of_assay(benchmark: BenchmarkTask, table: np.ndarray) -> dict[str, np.ndarray]:
+    """What each classical method answers about one assay."""
+    benchmark.cached(ecfp_counts, lambda: ecfp_counts(benchmark.smiles))
+    benchmark.cached(ecfp_and_descriptors, lambda: table[benchmark.ids])
+    is_learnt = np.isin(benchmark.ids, Corpus([benchmark.shards]).ids("train", SPLIT))
+    fold = Fold(np.flatnonzero(is_learnt), np.flatnonzero(~is_learnt))
+    columns = {}
+    for name in CLASSICAL:
+        columns[name] = np.full(benchmark.shards.n, np.nan)
+        fitted = classical_methods(BINARY)[name](benchmark, fold, 0)
+        columns[name][benchmark.ids[fold.test]] = fitted.test
+    return columns
+
+
+def _ridge(shards: Shards) -> np.ndarray:
+    """What ridge regression on counts answers; validation rows choose its penalties."""
+    corpus = Corpus([shards])
+    parts = [corpus.labelled([TASK], corpus.ids(part, SPLIT)) for part in ("train", "val")]
+    parts.append(np.arange(shards.n))
+    counts = ecfp_counts(shards.smiles())
+    truths = [np.concatenate(list(label_values(corpus, TASK, part))) for part in parts[:2]]
+    return ridge([counts[part] for part in parts], truths, of_classes=True)
+
+
+# -------------------------------------------------------------------------------------- the scores
+
+
+def scores_of_assays(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
+    """AUROC and average precision, a row an assay."""
+    rows = []
+    for values, scores in zip(truth.T, guess.T):
+        known = np.isfinite(values)
+        positive = values[known] > 0.5
+        rows.append([score(scores[known], positive) for score in (auroc, average_precision)])
+    return np.array(rows)
+
+
+def mean_scores(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
+    """AUROC and average precision, means over assays."""
+    return np.nanmean(scores_of_assays(truth, guess), 0)
+
+
+def difference(
+    truth: np.ndarray, guess: np.ndarray, other: np.ndarray, groups: np.ndarray
+) -> tuple[float, float, float]:
+    """The mean AUROC less that of another guess, and the ends of its 95 % interval.
+
+    Relatives are drawn together, the same ones for both.
+    """
+    drawn = []
+    for weights in draw_weights(groups, N_DRAW, 0):
+        of_assays = []
+        for values, one, two in zip(truth.T, guess.T, other.T):
+            known = np.isfinite(values)
+            rest = (values[known] > 0.5, weights[:, known])
+            of_assays.append(auroc(one[known], *rest) - auroc(two[known], *rest))
+        drawn.append(np.nanmean(of_assays, 0))
+    low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
+    found = mean_scores(truth, guess)[0] - mean_scores(truth, other)[0]
+    return float(found), float(low), float(high)
+
+
+class Method(NamedTuple):
+    """A line of the table: probabilities by each of its runs, and what CPU a run took."""
+
+    name: str
+    guesses: Sequence[np.ndarray]
+    seconds: str = ""
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean of the probabilities of all runs."""
+        return np.mean(self.guesses, 0)
+
+
+def gather(
+    shards: Shards, names: Sequence[str], seeds: Sequence[int], ids: np.ndarray, folder: Path
+) -> list[Method]:
+    """The networks' answers, learnt where that was not done before."""
+    methods = []
+    for name in names:
+        runs = [train_variant(name, shards, seed, folder) for seed in seeds]
+        taken = [json.loads((run.path / "cpu.json").read_text())["cpu_seconds"] for run in runs]
+        guesses = [answers(run, ids) for run in runs]
+        methods.append(Method(name, guesses, f"{np.mean(taken):.0f}"))
+    if len(methods) > 1:
+        methods.append(Method("all of these", [g for method in methods for g in method.guesses]))
+    return methods
+
+
+HEADER = """\
+| method | runs | AUROC: a run | mean of runs | with LightGBM | AP: a run | mean of runs \
+| with LightGBM | CPU-s a run |
+|---|---|---|---|---|---|---|---|---|"""
+
+
+def line(method: Method, truth: np.ndarray, boosted: np.ndarray) -> str:
+    """A method's line of the table."""
+    singles = np.array([mean_scores(truth, guess) for guess in method.guesses])
+    means = mean_scores(truth, method.mean)
+    both = mean_scores(truth, (method.mean + boosted) / 2)
+    n_run = len(singles)
+    cells = [method.name, str(n_run)]
+    for column in range(2):
+        spread = f" ± {singles[:, column].std(ddof=1):.3f}" if n_run > 1 else ""
+        cells.append(f"{singles[:, column].mean():.3f}{spread}")
+        cells.append(f"{means[column]:.3f}" if n_run > 1 else "")
+        cells.append("" if method.name in NOT_WITH else f"{both[column]:.3f}")
+    return f"| {' | '.join([*cells, method.seconds])} |"
+
+
+def verdict(what: str, found: float, low: float, high: float) -> str:
+    """Whether something has a higher AUROC than LightGBM, as a sentence."""
+    word = "above" if found > 0 else "NOT above"
+    sure = "" if low > 0 or high < 0 else ", which could be chance"
+    return (
+        f"{what}: {word} LightGBM on ECFP counts by AUROC, {found:+.3f} "
+        f"(95 % interval {low:+.3f} to {high:+.3f}{sure})"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data", help="a folder that the recipe tox21_xtb was curated to")
+    parser.add_argument(
+        "variants", nargs="+", choices=VARIANTS, metavar="VARIANT", help=", ".join(VARIANTS)
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--runs", type=Path, default=Path("runs/tox21"))
+    parser.add_argument("--test", action="store_true", help="read the test part, not validation's")
+    args = parser.parse_args()
+    shards = load_shards(find_data(args.data))
+    part = "test" if args.test else "val"
+    corpus = Corpus([shards])
+    ids = corpus.labelled([TASK], corpus.ids(part, SPLIT))
+    truth = np.concatenate(list(label_values(corpus, TASK, ids)))
+    networks = gather(shards, args.variants, args.seeds, ids, args.runs)
+    classical = {name: rows[ids] for name, rows in baseline_answers(shards, args.runs).items()}
+    boosted = classical[BASELINE]
+    if args.test:
+        groups = groups_of(corpus, ids)
+        for method in networks:
+            told = f"{method.name}, mean of {len(method.guesses)} runs"
+            print(verdict(told, *difference(truth, method.mean, boosted, groups)))
+            both = (method.mean + boosted) / 2
+            print(verdict(f"{told}, with LightGBM", *difference(truth, both, boosted, groups)))
+    print(
+        f"{part}: {len(ids):,} molecules, {np.isfinite(truth).sum():,} known outcomes",
+        HEADER,
+        sep="\n",
+    )
+    for method in [*(Method(name, [guess]) for name, guess in classical.items()), *networks]:
+        print(line(method, truth, boosted))
+
+
+if __name__ == "__main__":
+    main()
