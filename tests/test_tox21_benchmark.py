@@ -53,7 +53,15 @@ def test_a_difference_has_an_interval_around_it_and_guesses_do_not_differ_from_t
     found, low, high = benchmark.difference(truth, guess, np.zeros_like(guess), groups)
     assert 0 < low < found < high
     assert benchmark.difference(truth, guess, guess, groups) == (0, 0, 0)
-    assert "NOT above" in benchmark.verdict("a network", 0.0, 0.0, 0.0)
+
+
+def test_what_is_not_better_than_a_classical_method_is_said_in_capitals(benchmark, outcomes):
+    truth, guess = outcomes
+    classical = dict.fromkeys(benchmark.CLASSICAL, guess)
+    groups = np.arange(len(truth))
+    sentences = benchmark.verdicts(benchmark.Method("net", [guess]), truth, classical, groups)
+    assert len(sentences) == 4
+    assert all("NOT above" in sentence and "by chance" in sentence for sentence in sentences)
 
 
 def test_every_variant_can_be_made_and_begins_with_one_that_there_is(benchmark):
