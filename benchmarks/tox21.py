@@ -1,16 +1,16 @@
 """Tox21's 12 assays: networks that validation rows chose, beside LightGBM on ECFP counts.
 
     molnb curate tox21_xtb                                  with quantum labels beside the assays
-    python benchmarks/tox21.py DATA [VARIANT ...]           trains, scores validation rows
+    python benchmarks/tox21.py DATA VARIANT [...]           trains, scores validation rows
     python benchmarks/tox21.py DATA VARIANT [...] --test    reads the test part, for what was chosen
 
 A variant is a network and how it is trained; each is learnt by every seed from the training part of
 the published split, and stops by its loss on the validation part. Runs that are there already,
 below --runs, are not learnt again. A line has areas under the ROC curve and average precisions,
 means over the assays: of single runs (with the standard deviation over seeds), of the mean of their
-probabilities, and of the mean of that and LightGBM's. All methods learn from the same rows and
-answer for the same. Validation rows stopped and chose the networks, so that only --test can say
-what is better.
+probabilities, and of the mean of that and LightGBM's, or a random forest's. All methods learn from
+the same rows and answer for the same. Validation rows stopped and chose the networks, so that only
+--test, whose first lines say it, can tell what is better.
 """
 
 from __future__ import annotations
@@ -72,7 +72,6 @@ JOINT = ASSAYS | {
     "objective.task_names": (TASK, *QUANTUM),
     "objective.task_weights": dict.fromkeys(QUANTUM, 0.05),
 }
-SLOW = {"learning_rate": 3e-4}
 
 
 class Variant(NamedTuple):
@@ -84,21 +83,13 @@ class Variant(NamedTuple):
 
 
 # Learnt before, from the same training part: labels of GFN2-xTB.
-BEFORE = {"quantum": Variant(ELECTRONS), "quantum-500k": Variant(ELECTRONS, "graph_500k")}
+BEFORE = {"quantum": Variant(ELECTRONS)}
 VARIANTS = {
     "gine": Variant(ASSAYS),
-    "gine-slow": Variant(ASSAYS | SLOW),
     "gine-small-batches": Variant(ASSAYS | {"global_batch": 50}),
-    "gine-wide-features": Variant(ASSAYS | {"model.features": "wide"}),
-    "gine-more-dropout": Variant(ASSAYS | {"model.dropout": 0.25, "objective.head_dropout": 0.3}),
-    "gine-max": Variant(ASSAYS | {"model.pooling": "max"}),
-    "mpnn": Variant(ASSAYS, "graph_500k"),
-    "gps": Variant(ASSAYS, "graph_1m"),
     "joint": Variant(JOINT),
     "from-quantum": Variant(ASSAYS, start="quantum"),
-    "from-quantum-slow": Variant(ASSAYS | SLOW, start="quantum"),
     "joint-from-quantum": Variant(JOINT, start="quantum"),
-    "mpnn-from-quantum": Variant(ASSAYS | SLOW, "graph_500k", "quantum-500k"),
 }
 
 
