@@ -35,17 +35,17 @@ from molnb.evaluation.intervals import draw_weights
 from molnb.evaluation.run_answers import groups_of
 from molnb.files import write_json
 from molnb.inference.predictor import predict_stored
+from molnb.models.graph.sizes import SIZES
 from molnb.objectives.ranking import auroc, average_precision
 from molnb.objectives.targets import label_values
 from molnb.paths import find_data
 from molnb.training.rows import open_corpus
 
+PRESET = "toymix_gine"
 TASK = "tox21"
 SPLIT = "toymix"
-QUANTUM = tuple(
-    f"{TASK}_{name}"
-    for name in ("energy", "orbitals", "dipole", "solvation", "charges", "bond_orders")
-)
+PROPERTIES = "energy orbitals dipole solvation charges bond_orders".split()
+QUANTUM = tuple(f"{TASK}_{name}" for name in PROPERTIES)
 BASELINE = "LightGBM"  # on ECFP counts
 FOREST = "random forest"  # on counts and descriptors
 CLASSICAL = (BASELINE, "LightGBM + descriptors", FOREST)
@@ -60,36 +60,26 @@ ASSAYS = {
     "checkpoint_every": 1000,
     "patience": 8,
 }
-ELECTRONS = {
+ELECTRONS = ASSAYS | {
     "objective.task_names": QUANTUM,
     "objective.head_dropout": 0.0,
     "steps": 2500,
-    "warmup_steps": 200,
     "eval_every": 500,
-    "checkpoint_every": 1000,
+    "patience": None,
 }
 JOINT = ASSAYS | {
     "objective.task_names": (TASK, *QUANTUM),
     "objective.task_weights": dict.fromkeys(QUANTUM, 0.05),
 }
-
-
-class Variant(NamedTuple):
-    """A preset with changes; `start` is what its encoder learnt before, with seed 0."""
-
-    changes: Mapping[str, Any]
-    preset: str = "toymix_gine"
-    start: str | None = None
-
-
-# Learnt before, from the same training part: labels of GFN2-xTB.
-BEFORE = {"quantum": Variant(ELECTRONS)}
-VARIANTS = {
-    "gine": Variant(ASSAYS),
-    "gine-small-batches": Variant(ASSAYS | {"global_batch": 50}),
-    "joint": Variant(JOINT),
-    "from-quantum": Variant(ASSAYS, start="quantum"),
-    "joint-from-quantum": Variant(JOINT, start="quantum"),
+BEFORE = "quantum"  # a run of seed 0 that others begin with: GFN2-xTB's labels of the same rows
+# Changes of the preset, and the run that its encoder is taken from.
+VARIANTS: dict[str, tuple[Mapping[str, Any], str | None]] = {
+    "gine": (ASSAYS, None),
+    "gine-small-batches": (ASSAYS | {"global_batch": 50}, None),
+    "mpnn": (ASSAYS | {"model": SIZES["500k"]}, None),
+    "joint": (JOINT, None),
+    "from-quantum": (ASSAYS, BEFORE),
+    "joint-from-quantum": (JOINT, BEFORE),
 }
 
 
@@ -98,11 +88,10 @@ def train_variant(name: str, shards: Shards, seed: int, folder: Path) -> Run:
     place = folder / f"{name}-{seed}"
     if (place / "config.json").exists() and Run(place).state == "done":
         return Run(place)
-    variant = (BEFORE | VARIANTS)[name]
-    changes = dict(variant.changes)
-    if variant.start is not None:
-        changes["start_from"] = str(train_variant(variant.start, shards, 0, folder).path)
-    config = make_preset(variant.preset, [shards], name=name, seed=seed, split=SPLIT, **changes)
+    changes, start = (VARIANTS | {BEFORE: (ELECTRONS, None)})[name]
+    if start is not None:
+        changes = {**changes, "start_from": str(train_variant(start, shards, 0, folder).path)}
+    config = make_preset(PRESET, [shards], name=name, seed=seed, split=SPLIT, **changes)
     began = time.process_time()
     run = train(config, place)
     write_json({"cpu_seconds": round(time.process_time() - began, 1)}, place / "cpu.json")
@@ -117,6 +106,11 @@ def answers(run: Run, ids: np.ndarray) -> np.ndarray:
     return predict_stored(run.load_model(), config, open_corpus(config), ids, TASK)
 
 
+def names_of_assays(shards: Shards) -> list[str]:
+    """The names of the labels, in their order."""
+    return [label["name"] for label in shards.manifest["tasks"][TASK]["labels"]]
+
+
 def baseline_answers(shards: Shards, folder: Path) -> dict[str, np.ndarray]:
     """Classical methods' answers: a row a molecule, a column an assay; kept in a file.
 
@@ -126,8 +120,8 @@ def baseline_answers(shards: Shards, folder: Path) -> dict[str, np.ndarray]:
     file = folder / "baselines.npz"
     if not file.exists():
         table = ecfp_and_descriptors(shards.smiles())
-        labels = [entry["name"] for entry in shards.manifest["tasks"][TASK]["labels"]]
-        columns = [_of_assay(load_benchmark(shards, TASK, label=label), table) for label in labels]
+        assays = [load_benchmark(shards, TASK, label=label) for label in names_of_assays(shards)]
+        columns = [_of_assay(assay, table) for assay in assays]
         tables = {name: np.stack([c[name] for c in columns], 1) for name in columns[0]}
         np.savez(file, **tables | {"ridge": _ridge(shards)})
     with np.load(file) as stored:
@@ -156,9 +150,6 @@ def _ridge(shards: Shards) -> np.ndarray:
     counts = ecfp_counts(shards.smiles())
     truths = [np.concatenate(list(label_values(corpus, TASK, part))) for part in parts[:2]]
     return ridge([counts[part] for part in parts], truths, of_classes=True)
-
-
-# -------------------------------------------------------------------------------------- the scores
 
 
 def scores_of_assays(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
@@ -248,6 +239,18 @@ def line(method: Method, truth: np.ndarray, classical: Mapping[str, np.ndarray])
     return f"| {' | '.join([*cells, method.seconds])} |"
 
 
+def assay_lines(names: Sequence[str], truth: np.ndarray, methods: Sequence[Method]) -> list[str]:
+    """A table of AUROC and average precision of each assay, by all runs of a method together."""
+    scores = np.stack([scores_of_assays(truth, method.mean) for method in methods], 1)
+    lines = ["| assay | positive | " + " | ".join(method.name for method in methods) + " |"]
+    lines.append("|---" * (2 + len(methods)) + "|")
+    for name, values, of_methods in zip(names, truth.T, scores):
+        count = f"{np.nansum(values):.0f} of {np.isfinite(values).sum()}"
+        cells = [f"{area:.3f}, {precision:.3f}" for area, precision in of_methods]
+        lines.append(f"| {' | '.join([name, count, *cells])} |")
+    return lines
+
+
 def verdicts(
     method: Method, truth: np.ndarray, classical: Mapping[str, np.ndarray], groups: np.ndarray
 ) -> list[str]:
@@ -270,9 +273,7 @@ def verdicts(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", help="a folder that the recipe tox21_xtb was curated to")
-    parser.add_argument(
-        "variants", nargs="+", choices=VARIANTS, metavar="VARIANT", help=", ".join(VARIANTS)
-    )
+    parser.add_argument("variants", nargs="+", choices=VARIANTS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/tox21"))
     parser.add_argument("--test", action="store_true", help="read the test part, not validation's")
@@ -290,8 +291,9 @@ def main() -> None:
             print(*verdicts(method, truth, classical, groups), sep="\n")
     print(f"{part}: {len(ids):,} molecules, {np.isfinite(truth).sum():,} known outcomes")
     print(HEADER)
-    for method in [*(Method(name, [guess]) for name, guess in classical.items()), *networks]:
-        print(line(method, truth, classical))
+    methods = [*(Method(name, [guess]) for name, guess in classical.items()), *networks]
+    print(*(line(method, truth, classical) for method in methods), sep="\n")
+    print(*assay_lines(names_of_assays(shards), truth, methods), sep="\n")
 
 
 if __name__ == "__main__":

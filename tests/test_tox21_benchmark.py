@@ -64,11 +64,13 @@ def test_what_is_not_better_than_a_classical_method_is_said_in_capitals(benchmar
     assert all("NOT above" in sentence and "by chance" in sentence for sentence in sentences)
 
 
-def test_every_variant_can_be_made_and_begins_with_one_that_there_is(benchmark):
-    for variant in (benchmark.BEFORE | benchmark.VARIANTS).values():
-        config = make_preset(variant.preset, ["data"], **variant.changes)
-        assert variant.start in (None, *benchmark.BEFORE)
-        assert (config.patience is None) == (benchmark.TASK not in config.objective.task_names)
+def test_every_variant_learns_assays_and_stops_by_validation_rows(benchmark):
+    for changes, start in benchmark.VARIANTS.values():
+        config = make_preset(benchmark.PRESET, ["data"], **changes)
+        assert start in (None, benchmark.BEFORE)
+        assert benchmark.TASK in config.objective.task_names and config.patience is not None
+    before = make_preset(benchmark.PRESET, ["data"], **benchmark.ELECTRONS)
+    assert benchmark.TASK not in before.objective.task_names and before.patience is None
 
 
 def test_an_unknown_variant_is_refused_in_one_line(benchmark, monkeypatch, capsys):
