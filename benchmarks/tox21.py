@@ -95,15 +95,8 @@ def train_variant(name: str, shards: Shards, seed: int, folder: Path) -> Run:
     began = time.process_time()
     run = train(config, place)
     write_json({"cpu_seconds": round(time.process_time() - began, 1)}, place / "cpu.json")
-    best = run.saved_scores()
-    print(f"{place.name}: best at step {best['step']}, loss {best['loss']:.4f}", flush=True)
+    print(f"{place.name}: best at step {run.saved_scores()['step']}", flush=True)
     return run
-
-
-def answers(run: Run, ids: np.ndarray) -> np.ndarray:
-    """A run's probabilities of all assays, for molecules of its data."""
-    config = run.config
-    return predict_stored(run.load_model(), config, open_corpus(config), ids, TASK)
 
 
 def names_of_assays(shards: Shards) -> list[str]:
@@ -208,7 +201,10 @@ def gather(
     for name in names:
         runs = [train_variant(name, shards, seed, folder) for seed in seeds]
         taken = [json.loads((run.path / "cpu.json").read_text())["cpu_seconds"] for run in runs]
-        guesses = [answers(run, ids) for run in runs]
+        guesses = [
+            predict_stored(run.load_model(), run.config, open_corpus(run.config), ids, TASK)
+            for run in runs
+        ]
         methods.append(Method(name, guesses, f"{np.mean(taken):.0f}"))
     if len(methods) > 1:
         methods.append(Method("all of these", [g for method in methods for g in method.guesses]))
@@ -286,13 +282,16 @@ def main() -> None:
     networks = gather(shards, args.variants, args.seeds, ids, args.runs)
     classical = {name: rows[ids] for name, rows in baseline_answers(shards, args.runs).items()}
     if args.test:
-        groups = groups_of(corpus, ids)
         for method in networks:
-            print(*verdicts(method, truth, classical, groups), sep="\n")
+            print(*verdicts(method, truth, classical, groups_of(corpus, ids)), sep="\n")
     print(f"{part}: {len(ids):,} molecules, {np.isfinite(truth).sum():,} known outcomes")
     print(HEADER)
     methods = [*(Method(name, [guess]) for name, guess in classical.items()), *networks]
     print(*(line(method, truth, classical) for method in methods), sep="\n")
+    for method in networks:
+        of_runs = [mean_scores(truth, guess) for guess in method.guesses]
+        text = "; ".join(f"{area:.3f}, {precision:.3f}" for area, precision in of_runs)
+        print(f"{method.name}, AUROC and AP of each run: {text}")
     print(*assay_lines(names_of_assays(shards), truth, methods), sep="\n")
 
 
