@@ -40,7 +40,7 @@ from molnb.evaluation.studies.auxiliary import (
 )
 from molnb.evaluation.studies.catalogue import run_study
 from molnb.evaluation.studies.controls import make_controls
-from molnb.evaluation.studies.curves import LearningCurve
+from molnb.evaluation.studies.curves import LearningCurve, Setup
 from molnb.evaluation.studies.design import make_design
 from molnb.evaluation.studies.diversity import by_number, make_diversity
 from molnb.evaluation.studies.interference import make_interference
@@ -261,7 +261,7 @@ def study(nci, halves, tmp_path):
     assay = load_benchmark(nci, "nci_dipole")
     positive, _ = halves
     arms = (QUANTUM, SHUFFLED)
-    return make_low_resource(assay, positive, [nci], None, (20,), FAST, tmp_path, arms, n_fold=2)
+    return make_low_resource(assay, positive, [nci], None, (20,), Setup(FAST, tmp_path, 2), arms)
 
 
 def test_the_study_is_believed_only_where_its_controls_say_what_they_must(study):
@@ -281,10 +281,10 @@ def test_a_gain_is_said_with_its_interval_and_no_gain_with_what_is_excluded(stud
 def test_an_arm_that_there_is_not_and_classes_are_refused(nci, halves, tmp_path):
     positive, _ = halves
     with pytest.raises(InputError, match="no arm is called quantm"):
-        make_low_resource(positive, positive, [nci], None, (4,), FAST, tmp_path, ("quantm",))
+        make_low_resource(positive, positive, [nci], None, (4,), Setup(FAST, tmp_path), ("quantm",))
     classes = replace(positive, kind="binary")
     with pytest.raises(InputError, match="is a label of classes"):
-        make_low_resource(classes, positive, [nci], None, (4,), FAST, tmp_path)
+        make_low_resource(classes, positive, [nci], None, (4,), Setup(FAST, tmp_path))
 
 
 def test_what_can_be_resolved_is_known_before_any_other_arm_has_run(study):
@@ -301,16 +301,16 @@ def test_amounts_are_nested_and_joined_sets_have_one_head_a_label(nci, halves, t
     assay, _ = halves
     (first, second) = joined([nci, renamed_tasks(nci, {"nci_dipole": "wehi_dipole"})])
     assert list(first.tasks) == list(nci.tasks) and list(second.tasks) == ["nci_dipole"]
-    curve = make_amounts(assay, [nci], (8, 16), FAST, tmp_path, size=4, n_fold=2)
+    curve = make_amounts(assay, [nci], (8, 16), Setup(FAST, tmp_path, 2), size=4)
     fewer, more = (set(auxiliary_ids(arm, assay)) for arm in curve.arms[2:])
     assert len(fewer) == 8 and len(more) == 16 and fewer < more
     with pytest.raises(InputError, match="999 quantum molecules are asked for"):
-        make_amounts(assay, [nci], (999,), FAST, tmp_path, size=4, n_fold=2)
+        make_amounts(assay, [nci], (999,), Setup(FAST, tmp_path, 2), size=4)
 
 
 def test_diversity_has_one_number_of_labels_in_all_arms(few_tasks, halves, tmp_path):
     assay, _ = halves
-    curve = make_diversity(assay, few_tasks, 18, (1, 3), FAST, tmp_path, size=4, n_fold=2)
+    curve = make_diversity(assay, few_tasks, 18, (1, 3), Setup(FAST, tmp_path, 2), size=4)
     for arm in curve.arms[2:]:
         (shards,) = arm.auxiliary
         n_kind = sum(len(task["labels"]) for task in shards.tasks.values())
@@ -319,11 +319,11 @@ def test_diversity_has_one_number_of_labels_in_all_arms(few_tasks, halves, tmp_p
     table = by_number(curve)
     assert table["kinds of labels"].tolist() == [1, 3] and table["change"].notna().all()
     with pytest.raises(InputError, match="smaller budget"):
-        make_diversity(assay, few_tasks, 10_000, (1,), FAST, tmp_path, size=4, n_fold=2)
+        make_diversity(assay, few_tasks, 10_000, (1,), Setup(FAST, tmp_path, 2), size=4)
 
 
 def test_a_pair_of_tasks_is_trained_once_and_tested_twice(few_tasks, tmp_path):
-    study = make_interference(few_tasks, FAST, tmp_path, n_fold=2)
+    study = make_interference(few_tasks, Setup(FAST, tmp_path, 2))
     first, second = study.stages()
     folders = [trial.folder for trial in first]
     assert len(set(folders)) == len(folders)
@@ -335,7 +335,7 @@ def test_a_pair_of_tasks_is_trained_once_and_tested_twice(few_tasks, tmp_path):
 
 
 def test_controls_differ_from_seed_to_seed_and_count_what_is_found(nci, tmp_path):
-    study = make_controls(nci, "nci_dipole", "dipole", FAST, tmp_path, range(2), 4, 2)
+    study = make_controls(nci, "nci_dipole", "dipole", Setup(FAST, tmp_path, 2), range(2), 4)
     halves = [set(curve.assay.ids.tolist()) for curve in study.curves]
     assert halves[0] != halves[1]
     study.run(0)

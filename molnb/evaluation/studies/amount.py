@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from ...curation.relabelled import renamed_tasks
 from ...errors import InputError
 from ...shards import Shards
 from ..benchmark import BenchmarkTask
-from .arms import AGAIN, ALONE, BEFORE, QUESTION, REFERENCE, REPLICATE, Arm, Settings, auxiliary_ids
-from .curves import LearningCurve
-from .design import make_design
-from .low_resource import REPLICATE_SEED
+from .arms import BEFORE, QUESTION, Arm, auxiliary_ids, reference_arms
+from .curves import LearningCurve, Setup
 
 
 def make_amounts(
     assay: BenchmarkTask,
     quantum: Sequence[Shards],
     amounts: Sequence[int],
-    settings: Settings,
-    folder: Path,
+    setup: Setup,
     size: int = 100,
-    n_fold: int = 5,
-    n_seed: int = 1,
-    seed: int = 0,
 ) -> LearningCurve:
     """A curve over the number of quantum molecules: an arm an amount, each among the next.
 
     Steps are the same for all: more molecules are seen less often each. Raises InputError for an
     amount that the data do not have.
     """
-    arms = [Arm(ALONE, REFERENCE, seed=seed), Arm(AGAIN, REPLICATE, seed=seed + REPLICATE_SEED)]
+    arms = reference_arms(setup.seed)
     sets = joined(quantum)
     n_all = len(auxiliary_ids(Arm("all", QUESTION, BEFORE, sets), assay))
     for n in amounts:
@@ -40,16 +33,9 @@ def make_amounts(
                 f"{n:,} quantum molecules are asked for: there are {n_all:,} that are no molecules "
                 f"of {assay.shards.name}; curate more, or give smaller amounts"
             )
-        arms.append(Arm(amount_name(n), QUESTION, BEFORE, sets, n=n, seed=seed))
-    return LearningCurve(
-        name=f"{assay.label} of {assay.shards.name}, {size} labels",
-        assay=assay,
-        arms=tuple(arms),
-        design=make_design(assay, (size,), n_fold, seed),
-        settings=settings,
-        folder=folder,
-        n_seed=n_seed,
-    )
+        arms.append(Arm(amount_name(n), QUESTION, BEFORE, sets, n=n, seed=setup.seed))
+    name = f"{assay.label} of {assay.shards.name}, {size} labels"
+    return setup.curve(name, assay, arms, (size,))
 
 
 def amount_name(n: int) -> str:

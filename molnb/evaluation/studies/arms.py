@@ -58,6 +58,14 @@ class Arm:
         return "".join(c if c.isalnum() else "_" for c in self.name)
 
 
+REPLICATE_SEED = 500  # added to the seeds of what is repeated
+
+
+def reference_arms(seed: int) -> list[Arm]:
+    """The assay alone, and once more with other seeds: what they differ by is noise."""
+    return [Arm(ALONE, REFERENCE, seed=seed), Arm(AGAIN, REPLICATE, seed=seed + REPLICATE_SEED)]
+
+
 @dataclass(frozen=True)
 class Settings:
     """How long and with which network the arms of a study learn; the same for all of them.

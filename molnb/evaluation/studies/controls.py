@@ -7,8 +7,7 @@ has the target and noise as auxiliary labels, and as control the same ones shuff
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,9 @@ from ...curation.relabelled import shuffled_labels
 from ...rng import hash64
 from ...shards import LOOSE_KEYS, Shards
 from ..benchmark import load_benchmark
-from .arms import ALONE, BEFORE, NEGATIVE, QUESTION, REFERENCE, Arm, Settings
+from .arms import ALONE, BEFORE, NEGATIVE, QUESTION, REFERENCE, Arm
 from .auxiliary import PLANTED, with_planted, with_target
-from .curves import LearningCurve
-from .design import make_design
+from .curves import LearningCurve, Setup
 from .trials import run_trials
 
 SHUFFLED = "planted, shuffled"
@@ -70,11 +68,9 @@ def make_controls(
     shards: Shards,
     task: str,
     label: str,
-    settings: Settings,
-    folder: Path,
+    setup: Setup,
     seeds: Sequence[int] = range(10),
     size: int = 100,
-    n_fold: int = 5,
     correlation: float = 0.9,
 ) -> Controls:
     """The controls on a label of a dataset's molecules, for some seeds."""
@@ -88,9 +84,9 @@ def make_controls(
             Arm(PLANTED, QUESTION, BEFORE, (planted,), seed=seed),
             Arm(SHUFFLED, NEGATIVE, BEFORE, (shuffled_labels(planted, seed),), seed=seed),
         )
-        design = make_design(assay, (size,), n_fold, seed)
+        of_seed = replace(setup, seed=seed, folder=setup.folder / f"seed{seed}")
         name = f"{label} of {shards.name}, seed {seed}"
-        curves.append(LearningCurve(name, assay, arms, design, settings, folder / f"seed{seed}"))
+        curves.append(of_seed.curve(name, assay, arms, (size,)))
     return Controls(tuple(curves))
 
 

@@ -16,8 +16,28 @@ from ..comparison import Method
 from ..folds import Fold
 from ..statistics import Interval, corrected_interval
 from .arms import AGAIN, ALONE, REPLICATE, Arm, Settings, make_learning, make_pretraining
-from .design import Design, resolvable
+from .design import Design, make_design, resolvable
 from .trials import Tested, Trial, run_trials, trials_table
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a study is carried out: training, place, folds and seeds, the same for all its curves."""
+
+    settings: Settings
+    folder: Path
+    n_fold: int = 5
+    n_seed: int = 1
+    seed: int = 0
+
+    def curve(
+        self, name: str, assay: BenchmarkTask, arms: Sequence[Arm], sizes: Sequence[int]
+    ) -> LearningCurve:
+        """The learning curve of some arms on an assay."""
+        design = make_design(assay, sizes, self.n_fold, self.seed)
+        return LearningCurve(
+            name, assay, tuple(arms), design, self.settings, self.folder, self.n_seed
+        )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,11 +14,9 @@ from ...rng import hash64
 from ...shards import Shards
 from ..benchmark import BenchmarkTask
 from ..statistics import corrected_interval
-from .arms import AGAIN, ALONE, BEFORE, QUESTION, REFERENCE, REPLICATE, Arm, Settings, auxiliary_ids
+from .arms import AGAIN, ALONE, BEFORE, QUESTION, Arm, auxiliary_ids, reference_arms
 from .auxiliary import molecule_values
-from .curves import LearningCurve
-from .design import make_design
-from .low_resource import REPLICATE_SEED
+from .curves import LearningCurve, Setup
 
 MOST_SUBSETS = 4  # of labels, of one number of them
 _DRAW = 601  # a channel of random numbers
@@ -30,12 +27,8 @@ def make_diversity(
     quantum: Shards,
     budget: int,
     numbers: Sequence[int],
-    settings: Settings,
-    folder: Path,
+    setup: Setup,
     size: int = 100,
-    n_fold: int = 5,
-    n_seed: int = 1,
-    seed: int = 0,
 ) -> LearningCurve:
     """Arms with `budget` labels each: of k kinds on budget / k molecules, for some numbers k.
 
@@ -44,7 +37,7 @@ def make_diversity(
     """
     names, values = molecule_values(quantum)
     n_all = len(auxiliary_ids(Arm("all", QUESTION, BEFORE, (quantum,)), assay))
-    arms = [Arm(ALONE, REFERENCE, seed=seed), Arm(AGAIN, REPLICATE, seed=seed + REPLICATE_SEED)]
+    arms = reference_arms(setup.seed)
     for k in numbers:
         n_mol = budget // k
         if not 1 <= k <= len(names) or n_mol > n_all:
@@ -53,20 +46,13 @@ def make_diversity(
                 f"{len(names)} kinds and {n_all:,} molecules that are not in the assay; give a "
                 "smaller budget or other numbers"
             )
-        for subset in _subsets(len(names), k, seed):
+        for subset in _subsets(len(names), k, setup.seed):
             chosen = [names[column] for column in subset]
             shards = _with_labels(quantum, chosen, values[:, list(subset)])
             name = f"{k} x {n_mol:,}: {', '.join(chosen)}"
-            arms.append(Arm(name, QUESTION, BEFORE, (shards,), n=n_mol, seed=seed))
-    return LearningCurve(
-        name=f"{assay.label} of {assay.shards.name}, {size} labels",
-        assay=assay,
-        arms=tuple(arms),
-        design=make_design(assay, (size,), n_fold, seed),
-        settings=settings,
-        folder=folder,
-        n_seed=n_seed,
-    )
+            arms.append(Arm(name, QUESTION, BEFORE, (shards,), n=n_mol, seed=setup.seed))
+    name = f"{assay.label} of {assay.shards.name}, {size} labels"
+    return setup.curve(name, assay, arms, (size,))
 
 
 def _subsets(n: int, k: int, seed: int) -> list[tuple[int, ...]]:

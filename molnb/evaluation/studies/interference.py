@@ -16,8 +16,8 @@ from ...rng import hash_sample
 from ...shards import LOOSE_KEYS, Shards
 from ..folds import Fold, make_folds
 from ..statistics import corrected_interval
-from .arms import Settings
 from .auxiliary import molecule_values
+from .curves import Setup
 from .trials import Tested, Trial, run_trials, trials_table
 
 ALONE = "alone"
@@ -32,10 +32,8 @@ class Interference:
 
     shards: Shards
     folds: tuple[Fold, ...]
-    settings: Settings
-    folder: Path
+    setup: Setup
     n_train: int | None = None  # molecules of a fold's training rows that are learnt from
-    seed: int = 0
 
     @property
     def tested(self) -> list[str]:
@@ -62,12 +60,12 @@ class Interference:
         fold = self.folds[number]
         tasks = (target,) if beside == ALONE else tuple(sorted((target, beside)))
         learnt = hash_sample(fold.train, self.n_train)
-        config = self.settings.config(
+        config = self.setup.settings.config(
             [self.shards],
-            self.settings.auxiliary_steps,
-            self.settings.auxiliary_batch,
+            self.setup.settings.auxiliary_steps,
+            self.setup.settings.auxiliary_batch,
             **{
-                "seed": self.seed + number,
+                "seed": self.setup.seed + number,
                 "train_ids": tuple(learnt.tolist()),
                 "objective.task_names": tasks,
             },
@@ -76,7 +74,7 @@ class Interference:
         scales = tuple(np.nanstd(values[learnt], 0).tolist())
         return Trial(
             config,
-            self.folder / f"{'-'.join(tasks)}-fold{number}",
+            self.setup.folder / f"{'-'.join(tasks)}-fold{number}",
             {"task": target, "beside": beside, "fold": number},
             Tested(target, tuple(names), fold.test, values[fold.test], scales),
         )
@@ -109,19 +107,12 @@ class Interference:
         return pd.DataFrame(rows)
 
 
-def make_interference(
-    shards: Shards,
-    settings: Settings,
-    folder: Path,
-    n_fold: int = 3,
-    n_train: int | None = None,
-    seed: int = 0,
-) -> Interference:
+def make_interference(shards: Shards, setup: Setup, n_train: int | None = None) -> Interference:
     """The interference of a dataset's tasks, on folds that part no relatives."""
     if len(shards.tasks) < 2:
         raise InputError(
             f"{shards.path} has {len(shards.tasks)} task: interference takes two or more"
         )
     groups = connected_groups(shards.table(["scaffold", *LOOSE_KEYS]))
-    folds = make_folds(groups, n_fold, seed)
-    return Interference(shards, tuple(folds), settings, folder, n_train, seed)
+    folds = make_folds(groups, setup.n_fold, setup.seed)
+    return Interference(shards, tuple(folds), setup, n_train)

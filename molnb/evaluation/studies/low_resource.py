@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,15 +30,12 @@ from .arms import (
     MASKED,
     NEGATIVE,
     QUESTION,
-    REFERENCE,
-    REPLICATE,
     TOGETHER,
     Arm,
-    Settings,
+    reference_arms,
 )
 from .auxiliary import molecule_values, with_descriptors
-from .curves import LearningCurve
-from .design import make_design
+from .curves import LearningCurve, Setup
 from .trials import run_trials
 
 QUANTUM = "quantum first"
@@ -50,7 +46,7 @@ DESCRIPTORS_FIRST = "descriptors first"
 MASKED_FIRST = "masked atoms first"
 CEILING_ARM = "quantum values as input"
 INPUTS = "quantum_values"  # the array of them beside the assay's shards
-REPLICATE_SEED = 500  # added to the seeds of what is repeated
+PARTS = ("question", "positive")  # folders of the panels
 # The order of costs: with fewer arms, the first ones remain.
 ALL_ARMS = (
     QUANTUM,
@@ -186,12 +182,8 @@ def make_low_resource(
     quantum: Sequence[Shards],
     inputs: Shards | None,
     sizes: Sequence[int],
-    settings: Settings,
-    folder: Path,
+    setup: Setup,
     arms: Sequence[str] = ALL_ARMS,
-    n_fold: int = 5,
-    n_seed: int = 1,
-    seed: int = 0,
 ) -> LowResource:
     """The study of an assay, with quantum data of other molecules.
 
@@ -209,32 +201,24 @@ def make_low_resource(
         raise InputError(f"no arm is called {', '.join(unknown)}: choose of {', '.join(ALL_ARMS)}")
     if inputs is not None and CEILING_ARM in arms:
         question = _with_inputs(question, inputs)
-    all_arms = _make_arms(tuple(quantum), arms, inputs is not None, seed)
-    control_arms = _make_arms(tuple(quantum), [a for a in CONTROL_ARMS if a in arms], False, seed)
+    all_arms = _make_arms(tuple(quantum), arms, inputs is not None, setup.seed)
+    few_arms = [name for name in CONTROL_ARMS if name in arms]
+    control_arms = _make_arms(tuple(quantum), few_arms, False, setup.seed)
     withheld = f"{positive.label} of {positive.shards.name.removesuffix('_target')}, withheld"
-    panels = [
-        LearningCurve(
-            name=name,
-            assay=assay,
-            arms=chosen,
-            design=make_design(assay, sizes, n_fold, seed),
-            settings=settings,
-            folder=folder / part,
-            n_seed=n_seed,
-        )
-        for name, assay, chosen, part in (
-            (f"{question.label} of {question.shards.name}", question, all_arms, "question"),
-            (withheld, positive, control_arms, "positive"),
-        )
-    ]
-    return LowResource(*panels)
+    in_part = {part: replace(setup, folder=setup.folder / part) for part in PARTS}
+    return LowResource(
+        question=in_part["question"].curve(
+            f"{question.label} of {question.shards.name}", question, all_arms, sizes
+        ),
+        positive=in_part["positive"].curve(withheld, positive, control_arms, sizes),
+    )
 
 
 def _make_arms(
     quantum: tuple[Shards, ...], names: Sequence[str], has_inputs: bool, seed: int
 ) -> tuple[Arm, ...]:
     """The arms of a panel, the reference and its repetition first."""
-    arms = [Arm(ALONE, REFERENCE, seed=seed), Arm(AGAIN, REPLICATE, seed=seed + REPLICATE_SEED)]
+    arms = reference_arms(seed)
     shuffled: tuple[Shards, ...] = ()
     if SHUFFLED in names or SHUFFLED_TOGETHER in names:
         shuffled = tuple(shuffled_labels(shards, seed) for shards in quantum)

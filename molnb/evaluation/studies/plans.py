@@ -16,7 +16,7 @@ from .amount import make_amounts
 from .arms import Settings
 from .auxiliary import with_target
 from .controls import Controls, halves, make_controls
-from .curves import LearningCurve
+from .curves import LearningCurve, Setup
 from .diversity import make_diversity
 from .interference import Interference, make_interference
 from .low_resource import ALL_ARMS, QUANTUM, SHUFFLED, LowResource, make_low_resource
@@ -57,6 +57,10 @@ class Plan:
     n_seed: int = 1
     seed: int = 0
     settings: Settings = field(default_factory=Settings)
+
+    def setup(self, folder: Path) -> Setup:
+        """How the study is carried out, in a folder."""
+        return Setup(self.settings, folder, self.n_fold, self.n_seed, self.seed)
 
     @property
     def id(self) -> str:
@@ -145,17 +149,7 @@ def plan_low_resource(plan: Plan, folder: Path) -> LowResource:
     positive = load_benchmark(target, TARGET)
     inputs = load_dataset(plan.inputs, plan.n) if plan.inputs else None
     return make_low_resource(
-        load_assay(plan),
-        positive,
-        quantum,
-        inputs,
-        plan.sizes,
-        plan.settings,
-        folder,
-        plan.arms,
-        plan.n_fold,
-        plan.n_seed,
-        plan.seed,
+        load_assay(plan), positive, quantum, inputs, plan.sizes, plan.setup(folder), plan.arms
     )
 
 
@@ -166,48 +160,27 @@ def plan_controls(plan: Plan, folder: Path) -> Controls:
         shards,
         plan.planted_task,
         plan.planted_label,
-        plan.settings,
-        folder,
+        plan.setup(folder),
         range(plan.seed, plan.seed + plan.n_repeat),
         plan.size,
-        plan.n_fold,
     )
 
 
 def plan_amount(plan: Plan, folder: Path) -> LearningCurve:
     """The curve over amounts of quantum data; of several recipes where the plan names them."""
     quantum = load_quantum(plan)
-    return make_amounts(
-        load_assay(plan),
-        quantum,
-        plan.amounts,
-        plan.settings,
-        folder,
-        plan.size,
-        plan.n_fold,
-        plan.n_seed,
-        plan.seed,
-    )
+    return make_amounts(load_assay(plan), quantum, plan.amounts, plan.setup(folder), plan.size)
 
 
 def plan_diversity(plan: Plan, folder: Path) -> LearningCurve:
     """Kinds of labels against molecules, on the first quantum recipe."""
     (shards, *_) = load_quantum(plan)
-    return make_diversity(
-        load_assay(plan),
-        shards,
-        plan.budget,
-        plan.numbers,
-        plan.settings,
-        folder,
-        plan.size,
-        plan.n_fold,
-        plan.n_seed,
-        plan.seed,
-    )
+    setup = plan.setup(folder)
+    return make_diversity(load_assay(plan), shards, plan.budget, plan.numbers, setup, plan.size)
 
 
 def plan_interference(plan: Plan, folder: Path) -> Interference:
     """Pairs of the tasks of the first quantum recipe."""
     (shards, *_) = load_quantum(plan)
-    return make_interference(shards, plan.settings, folder, min(plan.n_fold, 3), None, plan.seed)
+    setup = plan.setup(folder)
+    return make_interference(shards, replace(setup, n_fold=min(plan.n_fold, 3)))
