@@ -16,8 +16,6 @@ the same rows and answer for the same. Validation rows stopped and chose the net
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +31,6 @@ from molnb.evaluation.classical import classical_methods, ecfp_and_descriptors
 from molnb.evaluation.folds import Fold
 from molnb.evaluation.intervals import draw_weights
 from molnb.evaluation.run_answers import groups_of
-from molnb.files import write_json
 from molnb.inference.predictor import predict_stored
 from molnb.models.graph.sizes import SIZES
 from molnb.objectives.ranking import auroc, average_precision
@@ -84,7 +81,7 @@ VARIANTS: dict[str, tuple[Mapping[str, Any], str | None]] = {
 
 
 def train_variant(name: str, shards: Shards, seed: int, folder: Path) -> Run:
-    """The finished run of a variant and a seed; beside its weights stands what CPU it took."""
+    """The finished run of a variant and a seed."""
     place = folder / f"{name}-{seed}"
     if (place / "config.json").exists() and Run(place).state == "done":
         return Run(place)
@@ -92,9 +89,7 @@ def train_variant(name: str, shards: Shards, seed: int, folder: Path) -> Run:
     if start is not None:
         changes = {**changes, "start_from": str(train_variant(start, shards, 0, folder).path)}
     config = make_preset(PRESET, [shards], name=name, seed=seed, split=SPLIT, **changes)
-    began = time.process_time()
     run = train(config, place)
-    write_json({"cpu_seconds": round(time.process_time() - began, 1)}, place / "cpu.json")
     print(f"{place.name}: best at step {run.saved_scores()['step']}", flush=True)
     return run
 
@@ -200,7 +195,7 @@ def gather(
     methods = []
     for name in names:
         runs = [train_variant(name, shards, seed, folder) for seed in seeds]
-        taken = [json.loads((run.path / "cpu.json").read_text())["cpu_seconds"] for run in runs]
+        taken = [run.status().get("cpu_seconds", np.nan) for run in runs]
         guesses = [
             predict_stored(run.load_model(), run.config, open_corpus(run.config), ids, TASK)
             for run in runs

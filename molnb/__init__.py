@@ -79,6 +79,8 @@ _PUBLIC = {
     "evaluation.classical": "classical_methods",
     "evaluation.comparison": "compare",
     "evaluation.report": "comparison_table readable_table conclusions",
+    "evaluation.studies.plans": "make_plan",
+    "evaluation.studies.catalogue": "run_study",
     "evaluation.run_scores": "evaluate predictions",
     "figures.conformers": "plot_landscape plot_rmsd_map plot_discovery plot_points",
     "figures.curves": "plot_curves plot_losses",
@@ -89,6 +91,7 @@ _PUBLIC = {
         "plot_top_scaffolds plot_rank_frequency plot_coverage plot_expected_scaffolds plot_overlap "
         "plot_sampling plot_seen"
     ),
+    "figures.studies": "plot_learning_curves plot_changes plot_amounts plot_interference",
     "figures.scatter": "plot_parity plot_repeats plot_ratios plot_seeds plot_displaced",
     "figures.tracks": "plot_maps plot_stacks plot_moves",
     "figures.tables": "show_table",

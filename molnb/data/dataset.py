@@ -338,9 +338,8 @@ class Corpus:
             return np.asarray(self.datasets[dataset].array(name)[source])
         arrays = [self.datasets[transfer.dataset].array(name) for transfer in transfers]
         arrays = arrays or [self.datasets[0].array(name)]
-        dtype = np.result_type(
-            *(array.dtype for array in arrays)
-        )  # one dataset may keep integers, another fractions
+        # one dataset may keep integers, another fractions
+        dtype = np.result_type(*(array.dtype for array in arrays))
         values = np.empty((n_row, *arrays[0].shape[1:]), dtype)
         for dataset, source, target in transfers:
             values[target] = self.datasets[dataset].array(name)[source]

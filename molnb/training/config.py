@@ -90,6 +90,8 @@ class RunConfig:
         for name in _POSITIVE:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give 1 or more")
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(f"learning_rate is {self.learning_rate}: give a number above 0")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise InputError(
                 f"unknown precision {self.precision!r}: choose auto, float32 or bfloat16"

@@ -64,6 +64,8 @@ def _as_type(value: Any, old: Any, key: str) -> Any:
         return _as_shares(value, key)
     if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if type(value) is int and _holds_integers(old):
+        return (value,)  # one number where several may stand
     if isinstance(old, tuple) and isinstance(value, list):
         return tuple(value)
     if isinstance(old, tuple) and isinstance(value, str):
@@ -71,6 +73,11 @@ def _as_type(value: Any, old: Any, key: str) -> Any:
     if isinstance(old, bool) != isinstance(value, bool) or not isinstance(value, type(old)):
         raise InputError(f"setting {key!r} is {value!r}: give a {type(old).__name__}, like {old!r}")
     return value
+
+
+def _holds_integers(old: Any) -> bool:
+    """Whether a value is whole numbers in a row: there may be more or fewer of them."""
+    return isinstance(old, tuple) and bool(old) and all(type(number) is int for number in old)
 
 
 def _as_shares(text: str, key: str) -> dict[str, float]:

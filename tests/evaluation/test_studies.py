@@ -51,6 +51,7 @@ from molnb.evaluation.studies.low_resource import (
 )
 from molnb.evaluation.studies.plans import make_plan
 from molnb.evaluation.studies.trials import trials_table
+from molnb.inference.predictor import load_run
 from molnb.training.runs import Run
 
 FAST = Settings(steps=2, epochs=0.0, batch=4, auxiliary_steps=2, auxiliary_batch=4)
@@ -184,14 +185,41 @@ def test_a_folder_of_another_study_is_refused(halves, tmp_path):
         other.run(0)
 
 
+def test_a_folder_in_which_another_task_was_learnt_is_refused(nci, tmp_path):
+    """Its answers would be taken for those of the task that is asked for."""
+    for task, label in (("nci_dipole", None), ("nci_orbitals", "gap")):
+        assay = load_benchmark(nci, task, label=label)
+        curve = make_curve(assay, (), tmp_path, sizes=(4,))
+        if task == "nci_dipole":
+            curve.run(0)
+    with pytest.raises(InputError, match="other settings than this study's"):
+        curve.run(0)
+
+
+def test_of_a_task_with_several_labels_one_is_tested(nci, tmp_path):
+    curve = make_curve(load_benchmark(nci, "nci_orbitals", label="gap"), (), tmp_path, sizes=(4,))
+    curve.run(0)
+    trial = next(curve.trials())
+    gaps = dict(zip(nci.array("nci_orbitals.index"), nci.array("nci_orbitals.values")[:, 2]))
+    truth = np.array([gaps[i] for i in trial.tested.ids])
+    answers = load_run(trial.folder).predict([nci.smiles()[i] for i in trial.tested.ids])
+    errors = np.abs(answers["gap_eV"].to_numpy() - truth)
+    assert trial.error() == pytest.approx(errors.mean(), rel=1e-3)
+
+
+def test_the_network_of_a_preset_that_pretrains_learns_labels(nci):
+    settings = replace(FAST, preset="laptop_graph_0m1")
+    config = settings.config([nci], 2, 4, **{"objective.task_names": ("nci_dipole",)})
+    assert config.objective.task_names == ("nci_dipole",)
+    assert config.objective.head_dropout == 0 and config.model.dropout == 0
+
+
 def test_errors_are_those_of_the_answers_in_the_unit_of_the_label(halves, tmp_path):
     assay, _ = halves
     curve = make_curve(assay, (), tmp_path, sizes=(4,))
     curve.run(0)
     trial = next(curve.trials())
     table = trials_table([trial])
-    from molnb.inference.predictor import load_run
-
     answers = load_run(trial.folder).predict([assay.shards.smiles()[i] for i in trial.tested.ids])
     errors = np.abs(answers["dipole_D"].to_numpy() - trial.tested.values[:, 0])
     assert table["mae"][0] == pytest.approx(errors.mean(), rel=1e-3)
@@ -318,6 +346,8 @@ def test_diversity_has_one_number_of_labels_in_all_arms(few_tasks, halves, tmp_p
     curve.run(0)
     table = by_number(curve)
     assert table["kinds of labels"].tolist() == [1, 3] and table["change"].notna().all()
+    with pytest.raises(InputError, match="18 labels of 0 kinds"):
+        make_diversity(assay, few_tasks, 18, (0,), Setup(FAST, tmp_path, 2), size=4)
     with pytest.raises(InputError, match="smaller budget"):
         make_diversity(assay, few_tasks, 10_000, (1,), Setup(FAST, tmp_path, 2), size=4)
 
@@ -359,3 +389,11 @@ def test_a_study_by_name_writes_its_tables(nci, tmp_path, monkeypatch):
         make_plan("test", sise=3)
     with pytest.raises(InputError, match="size is 'big'"):
         make_plan("big")
+    with pytest.raises(InputError, match="n_repeat is 0"):
+        make_plan("test", n_repeat=0)
+    with pytest.raises(InputError, match="settings.batch is 0"):
+        Settings(batch=0)
+    with pytest.raises(InputError, match="amounts is empty"):
+        make_plan("test", amounts=())
+    with pytest.raises(InputError, match="workers=-1"):
+        run_study("controls", plan, tmp_path / "study", -1)

@@ -7,6 +7,7 @@ import pytest
 from molnb.errors import InputError
 from molnb.models.unimol2.sizes import LAPTOP, PAPER
 from molnb.training.config import RunConfig
+from molnb.training.overrides import change
 from molnb.training.presets import PRESETS, make_preset, presets_table
 
 
@@ -100,3 +101,17 @@ def test_a_setting_is_none_where_it_may_be_and_refused_elsewhere(text):
         make_preset("finetune_tiny", ["data"], steps=text)
     with pytest.raises(InputError, match="'model.n_layer' cannot be None"):
         make_preset("finetune_tiny", ["data"], **{"model.n_layer": text})
+
+
+def test_one_value_is_enough_where_several_may_stand() -> None:
+    config = make_preset("finetune_tiny", ["data"], train_ids=(3, 5))
+    assert change(config, {"train_ids": "7"}).train_ids == (7,)
+    assert change(config, {"train_ids": "7,8"}).train_ids == (7, 8)
+    with pytest.raises(InputError, match="betas"):  # there are two, always
+        change(config, {"betas": "0.5"})
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
+def test_a_learning_rate_that_teaches_nothing_is_refused(rate: float) -> None:
+    with pytest.raises(InputError, match="learning_rate is"):
+        make_preset("finetune_tiny", ["data"], learning_rate=rate)

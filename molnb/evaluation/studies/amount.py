@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...curation.relabelled import renamed_tasks
+from ...data.tasks import join_tasks
 from ...errors import InputError
 from ...shards import Shards
 from ..benchmark import BenchmarkTask
@@ -48,22 +49,12 @@ def joined(quantum: Sequence[Shards]) -> tuple[Shards, ...]:
 
     So one head learns a label of all of them. The recipes call them nci_orbitals and wehi_orbitals.
     """
-    first = quantum[0]
-    sets = [first]
+    sets = [quantum[0]]
+    known = join_tasks(sets)
     for shards in quantum[1:]:
         names = {}
-        for name, task in shards.tasks.items():
-            alike = [other for other, known in first.tasks.items() if _mean_the_same(known, task)]
-            names[name] = alike[0] if alike else name
+        for name, task in join_tasks([shards]).items():
+            alike = [other for other in known.values() if other.means_the_same_as(task)]
+            names[name] = alike[0].key if alike else name
         sets.append(renamed_tasks(shards, names))
     return tuple(sets)
-
-
-def _mean_the_same(first: dict, second: dict) -> bool:
-    """Whether two tasks are of the same labels: quantity, unit, theory and geometry agree."""
-    fields = ("name", "quantity", "unit", "theory", "geometry")
-    declared = [
-        [tuple(label.get(field) for field in fields) for label in task["labels"]]
-        for task in (first, second)
-    ]
-    return declared[0] == declared[1] and first["level"] == second["level"]

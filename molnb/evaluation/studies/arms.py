@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from ...data.tasks import dataset_names
+from ...errors import InputError
 from ...objectives.pretraining import Pretrain
+from ...objectives.supervised import Supervised
 from ...rng import hash_sample
 from ...shapes import Int
 from ...shards import Shards
 from ...training.config import RunConfig
+from ...training.overrides import change
 from ...training.presets import make_preset
 from ..benchmark import BenchmarkTask
 from .auxiliary import unrelated
@@ -86,6 +89,11 @@ class Settings:
     learning_rate: float = 1e-3
     changes: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self):
+        for name in ("batch", "auxiliary_steps", "auxiliary_batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"settings.{name} is {getattr(self, name)}: give 1 or more")
+
     def steps_on(self, n: int) -> int:
         """Steps on n labels of the assay."""
         return self.steps + round(self.epochs * n / self.batch)
@@ -109,7 +117,13 @@ class Settings:
             "checkpoint_every": max(steps, 1),
             "log_every": max(steps // 20, 1),
         }
-        config = make_preset(self.preset, data, **(fixed | dict(self.changes) | changes))
+        changes = fixed | dict(self.changes) | changes
+        of_labels = {name: v for name, v in changes.items() if name.startswith("objective.")}
+        others = {name: v for name, v in changes.items() if name not in of_labels}
+        config = make_preset(self.preset, data, **others)
+        if not isinstance(config.objective, Supervised):  # the network of a preset that pretrains
+            config = replace(config, objective=Supervised())
+        config = change(config, of_labels)
         return replace(
             config,
             model=_without_dropout(config.model),

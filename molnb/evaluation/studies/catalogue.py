@@ -20,8 +20,10 @@ from ...errors import InputError, did_you_mean
 from ...files import write_table
 from ...paths import home
 from ..classical import classical_methods
+from ..statistics import Interval
 from .arms import AGAIN, ALONE
 from .curves import LearningCurve
+from .design import readable_change
 from .diversity import by_number
 from .plans import (
     Plan,
@@ -84,10 +86,7 @@ def _run_curve(study: LearningCurve, workers: int | None, watch: Watch) -> Repor
     study.run(workers, watch)
     table = study.table()
     verdicts = study.verdicts(table)
-    sentences = [
-        f"{arm}: {change.mean:+.1f} % ({change.low:+.1f} to {change.high:+.1f})"
-        for arm, change in verdicts.items()
-    ]
+    sentences = [f"{arm}: {readable_change(change)}" for arm, change in verdicts.items()]
     tables = {
         "smallest differences": smallest,
         "differences": study.differences(table),
@@ -102,8 +101,7 @@ def _run_diversity(plan: Plan, folder: Path, workers: int | None, watch: Watch) 
     report = _run_curve(study, workers, watch)
     numbers = by_number(study)
     sentences = [
-        f"{row['kinds of labels']} kinds of labels: {row['change']:+.1f} % "
-        f"({row['low']:+.1f} to {row['high']:+.1f})"
+        f"{row['kinds of labels']} kinds of labels: {_change_in(row)}"
         for row in numbers.to_dict("records")
     ]
     return Report(sentences, {"by number": numbers, **report.tables})
@@ -120,10 +118,15 @@ def _run_interference(plan: Plan, folder: Path, workers: int | None, watch: Watc
         f"{len(hindered)} times it rises, beyond the interval."
     ]
     sentences += [
-        f"{row.task} beside {row.beside}: {row.change:+.1f} % ({row.low:+.1f} to {row.high:+.1f})"
-        for row in pd.concat([helped, hindered]).itertuples()
+        f"{row['task']} beside {row['beside']}: {_change_in(row)}"
+        for row in pd.concat([helped, hindered]).to_dict("records")
     ]
     return Report(sentences, {"matrix": matrix, "errors": study.table()})
+
+
+def _change_in(row: Mapping[str, Any]) -> str:
+    """The change that a row of a table holds, as text."""
+    return readable_change(Interval(row["change"], row["low"], row["high"], float("nan")))
 
 
 def cost_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from ..comparison import Method
 from ..folds import Fold
 from ..statistics import Interval, corrected_interval
 from .arms import AGAIN, ALONE, REPLICATE, Arm, Settings, make_learning, make_pretraining
-from .design import Design, make_design, resolvable
+from .design import Design, make_design, relative_change, resolvable
 from .trials import Tested, Trial, run_trials, trials_table
 
 
@@ -185,8 +185,7 @@ class LearningCurve:
                 rows.append(self._difference(of_arm, size, interval, float(pair[:, 0].mean())))
             if logs:
                 largest = max(self.design.correction(size) for size in self.design.sizes)
-                change = corrected_interval(np.mean(logs, 0), largest)
-                percent = Interval(*(100 * np.expm1(change[:3])), change.p)
+                percent = relative_change(np.mean(logs, 0), largest)
                 rows.append(self._difference(of_arm, 0, percent, float("nan")))
         return pd.DataFrame(rows)
 

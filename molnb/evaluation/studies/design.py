@@ -19,6 +19,7 @@ from ...rng import hash64
 from ...shapes import Float, Int
 from ..benchmark import BenchmarkTask
 from ..folds import Fold, make_folds
+from ..statistics import Interval, corrected_interval
 
 POWER = 0.8  # with which the smallest difference would be found
 LEVEL = 0.95
@@ -70,8 +71,8 @@ def make_design(
     sizes = tuple(sorted(dict.fromkeys(int(size) for size in sizes)))
     if not sizes or sizes[0] < 2 or sizes[-1] > smallest:
         raise InputError(
-            f"sizes are {', '.join(map(str, sizes)) or 'none'}: give numbers of labels from 2 to "
-            f"{smallest}, the fewest training rows of a fold"
+            f"sizes are {', '.join(map(str, sizes)) or 'none'}: give numbers of labels of "
+            f"{benchmark.label} from 2 to {smallest}, the fewest training rows of a fold"
         )
     rows = np.arange(len(benchmark.ids))
     fold_of_test = np.zeros(len(rows), int)
@@ -85,6 +86,18 @@ def make_design(
         drawn = hash64(seed, _ORDER, number, fold.train)
         orders.append(fold.train[np.lexsort((drawn, home[fold.train] != number))])
     return Design(tuple(folds), tuple(orders), sizes)
+
+
+def relative_change(log_ratios: Float[np.ndarray, " fold"], correction: float) -> Interval:
+    """A change in percent with its interval, from logarithms of ratios of errors, one a fold."""
+    change = corrected_interval(log_ratios, correction)
+    low, high = 100 * np.expm1([change.low, change.high])
+    return Interval(float(100 * np.expm1(change.mean)), float(low), float(high), change.p)
+
+
+def readable_change(change: Interval) -> str:
+    """A change in percent with its interval, as text."""
+    return f"{change.mean:+.1f} % ({change.low:+.1f} to {change.high:+.1f})"
 
 
 def resolvable(differences: Float[np.ndarray, " fold"], correction: float) -> float:

@@ -13,10 +13,10 @@ from ...errors import InputError
 from ...rng import hash64
 from ...shards import Shards
 from ..benchmark import BenchmarkTask
-from ..statistics import corrected_interval
 from .arms import AGAIN, ALONE, BEFORE, QUESTION, Arm, auxiliary_ids, reference_arms
 from .auxiliary import molecule_values
 from .curves import LearningCurve, Setup
+from .design import relative_change
 
 MOST_SUBSETS = 4  # of labels, of one number of them
 _DRAW = 601  # a channel of random numbers
@@ -39,8 +39,8 @@ def make_diversity(
     n_all = len(auxiliary_ids(Arm("all", QUESTION, BEFORE, (quantum,)), assay))
     arms = reference_arms(setup.seed)
     for k in numbers:
-        n_mol = budget // k
-        if not 1 <= k <= len(names) or n_mol > n_all:
+        n_mol = budget // max(k, 1)
+        if not 1 <= k <= len(names) or not 1 <= n_mol <= n_all:
             raise InputError(
                 f"{budget:,} labels of {k} kinds need {n_mol:,} molecules: {quantum.path.name} has "
                 f"{len(names)} kinds and {n_all:,} molecules that are not in the assay; give a "
@@ -86,19 +86,18 @@ def by_number(curve: LearningCurve) -> pd.DataFrame:
     errors = table.pivot_table(index="fold", columns="arm", values="mae", aggfunc="mean")
     logs = np.log(errors.drop(columns=[ALONE, AGAIN]).div(errors[ALONE], axis=0))
     kinds = pd.Series({name: int(name.partition(" ")[0]) for name in logs})
+    correction = curve.design.correction(size)
     rows = []
     for k in sorted(kinds.unique()):
         of_number = logs[kinds.index[kinds == k]]
-        change = corrected_interval(
-            of_number.mean(axis=1).to_numpy(), curve.design.correction(size)
-        )
+        change = relative_change(of_number.mean(axis=1).to_numpy(), correction)
         rows.append(
             {
                 "kinds of labels": k,
                 "subsets": of_number.shape[1],
-                "change": 100 * np.expm1(change.mean),
-                "low": 100 * np.expm1(change.low),
-                "high": 100 * np.expm1(change.high),
+                "change": change.mean,
+                "low": change.low,
+                "high": change.high,
                 # how much it matters which labels they are
                 "spread over subsets": 100 * float(of_number.mean().std(ddof=0)),
             }

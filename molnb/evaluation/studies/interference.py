@@ -15,9 +15,9 @@ from ...errors import InputError
 from ...rng import hash_sample
 from ...shards import LOOSE_KEYS, Shards
 from ..folds import Fold, make_folds
-from ..statistics import corrected_interval
 from .auxiliary import molecule_values
 from .curves import Setup
+from .design import relative_change
 from .trials import Tested, Trial, run_trials, trials_table
 
 ALONE = "alone"
@@ -100,10 +100,17 @@ class Interference:
             )
             for beside in errors.columns.drop(ALONE):
                 logs = np.log(errors[beside] / errors[ALONE]).to_numpy()
-                change = corrected_interval(logs, test_to_train)
-                percent = 100 * np.expm1(change[:3])
-                row = {"task": target, "beside": beside, "mae alone": errors[ALONE].mean()}
-                rows.append(row | dict(zip(("change", "low", "high"), percent, strict=True)))
+                change = relative_change(logs, test_to_train)
+                rows.append(
+                    {
+                        "task": target,
+                        "beside": beside,
+                        "mae alone": float(errors[ALONE].mean()),
+                        "change": change.mean,
+                        "low": change.low,
+                        "high": change.high,
+                    }
+                )
         return pd.DataFrame(rows)
 
 

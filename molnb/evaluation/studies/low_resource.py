@@ -36,6 +36,7 @@ from .arms import (
 )
 from .auxiliary import molecule_values, with_descriptors
 from .curves import LearningCurve, Setup
+from .design import readable_change
 from .trials import run_trials
 
 QUANTUM = "quantum first"
@@ -169,11 +170,6 @@ def _answer(name: str, verdict: Interval) -> str:
         return f"{said}: a loss."
     largest = -min(verdict.low, 0.0)
     return f"{said}: no difference found; a gain of more than {largest:.1f} % is excluded."
-
-
-def readable_change(change: Interval) -> str:
-    """A change in percent with its interval, as text."""
-    return f"{change.mean:+.1f} % ({change.low:+.1f} to {change.high:+.1f})"
 
 
 def make_low_resource(

@@ -28,15 +28,17 @@ TARGET = "target"
 class Plan:
     """What a study is made of; recipes, sizes and training are those of `SIZES` unless changed.
 
-    `assay` is a recipe with a task of one label, `quantum` recipes with quantum labels, `inputs` a
-    recipe of the assay's molecules with quantum labels (empty: no ceiling), `positive` one whose
-    label `positive_label` of its task `positive_task` is withheld for the positive control (the
-    first of `quantum`: half of its molecules are the control's assay, the other half its quantum
-    data). `n` rows are taken of each recipe (None: all), `n_positive` of the positive control's.
+    `assay` is a recipe, or a curated folder, with the task that is to be helped, `quantum` recipes
+    with quantum labels, `inputs` a recipe of the assay's molecules with quantum labels (empty: no
+    ceiling), `positive` one whose label `positive_label` of its task `positive_task` is withheld
+    for the positive control (the first of `quantum`: half of its molecules are the control's assay,
+    the other half its quantum data). `n` rows are taken of each recipe (None: all), `n_positive` of
+    the positive control's.
     """
 
     assay: str = "chembl2321810"
     task: str = "pic50"
+    label: str | None = None  # which of the task's labels is tested; None: it has one
     quantum: tuple[str, ...] = ("nci",)
     inputs: str = "chembl2321810_xtb"
     positive: str = "wehi_xtb"
@@ -57,6 +59,14 @@ class Plan:
     n_seed: int = 1
     seed: int = 0
     settings: Settings = field(default_factory=Settings)
+
+    def __post_init__(self):
+        for name in ("n_seed", "n_repeat"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: give 1 or more")
+        for name in ("quantum", "arms", "amounts", "numbers"):
+            if not getattr(self, name):
+                raise InputError(f"{name} is empty: name at least one")
 
     def setup(self, folder: Path) -> Setup:
         """How the study is carried out, in a folder."""
@@ -128,7 +138,7 @@ def load_dataset(name: str, n: int | None = None) -> Shards:
 
 def load_assay(plan: Plan) -> BenchmarkTask:
     """The assay of a plan."""
-    return load_benchmark(load_dataset(plan.assay, plan.n), plan.task)
+    return load_benchmark(load_dataset(plan.assay, plan.n), plan.task, label=plan.label)
 
 
 def load_quantum(plan: Plan) -> list[Shards]:

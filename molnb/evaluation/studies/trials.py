@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...curation.pipeline import refuse_counts
 from ...errors import InputError
 from ...files import write_json
 from ...inference.predictor import predict_stored
@@ -89,6 +90,7 @@ def run_trials(
     `workers` processes with one thread each (default: a core each, at most four; 0: here, one
     after another). `watch` is called with the number of trials that are done, and of all.
     """
+    refuse_counts(None, workers)
     for trials in stages:
         _check_folders(trials)
     n_all = sum(map(len, stages))
@@ -125,8 +127,12 @@ def _check_folders(trials: Sequence[Trial]) -> None:
     """Raise InputError where a folder holds a run of other settings: it would be taken for ours."""
     for trial in trials:
         if (trial.folder / "config.json").exists():
-            stored = Run(trial.folder).config
-            if _settings(stored) != _settings(trial.config):
+            stored = _settings(Run(trial.folder).config)
+            asked = _settings(trial.config)
+            if not asked["objective"].get("task_names", True):  # all that the data have
+                stored["objective"].pop("task_names")
+                asked["objective"].pop("task_names")
+            if stored != asked:
                 raise InputError(
                     f"{trial.folder} holds a run with other settings than this study's: give the "
                     "study another folder (--out), or delete that one"
@@ -137,7 +143,7 @@ def _settings(config: RunConfig) -> dict[str, Any]:
     """A configuration without what is read from the data when it begins, and without places."""
     stored = json.loads(json.dumps(config.to_dict()))
     stored.pop("start_from")
-    for name in ("tasks_scaled", "task_names", "beside_widths"):
+    for name in ("tasks_scaled", "beside_widths"):
         stored["objective"].pop(name, None)
     return stored
 
