@@ -301,7 +301,8 @@ def test_the_study_is_believed_only_where_its_controls_say_what_they_must(study)
 
 def test_a_gain_is_said_with_its_interval_and_no_gain_with_what_is_excluded(study):
     gain = next(s for s in said(study, -20, 0, -10) if s.startswith("Quantum first: the error"))
-    assert gain.endswith("a gain.") and "-10." in gain or "-9." in gain
+    assert gain.endswith("a gain.") and ("-10." in gain or "-9." in gain)
+    assert "would be found from" in gain, "beside every conclusion"
     none = next(s for s in said(study, -20, 0, 0) if s.startswith("Quantum first: the error"))
     assert "no difference found; a gain of more than" in none
 

@@ -86,7 +86,8 @@ def _run_curve(study: LearningCurve, workers: int | None, watch: Watch) -> Repor
     study.run(workers, watch)
     table = study.table()
     verdicts = study.verdicts(table)
-    sentences = [f"{arm}: {readable_change(change)}" for arm, change in verdicts.items()]
+    limit = f"would be found from {study.smallest_change(table):.1f} %"
+    sentences = [f"{arm}: {readable_change(change)} ({limit})" for arm, change in verdicts.items()]
     tables = {
         "smallest differences": smallest,
         "differences": study.differences(table),

@@ -163,6 +163,19 @@ class LearningCurve:
             )
         return pd.DataFrame(rows)
 
+    def smallest_change(self, table: pd.DataFrame) -> float:
+        """What the design can resolve over all sizes together, in percent of the error."""
+        logs = []
+        for size in self.design.sizes:
+            by_fold = _by_fold(table, size)
+            logs.append(np.log(by_fold[AGAIN] / by_fold[ALONE]).to_numpy())
+        return float(100 * np.expm1(resolvable(np.mean(logs, 0), self._largest_correction)))
+
+    @property
+    def _largest_correction(self) -> float:
+        """That of the size at which training sets share most: for means over sizes."""
+        return max(self.design.correction(size) for size in self.design.sizes)
+
     def differences(self, table: pd.DataFrame, reference: str = ALONE) -> pd.DataFrame:
         """Each arm minus a reference, paired by fold, a row an arm and size; with intervals.
 
@@ -184,8 +197,7 @@ class LearningCurve:
                 logs.append(np.log(pair[:, 0] / pair[:, 1]))
                 rows.append(self._difference(of_arm, size, interval, float(pair[:, 0].mean())))
             if logs:
-                largest = max(self.design.correction(size) for size in self.design.sizes)
-                percent = relative_change(np.mean(logs, 0), largest)
+                percent = relative_change(np.mean(logs, 0), self._largest_correction)
                 rows.append(self._difference(of_arm, 0, percent, float("nan")))
         return pd.DataFrame(rows)
 

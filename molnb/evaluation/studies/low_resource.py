@@ -109,7 +109,10 @@ class LowResource:
         return pd.concat(tables, ignore_index=True)
 
     def conclusions(self, table: pd.DataFrame) -> list[str]:
-        """What may be said, a sentence each; the first says whether the study can be believed."""
+        """What may be said, a sentence each; the first says whether the study can be believed.
+
+        Behind each change stands the smallest one that the design finds in four of five studies.
+        """
         of_panel = {p.name: table[table["panel"] == p.name] for p in self.panels}
         positive = self.positive.verdicts(of_panel[self.positive.name])
         question = self.question.verdicts(of_panel[self.question.name])
@@ -119,22 +122,31 @@ class LowResource:
             if name != QUANTUM:
                 negatives[f"{name} ({self.positive.name})"] = verdict
         false_gains = [name for name, verdict in negatives.items() if verdict.high < 0]
+        smallest = {p.name: p.smallest_change(of_panel[p.name]) for p in self.panels}
+        limits = {
+            name: f" (would be found from {change:.1f} %)" for name, change in smallest.items()
+        }
+        limit = limits[self.question.name]
         sentences = [_belief(found, false_gains)]
         sentences.append(
             f"Positive control ({self.positive.name}): quantum data learnt first change the error "
-            f"by {readable_change(found)}."
+            f"by {readable_change(found)}{limits[self.positive.name]}."
         )
         for name, verdict in negatives.items():
             kind = "a gain, which it should not be" if verdict.high < 0 else "no gain"
-            sentences.append(f"Negative control, {name}: {readable_change(verdict)}: {kind}.")
+            own_limit = limit if name in question else limits[self.positive.name]
+            sentences.append(
+                f"Negative control, {name}: {readable_change(verdict)}{own_limit}: {kind}."
+            )
         for name, verdict in question.items():
             if self._role(name) in (QUESTION, CEILING):
-                sentences.append(_answer(name, verdict))
+                sentences.append(_answer(name, verdict, limit))
         of_question = of_panel[self.question.name]
         for control in (SHUFFLED, DESCRIPTORS_FIRST, MASKED_FIRST):
             if QUANTUM in question and control in question:
                 against = self.question.verdicts(of_question, control)[QUANTUM]
-                sentences.append(f"{QUANTUM} against {control}: {readable_change(against)}.")
+                said = f"{QUANTUM} against {control}: {readable_change(against)}{limit}"
+                sentences.append(f"{said[0].upper()}{said[1:]}.")
         return sentences
 
     def _role(self, name: str) -> str:
@@ -161,9 +173,9 @@ def _belief(found: Interval, false_gains: Sequence[str]) -> str:
     return "The controls hold: the gain that is there was found, and none where there is none."
 
 
-def _answer(name: str, verdict: Interval) -> str:
-    """What an arm of the question says."""
-    said = f"{name[0].upper()}{name[1:]}: the error changes by {readable_change(verdict)}"
+def _answer(name: str, verdict: Interval, limit: str) -> str:
+    """What an arm of the question says; `limit` is the smallest change that would be found."""
+    said = f"{name[0].upper()}{name[1:]}: the error changes by {readable_change(verdict)}{limit}"
     if verdict.high < 0:
         return f"{said}: a gain."
     if verdict.low > 0:
