@@ -31,16 +31,18 @@ def _replace_in(record: Any, path: list[str], value: Any, key: str) -> Any:
             f"{', '.join(names)}"
         )
     old = getattr(record, name)
+    declared = next(f.type for f in fields(record) if f.name == name)
     if len(path) == 1:
         new = _as_type(value, old, key)
-        declared = next(f.type for f in fields(record) if f.name == name)
         if new is None and "None" not in str(declared):
             raise InputError(
                 f"setting {key!r} cannot be None: give a {type(old).__name__}, like {old!r}"
             )
         return replace(record, **{name: new})
-    if isinstance(old, Mapping) and len(path) == 2:
-        return replace(record, **{name: {**old, path[1]: _as_type(value, 1.0, key)}})
+    if isinstance(old, Mapping):
+        entry = ".".join(path[1:])  # names of tasks or settings, which may have dots of their own
+        new = _as_type(value, 1.0, key) if "float" in str(declared) else value
+        return replace(record, **{name: {**old, entry: new}})
     if not is_dataclass(old):
         raise InputError(f"setting {key!r}: {name} has no parts")
     return replace(record, **{name: _replace_in(old, path[1:], value, key)})

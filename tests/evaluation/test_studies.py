@@ -52,6 +52,7 @@ from molnb.evaluation.studies.low_resource import (
 from molnb.evaluation.studies.plans import make_plan
 from molnb.evaluation.studies.trials import trials_table
 from molnb.inference.predictor import load_run
+from molnb.training.overrides import change
 from molnb.training.runs import Run
 
 FAST = Settings(steps=2, epochs=0.0, batch=4, auxiliary_steps=2, auxiliary_batch=4)
@@ -214,6 +215,22 @@ def test_the_network_of_a_preset_that_pretrains_learns_labels(nci):
     assert config.objective.head_dropout == 0 and config.model.dropout == 0
 
 
+def test_the_network_of_a_study_is_changed_by_name(nci):
+    changes = {
+        "settings.changes.model.layer": "gated_gcn",
+        "settings.changes.model.encodings": "return_probabilities_16",
+        "settings.changes.weight_decay": "0.1",
+    }
+    plan = change(make_plan("test"), changes)
+    config = plan.settings.config([nci], 2, 4, **{"objective.task_names": ("nci_dipole",)})
+    assert config.model.layer == "gated_gcn"
+    assert config.model.encodings == ("return_probabilities_16",)
+    assert config.weight_decay == 0.1
+    misspelt = change(plan, {"settings.changes.model.layr": "gcn"})
+    with pytest.raises(InputError, match="unknown setting 'model.layr'"):
+        misspelt.settings.config([nci], 2, 4)
+
+
 def test_errors_are_those_of_the_answers_in_the_unit_of_the_label(halves, tmp_path):
     assay, _ = halves
     curve = make_curve(assay, (), tmp_path, sizes=(4,))
@@ -262,8 +279,8 @@ def made_errors(panel, changes, n_fold=6, noise=0.004):
     for size in (20,):
         for fold in range(n_fold):
             base = 1.0 / np.log(size) + 0.02 * fold
-            for number, (arm, (role, change)) in enumerate(changes.items()):
-                mae = base * (1 + change / 100) * (1 + noise * number * (-1) ** fold)
+            for number, (arm, (role, percent)) in enumerate(changes.items()):
+                mae = base * (1 + percent / 100) * (1 + noise * number * (-1) ** fold)
                 rows.append((panel, arm, role, size, fold, 0, mae))
     return pd.DataFrame(rows, columns=["panel", "arm", "role", "size", "fold", "seed", "mae"])
 
