@@ -13,9 +13,10 @@ _STUDIES = """
 low_resource: does quantum data help a small assay? Learning curves of all arms on the same folds,
 between controls. controls: does the design find a planted gain, and none in shuffled labels?
 amount: how much quantum data? diversity: many kinds of labels on few molecules, or few on many?
-interference: which tasks help or hinder each other? A study that was interrupted goes on: finished
-runs in its folder are not repeated. --set changes what it is made of (assay, task, quantum, sizes,
-n_fold, n_seed, ...) and how its arms learn (settings.preset, settings.steps, ...).
+interference: which tasks help or hinder each other, in pairs and all together? A study that was
+interrupted goes on: finished runs in its folder are not repeated. --set changes what it is made of
+(assay, task, quantum, sizes, n_fold, n_seed, ...), how its arms learn (settings.preset,
+settings.steps, ...) and their network (settings.changes.model.layer gated_gcn, ...).
 """
 
 

@@ -306,7 +306,9 @@ def study(nci, halves, tmp_path):
     assay = load_benchmark(nci, "nci_dipole")
     positive, _ = halves
     arms = (QUANTUM, SHUFFLED)
-    return make_low_resource(assay, positive, [nci], None, (20,), Setup(FAST, tmp_path, 2), arms)
+    return make_low_resource(
+        assay, positive, [nci], None, ((20,), (20,)), Setup(FAST, tmp_path, 2), arms
+    )
 
 
 def test_the_study_is_believed_only_where_its_controls_say_what_they_must(study):
@@ -327,10 +329,12 @@ def test_a_gain_is_said_with_its_interval_and_no_gain_with_what_is_excluded(stud
 def test_an_arm_that_there_is_not_and_classes_are_refused(nci, halves, tmp_path):
     positive, _ = halves
     with pytest.raises(InputError, match="no arm is called quantm"):
-        make_low_resource(positive, positive, [nci], None, (4,), Setup(FAST, tmp_path), ("quantm",))
+        make_low_resource(
+            positive, positive, [nci], None, ((4,), (4,)), Setup(FAST, tmp_path), ("quantm",)
+        )
     classes = replace(positive, kind="binary")
     with pytest.raises(InputError, match="is a label of classes"):
-        make_low_resource(classes, positive, [nci], None, (4,), Setup(FAST, tmp_path))
+        make_low_resource(classes, positive, [nci], None, ((4,), (4,)), Setup(FAST, tmp_path))
 
 
 def test_what_can_be_resolved_is_known_before_any_other_arm_has_run(study):
@@ -378,8 +382,12 @@ def test_a_pair_of_tasks_is_trained_once_and_tested_twice(few_tasks, tmp_path):
     assert {trial.folder for trial in second} <= set(folders)
     study.run(0)
     matrix = study.matrix()
-    assert len(matrix) == len(study.tested) * (len(few_tasks.tasks) - 1)
-    assert Run(first[0].folder).config.objective.task_names
+    assert len(matrix) == len(study.tested) * len(few_tasks.tasks)  # each other one, and all
+    assert (matrix["smallest"] > 0).all()
+    assert Run(tmp_path / "all-fold0").config.objective.task_names == tuple(few_tasks.tasks)
+    again = Run(tmp_path / f"{study.tested[0]}-again-fold0").config
+    assert again.objective.task_names == (study.tested[0],)
+    assert again.seed != Run(tmp_path / f"{study.tested[0]}-fold0").config.seed
 
 
 def test_controls_differ_from_seed_to_seed_and_count_what_is_found(nci, tmp_path):

@@ -115,11 +115,12 @@ def _run_interference(plan: Plan, folder: Path, workers: int | None, watch: Watc
     helped = matrix[matrix["high"] < 0]
     hindered = matrix[matrix["low"] > 0]
     sentences = [
-        f"{len(matrix)} pairs: {len(helped)} times a task's error falls beside another, "
+        f"{len(matrix)} comparisons: {len(helped)} times a task's error falls beside others, "
         f"{len(hindered)} times it rises, beyond the interval."
     ]
     sentences += [
-        f"{row['task']} beside {row['beside']}: {_change_in(row)}"
+        f"{row['task']} beside {row['beside']}: {_change_in(row)} (would be found from "
+        f"{row['smallest']:.1f} %)"
         for row in pd.concat([helped, hindered]).to_dict("records")
     ]
     return Report(sentences, {"matrix": matrix, "errors": study.table()})

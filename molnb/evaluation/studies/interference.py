@@ -1,4 +1,4 @@
-"""Which tasks help or hinder each other? Every pair learnt together, against each alone."""
+"""Which tasks help or hinder each other? Every pair and all together, against each alone."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from ...errors import InputError
 from ...rng import hash_sample
 from ...shards import LOOSE_KEYS, Shards
 from ..folds import Fold, make_folds
+from .arms import AGAIN, ALONE, REPLICATE_SEED
 from .auxiliary import molecule_values
 from .curves import Setup
-from .design import relative_change
+from .design import relative_change, resolvable
 from .trials import Tested, Trial, run_trials, trials_table
 
-ALONE = "alone"
+ALL = "all tasks"
 
 
 @dataclass(frozen=True)
 class Interference:
-    """Tasks of a dataset, learnt alone and in pairs on the same molecules; a run a pair and fold.
+    """Tasks of a dataset: alone, in pairs and all together, on the same molecules; a run a fold.
 
-    Tasks of molecules are tested; those of atoms and bonds can stand beside them.
+    All runs have as many steps. Tasks of molecules are tested; those of atoms, bonds and pairs can
+    stand beside them. Alone each is learnt once more with other seeds: what that changes is noise.
     """
 
     shards: Shards
@@ -41,14 +43,15 @@ class Interference:
         return [name for name, task in self.shards.tasks.items() if task["level"] == "molecule"]
 
     def stages(self) -> list[list[Trial]]:
-        """A trial a pair, fold and tested task: first those that train, then others of their runs.
+        """A trial a set of tasks, fold and tested task: first those that train, then the others.
 
-        Both tasks of a pair are tested by one run.
+        All tasks of a set are tested by one run.
         """
         stages: tuple[dict[Path, Trial], list[Trial]] = ({}, [])
         for target in self.tested:
-            for beside in (ALONE, *self.shards.tasks):
-                for number in range(len(self.folds)) if beside != target else ():
+            others = [name for name in self.shards.tasks if name != target]
+            for beside in (ALONE, AGAIN, *others, ALL):
+                for number in range(len(self.folds)):
                     trial = self._trial(target, beside, number)
                     if trial.folder in stages[0]:
                         stages[1].append(trial)
@@ -58,14 +61,26 @@ class Interference:
 
     def _trial(self, target: str, beside: str, number: int) -> Trial:
         fold = self.folds[number]
-        tasks = (target,) if beside == ALONE else tuple(sorted((target, beside)))
+        seed = self.setup.seed + number
+        if beside in (ALONE, AGAIN):
+            tasks = (target,)
+            name = target
+        elif beside == ALL:
+            tasks = tuple(self.shards.tasks)
+            name = "all"
+        else:
+            tasks = tuple(sorted((target, beside)))
+            name = "-".join(tasks)
+        if beside == AGAIN:
+            seed += REPLICATE_SEED
+            name = f"{target}-again"
         learnt = hash_sample(fold.train, self.n_train)
         config = self.setup.settings.config(
             [self.shards],
             self.setup.settings.auxiliary_steps,
             self.setup.settings.auxiliary_batch,
             **{
-                "seed": self.setup.seed + number,
+                "seed": seed,
                 "train_ids": tuple(learnt.tolist()),
                 "objective.task_names": tasks,
             },
@@ -74,7 +89,7 @@ class Interference:
         scales = tuple(np.nanstd(values[learnt], 0).tolist())
         return Trial(
             config,
-            self.setup.folder / f"{'-'.join(tasks)}-fold{number}",
+            self.setup.folder / f"{name}-fold{number}",
             {"task": target, "beside": beside, "fold": number},
             Tested(target, tuple(names), fold.test, values[fold.test], scales),
         )
@@ -90,7 +105,10 @@ class Interference:
         return trials_table([trial for stage in self.stages() for trial in stage])
 
     def matrix(self) -> pd.DataFrame:
-        """A row a pair: by how many percent the error of `task` changes with `beside`."""
+        """A row a task and what is `beside` it: by how many percent the error of `task` changes.
+
+        `smallest` is the change that would be found in four of five repetitions.
+        """
         table = self.table()
         test_to_train = float(np.mean([len(f.test) / len(f.train) for f in self.folds]))
         rows = []
@@ -98,7 +116,9 @@ class Interference:
             errors = table[table["task"] == target].pivot(
                 index="fold", columns="beside", values="mae"
             )
-            for beside in errors.columns.drop(ALONE):
+            noise = np.log(errors[AGAIN] / errors[ALONE]).to_numpy()
+            smallest = float(100 * np.expm1(resolvable(noise, test_to_train)))
+            for beside in errors.columns.drop([ALONE, AGAIN]):
                 logs = np.log(errors[beside] / errors[ALONE]).to_numpy()
                 change = relative_change(logs, test_to_train)
                 rows.append(
@@ -109,6 +129,7 @@ class Interference:
                         "change": change.mean,
                         "low": change.low,
                         "high": change.high,
+                        "smallest": smallest,
                     }
                 )
         return pd.DataFrame(rows)

@@ -189,12 +189,13 @@ def make_low_resource(
     positive: BenchmarkTask,
     quantum: Sequence[Shards],
     inputs: Shards | None,
-    sizes: Sequence[int],
+    sizes: tuple[Sequence[int], Sequence[int]],
     setup: Setup,
     arms: Sequence[str] = ALL_ARMS,
 ) -> LowResource:
     """The study of an assay, with quantum data of other molecules.
 
+    `sizes` are numbers of labels in the panels of the question and of the positive control;
     `inputs` is the assay's dataset with quantum labels of its own molecules, for the ceiling (None:
     none). Raises InputError for an arm that there is not, and for an assay of classes.
     """
@@ -213,12 +214,13 @@ def make_low_resource(
     few_arms = [name for name in CONTROL_ARMS if name in arms]
     control_arms = _make_arms(tuple(quantum), few_arms, False, setup.seed)
     withheld = f"{positive.label} of {positive.shards.name.removesuffix('_target')}, withheld"
+    of_question, of_positive = sizes
     in_part = {part: replace(setup, folder=setup.folder / part) for part in PARTS}
     return LowResource(
         question=in_part["question"].curve(
-            f"{question.label} of {question.shards.name}", question, all_arms, sizes
+            f"{question.label} of {question.shards.name}", question, all_arms, of_question
         ),
-        positive=in_part["positive"].curve(withheld, positive, control_arms, sizes),
+        positive=in_part["positive"].curve(withheld, positive, control_arms, of_positive),
     )
 
 

@@ -49,6 +49,7 @@ class Plan:
     n: int | None = None
     n_positive: int | None = 1_200
     sizes: tuple[int, ...] = (25, 50, 100, 200, 400, 800)
+    positive_sizes: tuple[int, ...] = (25, 100, 400)  # of the positive control's curve
     size: int = 100  # labels of the assay, where they do not vary
     arms: tuple[str, ...] = ALL_ARMS
     amounts: tuple[int, ...] = (1_000, 2_000, 4_000, 8_000, 14_000)
@@ -87,6 +88,7 @@ SIZES = {
         n=64,
         **_SMALL,
         sizes=(4,),
+        positive_sizes=(4,),
         size=4,
         arms=(QUANTUM, SHUFFLED),
         inputs="",
@@ -102,6 +104,7 @@ SIZES = {
         n=300,
         **_SMALL,
         sizes=(25, 75),
+        positive_sizes=(25, 75),
         size=50,
         arms=(QUANTUM, SHUFFLED),
         inputs="",
@@ -158,8 +161,9 @@ def plan_low_resource(plan: Plan, folder: Path) -> LowResource:
     target = with_target(shards, plan.positive_task, plan.positive_label, kept)
     positive = load_benchmark(target, TARGET)
     inputs = load_dataset(plan.inputs, plan.n) if plan.inputs else None
+    sizes = (plan.sizes, plan.positive_sizes)
     return make_low_resource(
-        load_assay(plan), positive, quantum, inputs, plan.sizes, plan.setup(folder), plan.arms
+        load_assay(plan), positive, quantum, inputs, sizes, plan.setup(folder), plan.arms
     )
 
 
