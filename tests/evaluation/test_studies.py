@@ -210,7 +210,7 @@ def test_of_a_task_with_several_labels_one_is_tested(nci, tmp_path):
 
 def test_the_network_of_a_preset_that_pretrains_learns_labels(nci):
     settings = replace(FAST, preset="laptop_graph_0m1")
-    config = settings.config([nci], 2, 4, **{"objective.task_names": ("nci_dipole",)})
+    config = settings.of_others([nci], **{"objective.task_names": ("nci_dipole",)})
     assert config.objective.task_names == ("nci_dipole",)
     assert config.objective.head_dropout == 0 and config.model.dropout == 0
 
@@ -222,13 +222,13 @@ def test_the_network_of_a_study_is_changed_by_name(nci):
         "settings.changes.weight_decay": "0.1",
     }
     plan = change(make_plan("test"), changes)
-    config = plan.settings.config([nci], 2, 4, **{"objective.task_names": ("nci_dipole",)})
+    config = plan.settings.of_others([nci], **{"objective.task_names": ("nci_dipole",)})
     assert config.model.layer == "gated_gcn"
     assert config.model.encodings == ("return_probabilities_16",)
     assert config.weight_decay == 0.1
     misspelt = change(plan, {"settings.changes.model.layr": "gcn"})
     with pytest.raises(InputError, match="unknown setting 'model.layr'"):
-        misspelt.settings.config([nci], 2, 4)
+        misspelt.settings.of_others([nci])
 
 
 def test_errors_are_those_of_the_answers_in_the_unit_of_the_label(halves, tmp_path):

@@ -75,18 +75,19 @@ class Settings:
 
     On n labels of the assay that is `steps` and `epochs` of them in batches of `batch`, on other
     data `auxiliary_steps` of `auxiliary_batch`. Together both are drawn as often as one after the
-    other. Nothing is validated and nothing stops early: a choice by a few of 25 labels would be
-    noise. There is no dropout: with it small training sets are not even learnt in this time.
-    `changes` are fields of the preset.
+    other, in batches as of other data. Nothing is validated and nothing stops early: a choice by a
+    few of 25 labels would be noise. There is no dropout: with it small training sets are not even
+    learnt in this time. `changes` are fields of the preset.
     """
 
-    preset: str = "graph_150k"
+    preset: str = "assay_gated_gcn"
     steps: int = 100
     epochs: float = 32.0
-    batch: int = 64
+    batch: int = 32
     auxiliary_steps: int = 800
     auxiliary_batch: int = 128
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
+    auxiliary_learning_rate: float = 1e-3
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -104,12 +105,24 @@ class Settings:
         of_both = of_assay + self.auxiliary_steps * self.auxiliary_batch
         return round(of_both / self.auxiliary_batch), of_assay / of_both
 
-    def config(self, data: list[Shards], steps: int, batch: int, **changes: Any) -> RunConfig:
+    def of_assay(self, data: list[Shards], n: int, **changes: Any) -> RunConfig:
+        """The run on n labels of the assay."""
+        return self._config(data, self.steps_on(n), self.batch, self.learning_rate, **changes)
+
+    def of_others(self, data: list[Shards], steps: int | None = None, **changes: Any) -> RunConfig:
+        """The run on other data, or on both in as many steps as given."""
+        steps = self.auxiliary_steps if steps is None else steps
+        rate = self.auxiliary_learning_rate
+        return self._config(data, steps, self.auxiliary_batch, rate, **changes)
+
+    def _config(
+        self, data: list[Shards], steps: int, batch: int, rate: float, **changes: Any
+    ) -> RunConfig:
         """The preset on these data, for so many steps, without validation."""
         fixed = {
             "steps": steps,
             "global_batch": batch,
-            "learning_rate": self.learning_rate,
+            "learning_rate": rate,
             "warmup_steps": max(steps // 10, 1),
             "val_ids": (),
             "patience": None,
@@ -146,13 +159,8 @@ def make_pretraining(
     """
     if arm.how not in (BEFORE, MASKED):
         return None
-    config = settings.config(
-        list(arm.auxiliary),
-        settings.auxiliary_steps,
-        settings.auxiliary_batch,
-        seed=seed,
-        train_ids=tuple(auxiliary_ids(arm, assay).tolist()),
-    )
+    ids = auxiliary_ids(arm, assay)
+    config = settings.of_others(list(arm.auxiliary), seed=seed, train_ids=tuple(ids.tolist()))
     if arm.how == MASKED:
         config = replace(config, objective=Pretrain(drop_features=0.0))
     else:
@@ -192,8 +200,7 @@ def make_learning(
         }
         if arm.beside:
             changes["objective.beside"] = arm.beside
-        n_step = settings.steps_on(len(rows))
-        config = settings.config([assay.shards], n_step, settings.batch, **changes)
+        config = settings.of_assay([assay.shards], len(rows), **changes)
         return replace(config, start_from=None if start is None else str(start))
     data = [assay.shards, *arm.auxiliary]
     others = assay.shards.n + auxiliary_ids(arm, assay)
@@ -205,10 +212,9 @@ def make_learning(
         name: (1 - share) * shards.n / n_others
         for name, shards in zip(names[1:], arm.auxiliary, strict=True)
     }
-    return settings.config(
+    return settings.of_others(
         data,
         n_step,
-        settings.auxiliary_batch,
         **{
             "seed": seed,
             "train_ids": (*ids.tolist(), *others.tolist()),

@@ -75,10 +75,8 @@ class Interference:
             seed += REPLICATE_SEED
             name = f"{target}-again"
         learnt = hash_sample(fold.train, self.n_train)
-        config = self.setup.settings.config(
+        config = self.setup.settings.of_others(
             [self.shards],
-            self.setup.settings.auxiliary_steps,
-            self.setup.settings.auxiliary_batch,
             **{
                 "seed": seed,
                 "train_ids": tuple(learnt.tolist()),
