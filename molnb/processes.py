@@ -19,8 +19,14 @@ from .extras import how_to_install
 
 SECONDS_IDLE = 600
 SECONDS_ORPHAN = 2  # how often a worker looks whether its parent is still there
-# A worker computes on one core; several slices at once use the others.
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# A worker computes on one core; several slices at once use the others. One that trains holds a GiB
+# or two, for which loky would take it for leaky and start another, with a warning.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "LOKY_MAX_MEMORY_LEAK_SIZE": "2e9",
+}
 
 
 class Slice(NamedTuple):
