@@ -55,7 +55,7 @@ class Sampling:
 
     kind: str = "uniform"
     tau: float = TAU
-    weights: Mapping[str, float] = field(default_factory=dict)  # numbers above 0
+    weights: Mapping[str, Any] = field(default_factory=dict)  # numbers above 0
     temperature: Any | None = None  # a number above 0
 
     def __post_init__(self):

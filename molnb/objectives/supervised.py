@@ -76,7 +76,7 @@ class Supervised(Objective):
     head_dropout: float = 0.0
     drop_features: float = 0.0
     class_weights: str = "none"
-    task_weights: Mapping[str, float] = field(default_factory=dict)  # numbers above 0
+    task_weights: Mapping[str, Any] = field(default_factory=dict)  # numbers above 0
     weighting: str = "even"
     beside: tuple[str, ...] = ()
     beside_widths: tuple[int, ...] = ()

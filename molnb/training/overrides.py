@@ -41,7 +41,8 @@ def _replace_in(record: Any, path: list[str], value: Any, key: str) -> Any:
         return replace(record, **{name: new})
     if isinstance(old, Mapping):
         entry = ".".join(path[1:])  # names of tasks or settings, which may have dots of their own
-        new = _as_type(value, 1.0, key) if "float" in str(declared) else value
+        holds_numbers = "object" not in str(declared)
+        new = _as_type(value, 1.0, key) if holds_numbers else value
         return replace(record, **{name: {**old, entry: new}})
     if not is_dataclass(old):
         raise InputError(f"setting {key!r}: {name} has no parts")

@@ -88,7 +88,7 @@ class Settings:
     auxiliary_batch: int = 128
     learning_rate: float = 5e-4
     auxiliary_learning_rate: float = 1e-3
-    changes: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self):
         for name in ("batch", "auxiliary_steps", "auxiliary_batch"):
