@@ -68,6 +68,7 @@ _PUBLIC = {
     "training.config": "RunConfig",
     "training.runs": "Run make_model load_runs runs_table",
     "training.presets": "PRESETS make_preset presets_table",
+    "training.launched": "launch follow",
     "training.loop": "train fit training_steps",
     "training.conversion": "convert",
     "inference.featurizer": "featurize",

@@ -139,6 +139,8 @@ VALUES = {
     "--alone": [],
     "--force": [],
     "--labels": [],
+    "--stop": [],
+    "--watch": [],
 }
 
 

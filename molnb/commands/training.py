@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import signal
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +24,7 @@ and argparse.Namespace is refused.
 """
 
 _MOST_SCORES = 12  # in the line that a training ends with
+_SECONDS_BETWEEN_TABLES = 5.0
 
 # Modules with the work itself are imported inside the commands: `molnb --help` answers at once, and
 # a machine that only trains needs no RDKit to do so.
@@ -36,17 +42,39 @@ def show_presets(args: argparse.Namespace) -> int:
 def run_train(args: argparse.Namespace) -> int:
     """train a preset on curated data; a run's folder instead of a preset resumes that run"""
     from ..progress import Progress
-    from ..training.config import data_names
     from ..training.device import choose_device, keep_freed_memory
-    from ..training.loop import prepare_run, train
-    from ..training.presets import make_preset
+    from ..training.loop import shared_run, train
+    from ..training.ranks import current, joined
     from ..training.runs import check_run_folder
 
     refuse_given(args, workers="training prepares its batches itself")
-    choose_device(args.device or "auto")  # refused before anything is curated
+    device = choose_device(args.device or "auto")  # refused before anything is curated
     if args.out is not None:
         check_run_folder(args.out)
     keep_freed_memory()  # the process is ours
+    with joined(device):
+        run = shared_run(lambda: _run_to_train(args))
+        first = current().is_first
+        progress = Progress(run.name, run.config.steps, visible=first)
+        with progress, stopping_on_signals() as told_to_stop:
+
+            def watch(report: Any) -> bool:
+                progress.advance(report.step - progress.done, f"loss {report.loss:.4f}")
+                return not told_to_stop()
+
+            train(run, watch=watch, device=str(device))
+    if first:
+        print(_validation_line(run))
+        print(run.path)
+    return 0
+
+
+def _run_to_train(args: argparse.Namespace) -> Any:
+    """The run that is named, or a new one of the preset that is."""
+    from ..training.config import data_names
+    from ..training.loop import prepare_run
+    from ..training.presets import make_preset
+
     changes = dict(args.set)
     if args.seed is not None:
         changes = {"seed": args.seed, **changes}
@@ -55,20 +83,35 @@ def run_train(args: argparse.Namespace) -> int:
             raise InputError(
                 f"{args.preset} is a run, which keeps its settings: leave out --out, --seed, --set"
             )
-        run = prepare_run(args.preset)
-    else:
-        config = make_preset(args.preset, args.data, **changes)
-        folders = [data.curated_folder(name) for name in args.data]
-        run = prepare_run(replace(config, data=data_names(folders)), args.out)
-    with Progress(run.name, run.config.steps) as progress:
+        return prepare_run(args.preset)
+    config = make_preset(args.preset, args.data, **changes)
+    folders = [data.curated_folder(name) for name in args.data]
+    return prepare_run(replace(config, data=data_names(folders)), args.out)
 
-        def watch(report: Any) -> None:
-            progress.advance(report.step - progress.done, f"loss {report.loss:.4f}")
 
-        train(run, watch=watch, device=args.device or "auto")
-    print(_validation_line(run))
-    print(run.path)
-    return 0
+@contextmanager
+def stopping_on_signals() -> Iterator[Callable[[], bool]]:
+    """Inside, Ctrl-C, and SIGTERM as a scheduler sends it, are noted; yields whether one was.
+
+    What runs is to look, and to end in its own time. A second signal ends it at once.
+    """
+    noted: list[int] = []
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in signals}
+
+    def note(number: int, _frame: Any) -> None:
+        noted.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        print("ending after this step; once more to end at once", file=sys.stderr, flush=True)
+
+    for number in signals:
+        signal.signal(number, note)
+    try:
+        yield lambda: bool(noted)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _validation_line(run: Any) -> str:
@@ -115,16 +158,72 @@ def show_runs(args: argparse.Namespace) -> int:
     from ..paths import home
     from ..training.runs import run_rows
 
+    for option in ("labels", "stop"):
+        if args.run is None and getattr(args, option):
+            raise InputError(
+                f"--{option} is of one run: name it, as in `molnb runs RUN --{option}`"
+            )
+    if args.run is not None and args.stop:
+        return _stop(args.run)
+    if args.run is not None and args.watch:
+        return _watch(args.run)
     if args.run is not None:
         return _show_scores(args.run, args.labels)
-    if args.labels:
-        raise InputError("--labels are those of one run: name it, as in `molnb runs RUN --labels`")
+    if args.watch:
+        return _watch_all()
     rows = run_rows()
     if not rows:
         print(f"no runs in {home() / 'runs'}: start one with `molnb train PRESET`", file=sys.stderr)
         return 0
     print(show_table([_with_scores_in_one(row) for row in rows]))
     return 0
+
+
+def _stop(name: str) -> int:
+    """Ask a run to end after its step."""
+    from ..training.runs import find_run
+
+    run = find_run(name)
+    if run.state != "running":
+        print(f"{run.path} is {run.state}: nothing to stop", file=sys.stderr)
+        return 0
+    run.stop()
+    print(f"{run.path} ends after its step; `molnb train {run.path}` goes on with it")
+    return 0
+
+
+def _watch(name: str) -> int:
+    """Show how a run gets on, until it ends or Ctrl-C, which ends the watching alone."""
+    from ..progress import Progress
+    from ..training.launched import follow
+    from ..training.runs import find_run
+
+    run = find_run(name)
+    with Progress(run.name, run.config.steps) as progress:
+
+        def watch(report: Any) -> None:
+            progress.advance(report.step - progress.done, f"loss {report.loss:.4f}")
+
+        asyncio.run(follow(run, watch))
+    print(f"{run.state}; {_validation_line(run)}")
+    return 0
+
+
+def _watch_all() -> int:
+    """Show the table of runs, and again whenever it changed, while one of them is running."""
+    from ..figures.tables import show_table
+    from ..training.runs import run_rows
+
+    shown = None
+    while True:
+        rows = run_rows()
+        table = str(show_table([_with_scores_in_one(row) for row in rows]))
+        if table != shown:
+            print(table, flush=True)
+            shown = table
+        if not any(row["state"] == "running" for row in rows):
+            return 0
+        time.sleep(_SECONDS_BETWEEN_TABLES)
 
 
 def _show_scores(name: str, each_label: bool) -> int:
@@ -189,6 +288,12 @@ def add_training(add: Add) -> None:
         "run", metavar="RUN", nargs="?", help="a run's folder or name: its scores, a line a task"
     )
     command.add_argument("--labels", action="store_true", help="of the run, a line a label")
+    command.add_argument(
+        "--watch", action="store_true", help="show how the run, or all, get on until they end"
+    )
+    command.add_argument(
+        "--stop", action="store_true", help="ask the run to end after its step; it can be resumed"
+    )
     command = add("convert", run_convert)
     command.epilog = _RELEASE
     command.add_argument(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -91,14 +91,15 @@ def batches(
     n_hand: int = 1,
     draw: tuple[int, int] | None = None,
     padded: bool = True,
+    share: Callable[[Sequence], Sequence] = list,
 ) -> Iterator[MolBatch]:
     """The molecules `ids` (default: all) as batches of similar size, with the labels of `tasks`.
 
     No batch is above the budget of padded pairs, or of atoms where they are not `padded`. Molecules
     above `max_atoms`, which will be cropped to it (`crops.crop`), count as that large. With
     `n_hand` they are first dealt into that many hands of equal work, of which each has batches of
-    its own. `draw`, (seed, step), draws the conformer of each molecule that has several; else it is
-    the first.
+    its own; `share` says which hands are wanted. `draw`, (seed, step), draws the conformer of each
+    molecule that has several; else it is the first.
     """
     if isinstance(corpus, Shards):
         corpus = Corpus([corpus])
@@ -107,7 +108,7 @@ def batches(
     if max_atoms is not None:
         sizes = np.minimum(sizes, max_atoms)
     conformers = None if draw is None else draw_conformers(corpus, ids, *draw)
-    for hand in deal(sizes, n_hand):
+    for hand in share(deal(sizes, n_hand)):
         for group in size_buckets(sizes[hand], pair_budget, padded):
             positions = hand[group]
             chosen = None if conformers is None else conformers[positions]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
 from typing import NamedTuple
 
 import torch
@@ -16,6 +19,41 @@ from ..models.model import Model
 N_KEPT = 2  # checkpoints
 BEST = "best.safetensors"
 _STEPS = "step-*.safetensors"
+
+
+class Writer:
+    """Writes in the background, one thing after another; what fails is raised at the next wait.
+
+    For use in a `with` statement, whose end waits for what is still being written.
+    """
+
+    def __init__(self):
+        self._thread = ThreadPoolExecutor(1, "molnb-writer")
+        self._under_way: Future | None = None
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self.wait()
+        finally:
+            self._thread.shutdown(wait=True)
+
+    def start(self, write: Callable[[], None]) -> None:
+        """Write something, once what was under way is written."""
+        self.wait()
+        self._under_way = self._thread.submit(write)
+
+    def wait(self) -> None:
+        """Wait for what is under way; raises what went wrong with it."""
+        under_way = self._under_way
+        self._under_way = None
+        if under_way is not None:
+            under_way.result()
 
 
 class Checkpoint(NamedTuple):
@@ -58,21 +96,29 @@ def check_fit(model: Model, stored: dict[str, torch.Tensor], origin: str) -> Non
 def write_checkpoint(folder: Path, step: int, tensors: dict[str, torch.Tensor]) -> None:
     """Keep weights and optimiser state after `step` steps; the last two are kept."""
     folder.mkdir(exist_ok=True)
-    _save(tensors, folder / f"step-{step:09d}.safetensors", {"step": str(step)})
+    write_tensors(tensors, folder / f"step-{step:09d}.safetensors", {"step": str(step)})
     for old in sorted(folder.glob(_STEPS))[:-N_KEPT]:
         old.unlink()
 
 
 def write_weights(model: Model, file: Path) -> None:
     """Write a model's weights alone."""
-    _save(model.state_dict(), file, {})
+    write_tensors(model.state_dict(), file)
 
 
-def _save(tensors: dict[str, torch.Tensor], file: Path, metadata: dict[str, str]) -> None:
+def copy_to_cpu(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copies that training does not change any more."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
+def write_tensors(
+    tensors: dict[str, torch.Tensor], file: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write tensors by name, whole or not at all."""
     try:
         with writing(file) as partial:
             on_cpu = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-            save_file(on_cpu, partial, metadata)
+            save_file(on_cpu, partial, metadata or {})
     except SafetensorError as error:  # how safetensors reports a full disk
         raise InputError(
             f"{file} could not be written ({error}): free some space and start the same command "

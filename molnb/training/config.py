@@ -22,6 +22,7 @@ _POSITIVE = (
     "steps",
     "global_batch",
     "pair_budget",
+    "hands",
     "eval_every",
     "checkpoint_every",
     "log_every",
@@ -34,8 +35,9 @@ class RunConfig:
 
     `data` names folders of curated datasets (paths, or names below ``MOLNB_HOME/data``). The global
     batch is worked through in groups of at most `pair_budget` padded pairs (of atoms, where the
-    encoder pads nothing). The learning rate rises
-    linearly over `warmup_steps`, then falls linearly to zero at `steps`; heads may have one of
+    encoder pads nothing), dealt before into at least so many `hands`, of which every process takes
+    some: a run that begins on more processes has one for each. The learning rate rises linearly
+    over `warmup_steps`, then falls linearly to zero at `steps`; heads may have one of
     their own, and each block below the last has `layer_decay` times the rate of the one above it.
     With `patience`, training stops after that many validations without a better loss, and the best
     weights are kept. `start_from` is a run folder whose encoder is taken over; its first
@@ -73,6 +75,7 @@ class RunConfig:
     n_train: int | None = None
     n_val: int = 256
     pair_budget: int = 16_384
+    hands: int = 1
     eval_every: int = 200
     checkpoint_every: int = 200
     log_every: int = 1
@@ -90,6 +93,11 @@ class RunConfig:
         for name in _POSITIVE:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give 1 or more")
+        if self.hands > self.global_batch:
+            raise InputError(
+                f"hands is {self.hands}, and a global batch has {self.global_batch} molecules: "
+                "give fewer hands, or a larger batch"
+            )
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"learning_rate is {self.learning_rate}: give a number above 0")
         if self.precision not in ("auto", "float32", "bfloat16"):

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
+from .ranks import local_rank, world_size
 
 _TRIM_THRESHOLD = -1  # names of glibc's malloc.h
 _MMAP_THRESHOLD = -3
@@ -20,12 +21,14 @@ MMAP_BYTES = 2**25  # 32 MiB is the most that glibc takes
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """A device by name; `auto` is the GPU where there is one.
+    """A device by name; `auto` is the GPU where there is one, under torchrun each its own.
 
     Raises InputError for a GPU that is not there, and for a name that torch does not know.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and world_size() > 1:
+        name = f"cuda:{local_rank()}"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(
             f"device {name!r} asked for, but torch {torch.__version__} sees no GPU: use --device "

@@ -33,13 +33,15 @@ WORTH_SHARING = 300e6  # floating-point operations of a forward pass over a glob
 
 
 def count_hands(session: Session, ids: np.ndarray) -> int:
-    """How many hands the molecules of a step are dealt into: threads can take one each.
+    """How many hands the molecules of a step are dealt into: processes and threads take whole ones.
 
-    It depends on the molecules and not on the cores, so that these decide nothing but the time.
+    It depends on the run and its molecules and not on processes and cores, so that these decide
+    nothing but the time.
     """
-    if not session.side_by_side:
-        return 1
-    return N_SIDE if session.count_flops(ids) >= WORTH_SHARING else 1
+    n_hand = session.config.hands
+    if session.side_by_side and session.count_flops(ids) >= WORTH_SHARING:
+        n_hand = max(n_hand, N_SIDE)
+    return n_hand
 
 
 def add_counts(groups: Sequence[MaskedBatch]) -> dict[str, Count]:
@@ -64,17 +66,19 @@ def add_gradients(
     weights: Mapping[str, float],
     counts: Mapping[str, Count],
     n_hand: int,
-) -> dict[str, Tensor]:
+) -> dict[str, Tensor | Count]:
     """Leave the gradient of the loss in the parameters; returns the sum of each term.
 
-    A step that is not worth sharing is not spread over cores by torch either: that gains nothing,
-    and the sums of a layer norm's gradient would depend on the cores.
+    Both are over the groups of all processes, and so are the `counts` that sums are divided by. A
+    step that is not worth sharing is not spread over cores by torch either: that gains nothing, and
+    the sums of a layer norm's gradient would depend on the cores.
     """
     parameters = [p for p in session.model.parameters() if p.requires_grad]
     shared = session.team.shares(groups)
 
     def compute(number: int) -> _Part:
-        seed = integer_seed(session.config.seed, session.step, number, DROPOUT_CHANNEL)
+        first = int(groups[number].batch.ids[0])  # the same group, whoever computes it
+        seed = integer_seed(session.config.seed, session.step, first, DROPOUT_CHANNEL)
         terms = _terms_of_training(session, groups[number], seed)
         loss = weighted_loss(terms, weights, counts)
         gradients: Sequence[Tensor | None] = ()
@@ -91,7 +95,8 @@ def add_gradients(
                 _accumulate(parameter, gradient)
             for name, total in part.sums.items():
                 sums[name] = sums.get(name, 0) + total
-    return sums
+    session.ranks.add_gradients(parameters)
+    return session.ranks.add_sums(sums, counts)
 
 
 def _accumulate(parameter: torch.nn.Parameter, gradient: Tensor | None) -> None:

@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,12 +35,14 @@ from .accounts import Meter
 from .beside import count_columns
 from .checkpoints import BEST, load_weights, write_weights
 from .config import RunConfig
+from .device import choose_device
 from .drawing import draw_notes
 from .groups import add_counts, add_gradients, count_hands, make_label_metrics, score
 from .optimizer import TRACES_EVERY, clear_traces, learning_rate
 from .ownership import check_mine, is_mine, owned
+from .ranks import check_hands, current, explain_lost, joined, world_size
 from .rows import Rows, check_patience, open_corpus, row_notes, training_rows
-from .runs import NOTES, Run, check_start, start_run, width_factors
+from .runs import NOTES, WEIGHTS, Onlooker, Run, check_start, start_run, width_factors
 from .scored_labels import BEST_FILE, FILE, make_label_table, write_label_scores
 from .session import Session, resume, save
 from .threads import one_thread
@@ -66,12 +68,12 @@ def take_step(session: Session) -> tuple[float, dict[str, float]]:
     """One update of the weights: the loss, and each term of the global batch."""
     config = session.config
     step = session.step
-    ids = session.train_ids[session.draws.positions(step, config.global_batch)]
+    ids = session.sample(step)
     n_hand = count_hands(session, ids)
     groups = session.masked_batches(
-        ids, config.seed, step, None, config.max_atoms, n_hand, draw=True
+        ids, config.seed, step, None, config.max_atoms, n_hand, draw=True, shared=True
     )
-    counts = add_counts(groups)
+    counts = session.ranks.add(add_counts(groups))
     weights = session.objective.weights(counts)
     session.model.train()
     session.optimizer.zero_grad(set_to_none=True)
@@ -159,7 +161,7 @@ def validate(session: Session, examined: Sequence[Examined]) -> list[dict]:
 def write_baselines(session: Session, examined: Sequence[Examined]) -> None:
     """Measure once what each term must beat, and keep it in the run's folder."""
     file = session.run.path / "baselines.json"
-    if file.exists() or not len(session.val_ids):
+    if file.exists() or not len(session.val_ids) or not session.ranks.is_first:
         return
     groups = {entry.features: entry.groups for entry in examined if entry.part == "val"}
     if isinstance(session.objective, Supervised):
@@ -173,7 +175,7 @@ def write_baselines(session: Session, examined: Sequence[Examined]) -> None:
 def say_notes(session: Session) -> None:
     """Say once, on the error stream and in the run's folder, what its rows cannot tell."""
     file = session.run.path / NOTES
-    if file.exists():
+    if file.exists() or not session.ranks.is_first:
         return
     notes = row_notes(session.corpus, session.config, session.rows)
     notes += draw_notes(session.corpus, session.config, session.rows.train)
@@ -215,7 +217,7 @@ def class_notes(corpus: Corpus, objective: Supervised, rows: Rows) -> list[str]:
 def out_of_patience(session: Session) -> bool:
     """Whether too many validations were worse than the best; keeps the weights of a new best."""
     losses = [row["loss"] for row in session.run.metrics("val")]
-    if session.config.patience is None or not losses:
+    if session.config.patience is None or not losses or not session.ranks.is_first:
         return False
     best = losses.index(min(losses))
     n_since = len(losses) - 1 - best
@@ -229,9 +231,9 @@ def out_of_patience(session: Session) -> bool:
 def take_best(session: Session) -> None:
     """With patience, the weights of a finished run are the best and not the last."""
     file = session.checkpoints / BEST
-    if session.config.patience is not None and file.exists():
+    if session.config.patience is not None and file.exists() and session.ranks.is_first:
         load_weights(session.model, file)
-        write_weights(session.model, session.run.path / "weights.safetensors")
+        write_weights(session.model, session.run.path / WEIGHTS)
         of_labels = session.checkpoints / BEST_FILE
         if of_labels.exists():
             shutil.copyfile(of_labels, session.run.path / FILE)
@@ -241,17 +243,22 @@ def take_best(session: Session) -> None:
 def training_steps(run: Run, device: str = "auto") -> Iterator[Report]:
     """The loop: makes a run's next steps, and yields a report after each.
 
-    Closing the generator early leaves a run that can be used and resumed. Raises InputError where
-    another process trains the run.
+    Closing the generator early leaves a run that can be used and resumed, and so does asking it to
+    stop (`Run.stop`). Raises InputError where another process trains the run.
     """
     if run.state == "done":
         return
-    with owned(run.path):
-        if run.state == "done":  # by another process, since the look above
+    ranks = current()
+    check_hands(run.config.hands, ranks.size)
+    if not ranks.is_first:
+        run = Onlooker(run.path)
+    with owned(run.path) if ranks.is_first else nullcontext():
+        if ranks.agree(run.state == "done"):  # by another process, since the look above
             return
+        run.go_on()
         session = Session(run, device)
         resume(session)
-        with session.team:
+        with session.team, session.writer:
             yield from _owned_steps(session)
 
 
@@ -282,32 +289,43 @@ def _owned_steps(session: Session) -> Iterator[Report]:
             rows = []
             if session.step % config.log_every == 0 or finished:
                 row = {"step": session.step, "part": "train", "features": "mixed", "loss": loss}
-                rows.append(row | terms)
+                rows.append(row | terms | {"samples": session.sample_digest(session.step - 1)})
             validated = session.step % config.eval_every == 0 or finished
             if validated:
                 rows += validate(session, validation)
             seconds = seconds_before + time.time() - began
-            check_mine(run.path)
+            if session.ranks.is_first:
+                check_mine(run.path)
             run.log(rows, seconds)
             if validated and len(session.val_ids):
-                finished = out_of_patience(session) or finished
+                finished = session.ranks.agree(out_of_patience(session)) or finished
             if session.step % config.checkpoint_every == 0 or finished:
                 save(session)
                 run.write_status(step=session.step, seconds=round(seconds, 2), **meter.read())
             yield Report(session.step, config.steps, loss, seconds, tuple(rows))
+            if session.ranks.agree(run.asked_to_stop) and not finished:
+                save(session)
+                session.writer.wait()
+                return
+        session.writer.wait()
         take_best(session)
         state = "done"
     except GeneratorExit:
-        if is_mine(run.path):
+        if session.ranks.size == 1 and is_mine(run.path):
             save(session)
+            session.writer.wait()
         raise
-    except BaseException:
+    except BaseException as error:
         state = "failed"
+        lost = explain_lost(error) if isinstance(error, RuntimeError) else None
+        if lost is not None:
+            raise InputError(f"{run.path}, step {session.step:,}: {lost}") from error
         raise
     finally:
         seconds = round(seconds_before + time.time() - began, 2)
-        if is_mine(run.path):
+        if session.ranks.is_first and is_mine(run.path):
             run.write_status(state=state, step=session.step, seconds=seconds, **meter.read())
+            run.go_on()
 
 
 def prepare_run(config: RunConfig | Run | str | Path, out: str | Path | None = None) -> Run:
@@ -322,6 +340,7 @@ def prepare_run(config: RunConfig | Run | str | Path, out: str | Path | None = N
         return Run(config)
     if config.start_from:
         check_start(config)
+    config = replace(config, hands=max(config.hands, world_size()))
     if config.objective.beside:
         config = _with_widths(config)
     if isinstance(config.objective, Supervised) and not config.objective.tasks_scaled:
@@ -329,6 +348,14 @@ def prepare_run(config: RunConfig | Run | str | Path, out: str | Path | None = N
     elif config.patience is not None:
         check_patience(config, training_rows(open_corpus(config), config))
     return start_run(config, out)
+
+
+def shared_run(make: Callable[[], Run]) -> Run:
+    """The run that the first of several processes makes, in all of them."""
+    ranks = current()
+    if ranks.size == 1:
+        return make()
+    return Run(ranks.from_first(lambda: str(make().path)))
 
 
 def _with_widths(config: RunConfig) -> RunConfig:
@@ -371,13 +398,15 @@ def train(
     """Train a configuration, or go on with a run's folder; returns the run.
 
     It ends with the last step, or when `watch`, which is called with each report, returns False.
+    Under torchrun all processes call this with the same configuration, and train one run.
     """
-    run = prepare_run(config, out)
-    with closing(training_steps(run, device)) as steps:
-        for report in steps:
-            if watch is not None and watch(report) is False:
-                break
-    return run
+    with joined(choose_device(device)):
+        run = shared_run(lambda: prepare_run(config, out))
+        with closing(training_steps(run, device)) as steps:
+            for report in steps:
+                if watch is not None and watch(report) is False:
+                    run.stop()
+        return run
 
 
 async def fit(
@@ -393,5 +422,5 @@ async def fit(
         for report in steps:
             await asyncio.sleep(0)
             if watch is not None and watch(report) is False:
-                break
+                run.stop()
     return run

@@ -86,6 +86,11 @@ def gather_state(model: Model, optimizer: torch.optim.Optimizer) -> dict[str, to
     return tensors
 
 
+def weights_of(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights among what `gather_state` gave, by the parameters' names."""
+    return _below(_MODEL, tensors)
+
+
 def restore_state(
     model: Model, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], origin: str
 ) -> None:

@@ -11,6 +11,8 @@
     label_scores.parquet  of each label by several measures, by the saved weights (`scored_labels`)
     weights.safetensors, checkpoints/
     lock             the process that trains it (`ownership`)
+    stop             there while it is asked to end
+    log.txt          what a process said that was launched
 
 Nothing that is read back can run code: JSON and safetensors only.
 """
@@ -26,6 +28,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import torch
@@ -54,6 +57,8 @@ MAX_HEAVY_ATOMS = 64  # that recipes let in unless they say otherwise
 # What lies in a folder before it is a run: config.json comes last.
 _FIRST_FILES = {"checkpoints", "machine.json", DATA}
 LOGS = ("metrics.jsonl", "timings.jsonl")
+STOP = "stop"
+WEIGHTS = "weights.safetensors"
 
 
 class Run:
@@ -61,6 +66,7 @@ class Run:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self._noting = Lock()  # the loop notes its status, and what writes in the background does
         if not (self.path / "config.json").is_file():
             raise InputError(
                 f"{self.path} is no run: it has no config.json (runs are listed by `molnb runs`)"
@@ -201,7 +207,8 @@ class Run:
     def write_status(self, **values) -> None:
         """Note more of the status; only the process that owns the run does."""
         updated = {"pid": os.getpid(), "updated": round(time.time(), 1)}
-        write_json(self.read("status.json") | values | updated, self.path / "status.json")
+        with self._noting:
+            write_json(self.read("status.json") | values | updated, self.path / "status.json")
 
     def log(self, rows: list[dict], seconds: float) -> None:
         """Add rows of one step to the metrics, and its time to the timings."""
@@ -219,9 +226,22 @@ class Run:
             with writing(self.path / name) as partial:
                 partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
+    def stop(self) -> None:
+        """Ask the process that trains the run to end after its step; it can be gone on with."""
+        (self.path / STOP).touch()
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether somebody asked the run to end, and it has not begun again since."""
+        return (self.path / STOP).exists()
+
+    def go_on(self) -> None:
+        """Forget that the run was asked to end."""
+        (self.path / STOP).unlink(missing_ok=True)
+
     def weights_file(self) -> Path:
         """The file of the trained weights; raises InputError if the run has none yet."""
-        file = self.path / "weights.safetensors"
+        file = self.path / WEIGHTS
         if not file.exists():
             raise InputError(
                 f"{self.path} has no weights yet (it is {self.state}): train it, or choose another "
@@ -236,6 +256,19 @@ class Run:
         load_weights(model, file)
         model.encoder.forget_unseen()
         return model.eval()
+
+
+class Onlooker(Run):
+    """A run that is written by another process, for one that trains it too and notes nothing."""
+
+    def write_status(self, **values) -> None:
+        """The other process notes it."""
+
+    def log(self, rows: list[dict], seconds: float) -> None:
+        """The other process logs it."""
+
+    def go_on(self) -> None:
+        """The other process does."""
 
 
 def make_model(config: RunConfig) -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from functools import cache, cached_property
 from pathlib import Path
@@ -16,12 +17,13 @@ from ..models.heads import LabelHead
 from ..models.model import Model
 from ..objectives.label_metrics import References, label_references
 from .beside import fill_scales
-from .checkpoints import last_checkpoint, write_checkpoint, write_weights
+from .checkpoints import Writer, copy_to_cpu, last_checkpoint, write_checkpoint, write_tensors
 from .device import choose_device
 from .drawing import run_draws
-from .optimizer import gather_state, make_optimizer, restore_state
+from .optimizer import gather_state, make_optimizer, restore_state, weights_of
+from .ranks import current
 from .rows import check_patience, open_corpus, training_rows
-from .runs import Run, find_run, make_model
+from .runs import WEIGHTS, Run, find_run, make_model
 from .scored_labels import FILE, write_label_scores
 from .threads import N_SIDE, ThreadTeam
 
@@ -32,6 +34,7 @@ class Session:
     def __init__(self, run: Run, device: str):
         self.run = run
         self.config = run.config
+        self.ranks = current()
         self.device = choose_device(device)
         self.objective = self.config.objective
         self.corpus = open_corpus(self.config)
@@ -47,6 +50,7 @@ class Session:
             self.model.fuse()
         self.optimizer = make_optimizer(self.config, self.model)
         self.team = ThreadTeam(self.device, N_SIDE if self.side_by_side else 1)
+        self.writer = Writer()
         self.step = 0
         self.label_scores: pa.Table | None = None  # of the last validation, until they are saved
         self._flops_of_size = cache(lambda n: self.model.encoder.count_flops(n, n))
@@ -70,6 +74,15 @@ class Session:
         """
         own_dropout = self.model.encoder.own_dropout and not self.config.compile
         return self.device.type == "cpu" and own_dropout
+
+    def sample(self, step: int) -> np.ndarray:
+        """Ids in the corpus of the molecules of a step (from 0), whatever has happened before."""
+        return self.train_ids[self.draws.positions(step, self.config.global_batch)]
+
+    def sample_digest(self, step: int) -> str:
+        """Eight hexadecimal digits of which molecules form a step, and in which order."""
+        ids = self.sample(step).astype("<i8")
+        return hashlib.blake2b(ids.tobytes(), digest_size=4).hexdigest()
 
     @property
     def train_ids(self) -> np.ndarray:
@@ -100,10 +113,12 @@ class Session:
         max_atoms: int | None = None,
         n_hand: int = 1,
         draw: bool = False,
+        shared: bool = False,
     ) -> list[MaskedBatch]:
         """These molecules in groups of similar size, with what the objective withholds.
 
-        With `draw` each is seen in a conformer drawn by (seed, step), else in its first.
+        With `draw` each is seen in a conformer drawn by (seed, step), else in its first. Groups
+        that are `shared` are those of this process alone.
         """
         budget = self.config.pair_budget
         of_step = (seed, step) if draw else None
@@ -116,6 +131,7 @@ class Session:
             n_hand,
             of_step,
             self.config.model.padded,
+            self.ranks.share if shared else list,
         )
         return [
             self.objective.corrupt(crop(batch, max_atoms, seed, step), seed, step, drop_features)
@@ -130,18 +146,35 @@ def resume(session: Session) -> None:
         origin = f"the checkpoint in {session.checkpoints}"
         restore_state(session.model, session.optimizer, checkpoint.tensors, origin)
         session.step = checkpoint.step
-    session.run.forget_after(session.step if checkpoint is not None else -1)
+    if session.ranks.is_first:
+        session.run.forget_after(session.step if checkpoint is not None else -1)
+    session.ranks.wait()  # nobody removes a checkpoint that another still reads
 
 
 def save(session: Session) -> None:
-    """Keep the run as it is, to be used and resumed."""
-    state = gather_state(session.model, session.optimizer)
-    write_checkpoint(session.checkpoints, session.step, state)
-    write_weights(session.model, session.run.path / "weights.safetensors")
-    if session.label_scores is not None:
-        write_label_scores(session.label_scores, session.run.path / FILE)
-        session.label_scores = None
-    session.run.write_status(weights_step=session.step)
+    """Keep the run as it is, to be used and resumed; all its processes do this together.
+
+    What is kept is copied now and written in the background (`Session.writer`), while the next
+    steps are made; whoever needs the files waits for it.
+    """
+    session.ranks.join_flags(session.model.buffers())
+    if not session.ranks.is_first:
+        return
+    state = copy_to_cpu(gather_state(session.model, session.optimizer))
+    label_scores = session.label_scores
+    session.label_scores = None
+    step = session.step
+    run = session.run
+    folder = session.checkpoints
+
+    def write() -> None:
+        write_checkpoint(folder, step, state)
+        write_tensors(weights_of(state), run.path / WEIGHTS)
+        if label_scores is not None:
+            write_label_scores(label_scores, run.path / FILE)
+        run.write_status(weights_step=step)
+
+    session.writer.start(write)
 
 
 def start_from(model: Model, run: Run, frozen_layers: int) -> None:
