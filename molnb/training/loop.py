@@ -300,8 +300,7 @@ def _owned_steps(session: Session) -> Iterator[Report]:
             if validated and len(session.val_ids):
                 finished = session.ranks.agree(out_of_patience(session)) or finished
             if session.step % config.checkpoint_every == 0 or finished:
-                save(session)
-                run.write_status(step=session.step, seconds=round(seconds, 2), **meter.read())
+                save(session, seconds=round(seconds, 2), **meter.read())
             yield Report(session.step, config.steps, loss, seconds, tuple(rows))
             if session.ranks.agree(run.asked_to_stop) and not finished:
                 save(session)

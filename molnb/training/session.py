@@ -151,11 +151,12 @@ def resume(session: Session) -> None:
     session.ranks.wait()  # nobody removes a checkpoint that another still reads
 
 
-def save(session: Session) -> None:
+def save(session: Session, **noted: float) -> None:
     """Keep the run as it is, to be used and resumed; all its processes do this together.
 
     What is kept is copied now and written in the background (`Session.writer`), while the next
-    steps are made; whoever needs the files waits for it.
+    steps are made; whoever needs the files waits for it. The run's status names the step, and what
+    else is `noted`, once the files are there.
     """
     session.ranks.join_flags(session.model.buffers())
     if not session.ranks.is_first:
@@ -172,7 +173,7 @@ def save(session: Session) -> None:
         write_tensors(weights_of(state), run.path / WEIGHTS)
         if label_scores is not None:
             write_label_scores(label_scores, run.path / FILE)
-        run.write_status(weights_step=step)
+        run.write_status(weights_step=step, step=step, **noted)
 
     session.writer.start(write)
 

@@ -127,7 +127,8 @@ def test_two_processes_do_what_one_does(nci, tmp_path, family):
 @pytest.mark.parametrize(
     "processes",
     [
-        [2, 1, 2, 1],
+        pytest.param([2, 1], id="one kill"),
+        pytest.param([2, 1, 2, 1], marks=pytest.mark.slow, id="three kills"),
         pytest.param([1, 2, 1, 1, 2, 2, 1, 2, 1, 2, 1], marks=pytest.mark.slow, id="ten kills"),
     ],
 )
