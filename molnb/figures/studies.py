@@ -22,6 +22,7 @@ ROLES = {
     "classical": (["#8C8C8C"], ["line-ew-open", "x", "star", "triangle-down"], "dot"),
 }
 BAND = "rgba(120, 120, 120, 0.18)"
+TOP = 1.3  # of the largest error of an arm: where a panel ends
 NOT_CLEAR = "·"  # beside a number whose interval contains zero
 
 
@@ -36,7 +37,8 @@ def plot_learning_curves(
 
     `errors` and `classical` have a row a run or fold (`panel`, `arm`, `role`, `size`, `fold`,
     `mae`), `smallest` a row a panel and size: the band around the reference is what the design
-    cannot tell from it. `units` names that of each panel.
+    cannot tell from it. `units` names that of each panel. Arms decide how high a panel reaches; a
+    classical error far above them is written at its top.
     """
     _check(errors, ("panel", "arm", "role", "size", "fold", "mae"))
     titles = list(dict.fromkeys(errors["panel"]))
@@ -52,12 +54,38 @@ def plot_learning_curves(
             others = classical[classical["panel"] == title]
             for look in _looks(others):
                 _add_curve(figure, others, look, position, seen)
+            _cut_off(figure, of_panel, others, position)
         sizes = sorted(of_panel["size"].unique())
         figure.update_xaxes(type="log", tickvals=sizes, title_text="labels learnt from", **position)
         unit = (units or {}).get(title)
         words = "mean absolute error" + (f"<br>({unit})" if unit else "")
         figure.update_yaxes(title_text=words, **position)
     return figure.update_layout(legend=LEGEND_BELOW | {"y": -0.25})
+
+
+def _cut_off(
+    figure: go.Figure, arms: pd.DataFrame, classical: pd.DataFrame, position: dict[str, int]
+) -> None:
+    """Let a panel end a little above its arms; classical errors above that are written there."""
+    of_arms = arms.groupby(["arm", "size"])["mae"].mean()
+    of_others = classical.groupby(["arm", "size"])["mae"].mean()
+    top = TOP * of_arms.max()
+    far = of_others[of_others > top]
+    if far.empty:
+        return
+    near = pd.concat([of_arms, of_others[of_others <= top]])
+    figure.update_yaxes(range=[0.9 * near.min(), top], **position)
+    for (arm, size), error in far.items():
+        figure.add_annotation(
+            x=np.log10(size),  # as plotly places annotations on an axis of logarithms
+            y=top,
+            text=f"{arm} {error:.2g} ↑",
+            showarrow=False,
+            xanchor="left",
+            yanchor="top",
+            font={"size": 13, "color": "#6E6E6E"},
+            **position,
+        )
 
 
 class Look(NamedTuple):

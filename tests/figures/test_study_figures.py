@@ -69,6 +69,20 @@ def test_curves_are_means_over_folds_and_each_arm_is_in_the_legend_once(errors):
     assert "(eV)" in figure.layout.yaxis.title.text
 
 
+def test_an_error_far_above_the_arms_is_written_and_does_not_flatten_them(errors):
+    others = errors[errors["arm"] == "alone"].assign(arm="ridge", role="classical")
+    far = (others["size"] == 25) & (others["panel"] == "first")
+    others.loc[far, "mae"] = 7.0
+    figure = plot_learning_curves(errors, classical=others)
+    assert [note.text for note in figure.layout.annotations if "ridge" in note.text] == [
+        "ridge 7 ↑"
+    ]
+    drawn = errors.groupby(["arm", "size"])["mae"].mean()
+    low, high = figure.layout.yaxis.range
+    assert low < drawn.min() and drawn.max() < high < 0.2
+    assert figure.layout.yaxis2.range is None
+
+
 def test_changes_have_their_intervals_and_stand_beneath_their_panel(differences):
     figure = plot_changes(differences)
     assert list(figure.layout.yaxis.ticktext) == [
