@@ -40,10 +40,11 @@ def _replace_in(record: Any, path: list[str], value: Any, key: str) -> Any:
             )
         return replace(record, **{name: new})
     if isinstance(old, Mapping):
-        entry = ".".join(path[1:])  # names of tasks or settings, which may have dots of their own
+        item = ".".join(path[1:])  # names of tasks or settings, which may have dots of their own
+        # weights by name are numbers; what is declared as any object is read where it is used
         holds_numbers = "object" not in str(declared)
-        new = _as_type(value, 1.0, key) if holds_numbers else value
-        return replace(record, **{name: {**old, entry: new}})
+        changed = _as_type(value, 1.0, key) if holds_numbers else value
+        return replace(record, **{name: {**old, item: changed}})
     if not is_dataclass(old):
         raise InputError(f"setting {key!r}: {name} has no parts")
     return replace(record, **{name: _replace_in(old, path[1:], value, key)})

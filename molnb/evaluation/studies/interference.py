@@ -50,7 +50,9 @@ class Interference:
         stages: tuple[dict[Path, Trial], list[Trial]] = ({}, [])
         for target in self.tested:
             others = [name for name in self.shards.tasks if name != target]
-            for beside in (ALONE, AGAIN, *others, ALL):
+            if len(others) > 1:  # of two tasks the pair is all
+                others.append(ALL)
+            for beside in (ALONE, AGAIN, *others):
                 for number in range(len(self.folds)):
                     trial = self._trial(target, beside, number)
                     if trial.folder in stages[0]:
