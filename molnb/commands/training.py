@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from . import data
@@ -22,6 +23,10 @@ Weights are published at https://huggingface.co/dptech/Uni-Mol2, as modelzoo/84M
 164M, 310M, 570M, 1.1B. Nothing in a file is run: one that holds more than tensors, plain values
 and argparse.Namespace is refused.
 """
+
+if TYPE_CHECKING:
+    from ..progress import Progress
+    from ..training.loop import Report
 
 _MOST_SCORES = 12  # in the line that a training ends with
 _SECONDS_BETWEEN_TABLES = 5.0
@@ -59,7 +64,7 @@ def run_train(args: argparse.Namespace) -> int:
         with progress, stopping_on_signals() as told_to_stop:
 
             def watch(report: Any) -> bool:
-                progress.advance(report.step - progress.done, f"loss {report.loss:.4f}")
+                _show_step(progress, report)
                 return not told_to_stop()
 
             train(run, watch=watch, device=str(device))
@@ -67,6 +72,11 @@ def run_train(args: argparse.Namespace) -> int:
         print(_validation_line(run))
         print(run.path)
     return 0
+
+
+def _show_step(progress: Progress, report: Report) -> None:
+    """Move a display on to a step, with its loss."""
+    progress.advance(report.step - progress.done, f"loss {report.loss:.4f}")
 
 
 def _run_to_train(args: argparse.Namespace) -> Any:
@@ -169,12 +179,12 @@ def show_runs(args: argparse.Namespace) -> int:
         return _watch(args.run)
     if args.run is not None:
         return _show_scores(args.run, args.labels)
-    if args.watch:
-        return _watch_all()
     rows = run_rows()
     if not rows:
         print(f"no runs in {home() / 'runs'}: start one with `molnb train PRESET`", file=sys.stderr)
         return 0
+    if args.watch:
+        return _watch_all()
     print(show_table([_with_scores_in_one(row) for row in rows]))
     return 0
 
@@ -200,11 +210,7 @@ def _watch(name: str) -> int:
 
     run = find_run(name)
     with Progress(run.name, run.config.steps) as progress:
-
-        def watch(report: Any) -> None:
-            progress.advance(report.step - progress.done, f"loss {report.loss:.4f}")
-
-        asyncio.run(follow(run, watch))
+        asyncio.run(follow(run, partial(_show_step, progress)))
     print(f"{run.state}; {_validation_line(run)}")
     return 0
 
@@ -287,11 +293,12 @@ def add_training(add: Add) -> None:
     command.add_argument(
         "run", metavar="RUN", nargs="?", help="a run's folder or name: its scores, a line a task"
     )
-    command.add_argument("--labels", action="store_true", help="of the run, a line a label")
-    command.add_argument(
+    told = command.add_mutually_exclusive_group()
+    told.add_argument("--labels", action="store_true", help="of the run, a line a label")
+    told.add_argument(
         "--watch", action="store_true", help="show how the run, or all, get on until they end"
     )
-    command.add_argument(
+    told.add_argument(
         "--stop", action="store_true", help="ask the run to end after its step; it can be resumed"
     )
     command = add("convert", run_convert)

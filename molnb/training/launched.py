@@ -22,7 +22,8 @@ from .runs import Run
 LOG = "log.txt"  # what the process says, below the run's folder
 START_SECONDS = 300  # to import torch and read the data, on a slow disk
 LOOKS = 0.2  # seconds between two looks at a process that starts
-_SAID = 3  # last lines of a log that an error quotes
+_N_LINE = 3  # last lines of a log that an error quotes where none is a complaint
+_COMPLAINT = "molnb train: "  # how the command says what it refuses
 
 
 def launch(
@@ -39,6 +40,8 @@ def launch(
     not begin, with the last that it said.
     """
     n_process = count_processes(device) if processes is None else processes
+    if n_process < 1:
+        raise InputError(f"processes is {n_process}: give 1 or more, or leave it out")
     if isinstance(config, RunConfig):
         config = replace(config, hands=max(config.hands, n_process))
     run = prepare_run(config, out)
@@ -100,13 +103,22 @@ async def follow(run: Run | str | Path, watch: Watch | None = None, every: float
     this ends the watching alone. Raises InputError where the training failed, or was killed.
     """
     run = run if isinstance(run, Run) else Run(run)
+    if run.state == "new":
+        raise InputError(
+            f"nothing has trained {run.path} yet: launch({str(run.path)!r}), or `molnb train "
+            f"{run.path}`"
+        )
     reported = 0  # what was scored before the first step is nobody's report
+    n_byte = -1  # of the metrics when they were last read: long ones are read again when they grew
     while True:
-        ended = run.status().get("state", "new") != "running"  # before rows: none is missed
-        for report in reports_after(run, reported):
-            reported = report.step
-            if watch is not None and watch(report) is False and not ended:
-                run.stop()
+        ended = run.state != "running"  # before rows: none is missed
+        grown = run.n_logged_byte
+        if grown != n_byte:
+            n_byte = grown
+            for report in reports_after(run, reported):
+                reported = report.step
+                if watch is not None and watch(report) is False and not ended:
+                    run.stop()
         if ended:
             break
         await asyncio.sleep(every)
@@ -138,8 +150,13 @@ def reports_after(run: Run, step: int) -> list[Report]:
 
 
 def last_words(run: Run) -> str:
-    """The end of what the process of a run has said, and where the rest stands."""
+    """What the process of a run last complained of, or said, and where the rest stands."""
     file = run.path / LOG
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
-    said = " / ".join(line.strip() for line in lines[-_SAID:] if line.strip())
-    return f"Its log ends with: {said} ({file})" if said else f"Its log is empty ({file})"
+    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return f"Its log is empty ({file})"
+    # what torchrun adds when a process has failed stands behind it
+    complaints = [line for line in lines if _COMPLAINT in line]
+    last = complaints[-1:] or lines[-_N_LINE:]
+    return f"Its log says: {' / '.join(last)} ({file})"

@@ -108,17 +108,16 @@ class Ranks:
 
     def from_first(self, make: Callable[[], str]) -> str:
         """What the first process makes, such as a folder; where it refuses, all do."""
-        outcome: list[str | None] = [None, None]
+        outcome: list[str | None] = [None, None]  # what was made, why it was refused
         if self.is_first:
             try:
                 outcome[0] = make()
             except InputError as error:
                 outcome[1] = str(error)
         dist.broadcast_object_list(outcome, 0)
-        made, refused = outcome
-        if refused is not None:
-            raise InputError(refused)
-        return made
+        if outcome[1] is not None:
+            raise InputError(outcome[1])
+        return outcome[0]
 
 
 def current() -> Ranks:

@@ -151,6 +151,12 @@ class Run:
             rows = [row for row in rows if row.get("features") == features]
         return rows
 
+    @property
+    def n_logged_byte(self) -> int:
+        """The length of the file of metrics: it grows with every step that is logged."""
+        file = self.path / LOGS[0]
+        return file.stat().st_size if file.exists() else 0
+
     def losses(self, part: str | None = None, features: str | None = None) -> pd.DataFrame:
         """The rows of `metrics` as a table: a row a logged step, a column a term."""
         import pandas as pd

@@ -20,7 +20,7 @@ from molnb.figures.live_curve import LiveCurve
 from molnb.training.launched import LOG, follow, launch, reports_after
 from molnb.training.loop import train
 from molnb.training.ownership import is_owned, read_owner
-from molnb.training.runs import Run, start_run
+from molnb.training.runs import start_run
 
 LONG = {"steps": 100_000, "eval_every": 100_000, "checkpoint_every": 10, "log_every": 1}
 
@@ -32,8 +32,11 @@ def two_threads(monkeypatch):
         monkeypatch.setenv(name, value)
 
 
-def end(run: Run) -> None:
-    """End the process of a run, whatever became of the test."""
+@pytest.fixture
+def long_run(nci, tmp_path):
+    """A run that a process of its own trains until it is told to end, or the test does."""
+    run = launch(small_run(nci, **LONG), tmp_path / "long")
+    yield run
     run.stop()
     wait_for(lambda: run.state != "running")
 
@@ -89,42 +92,38 @@ def test_stop_ends_a_run_cleanly_and_it_goes_on_to_the_same_bits(finished, nci, 
     assert result_digests(run) == result_digests(finished)
 
 
-def test_a_watcher_that_stops_ends_the_training_elsewhere(nci, tmp_path):
-    run = launch(small_run(nci, **LONG), tmp_path / "r")
-    try:
-        assert run.state == "running"
-        with pytest.raises(InputError, match="is being trained already"):
-            launch(run)
-        asyncio.run(follow(run, watch=lambda report: report.step < 3, every=0.05))
-        assert run.state == "stopped" and 3 <= run.status()["step"] < 100_000
-        assert run.load_model() is not None
-    finally:
-        end(run)
+def test_a_watcher_that_stops_ends_the_training_elsewhere(long_run):
+    assert long_run.state == "running"
+    with pytest.raises(InputError, match="is being trained already"):
+        launch(long_run)
+    asyncio.run(follow(long_run, watch=lambda report: report.step < 3, every=0.05))
+    assert long_run.state == "stopped" and 3 <= long_run.status()["step"] < 100_000
+    assert long_run.load_model() is not None
 
 
-def test_a_scheduler_that_sends_sigterm_gets_a_clean_end(nci, tmp_path):
-    run = launch(small_run(nci, **LONG), tmp_path / "r")
-    try:
-        wait_for(lambda: run.metrics("train"))
-        os.kill(read_owner(run.path)["pid"], signal.SIGTERM)
-        wait_for(lambda: run.state != "running")
-        assert run.state == "stopped"
-        assert "ending after this step" in (run.path / LOG).read_text()
-        step = run.status()["step"]
-        assert run.metrics("train")[-1]["step"] == step == run.status()["weights_step"]
-    finally:
-        end(run)
+def test_a_scheduler_that_sends_sigterm_gets_a_clean_end(long_run):
+    wait_for(lambda: long_run.metrics("train"))
+    os.kill(read_owner(long_run.path)["pid"], signal.SIGTERM)
+    wait_for(lambda: long_run.state != "running")
+    assert long_run.state == "stopped"
+    assert "ending after this step" in (long_run.path / LOG).read_text()
+    step = long_run.status()["step"]
+    assert long_run.metrics("train")[-1]["step"] == step == long_run.status()["weights_step"]
 
 
-def test_a_killed_training_is_told_from_one_that_ended(nci, tmp_path):
-    run = launch(small_run(nci, **LONG), tmp_path / "r")
-    try:
-        wait_for(lambda: run.metrics("train"))
-        os.kill(read_owner(run.path)["pid"], signal.SIGKILL)
-        with pytest.raises(InputError, match="ended without a word"):
-            asyncio.run(follow(run, every=0.05))
-    finally:
-        end(run)
+def test_a_killed_training_is_told_from_one_that_ended(long_run):
+    wait_for(lambda: long_run.metrics("train"))
+    os.kill(read_owner(long_run.path)["pid"], signal.SIGKILL)
+    with pytest.raises(InputError, match="ended without a word"):
+        asyncio.run(follow(long_run, every=0.05))
+
+
+def test_what_nobody_trains_is_not_watched(nci, tmp_path):
+    run = start_run(small_run(nci), tmp_path / "r")
+    with pytest.raises(InputError, match="nothing has trained .* yet: launch"):
+        asyncio.run(follow(run))
+    with pytest.raises(InputError, match="processes is 0: give 1 or more"):
+        launch(run, processes=0)
 
 
 def test_what_does_not_begin_says_why(nci, tmp_path):
@@ -137,18 +136,14 @@ def test_what_does_not_begin_says_why(nci, tmp_path):
     assert not is_owned(run.path)
 
 
-def test_a_failed_training_is_reported_with_what_it_said(finished, tmp_path, nci):
-    run = launch(
-        small_run(nci, **LONG | {"learning_rate": 1e30, "clip_norm": 1e30}), tmp_path / "r"
-    )
-    try:
-        with pytest.raises(InputError, match="training failed.*the loss is"):
-            asyncio.run(follow(run, every=0.05))
-    finally:
-        end(run)
+def test_a_failed_training_is_reported_with_what_it_said(tmp_path, nci):
+    diverging = LONG | {"learning_rate": 1e30, "clip_norm": 1e30}
+    run = launch(small_run(nci, **diverging), tmp_path / "r")
+    with pytest.raises(InputError, match="training failed.*molnb train: the loss is"):
+        asyncio.run(follow(run, every=0.05))
 
 
-def test_the_command_line_watches_and_stops(finished, nci, tmp_path, capsys):
+def test_the_command_line_watches_and_stops(finished, long_run, capsys):
     assert main(["runs", str(finished.path), "--watch"]) == 0
     assert capsys.readouterr().out.startswith("done; validation of the saved weights (step 12)")
     assert main(["runs", str(finished.path), "--stop"]) == 0
@@ -156,9 +151,8 @@ def test_the_command_line_watches_and_stops(finished, nci, tmp_path, capsys):
     assert not finished.asked_to_stop
     assert main(["runs", "--stop"]) == 2
     assert "--stop is of one run" in capsys.readouterr().err
-    run = launch(small_run(nci, **LONG), tmp_path / "r")
-    try:
-        assert main(["runs", str(run.path), "--stop"]) == 0
-        wait_for(lambda: run.state == "stopped")
-    finally:
-        end(run)
+    with pytest.raises(SystemExit):
+        main(["runs", str(finished.path), "--stop", "--watch"])
+    assert "not allowed with" in capsys.readouterr().err
+    assert main(["runs", str(long_run.path), "--stop"]) == 0
+    wait_for(lambda: long_run.state == "stopped")
