@@ -99,7 +99,8 @@ class Run:
         """`state`, `step`, `steps`, `seconds`, and what they cost; empty before the first step.
 
         Seconds, and `cpu_seconds` of all threads, are those of all sessions of the run together;
-        `peak_mib` is the most memory that its process held. The state is running, done, stopped (on
+        `peak_mib` is the most memory that its process held; of several processes both are those of
+        the first. The state is running, done, stopped (on
         request), failed (by an error) or killed (its process ended without a word).
         """
         status = self.read("status.json")
