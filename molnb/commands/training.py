@@ -57,7 +57,7 @@ def run_train(args: argparse.Namespace) -> int:
     if args.out is not None:
         check_run_folder(args.out)
     keep_freed_memory()  # the process is ours
-    with joined(device):
+    with joined(device, args.shard):
         run = shared_run(lambda: _run_to_train(args))
         first = current().is_first
         progress = Progress(run.name, run.config.steps, visible=first)
@@ -67,7 +67,7 @@ def run_train(args: argparse.Namespace) -> int:
                 _show_step(progress, report)
                 return not told_to_stop()
 
-            train(run, watch=watch, device=str(device))
+            train(run, watch=watch, device=str(device), shard=args.shard)
     if first:
         print(_validation_line(run))
         print(run.path)
@@ -288,6 +288,11 @@ def add_training(add: Add) -> None:
         "--set",
         help="change a field of the preset; dots reach inside, as model.n_layer or sampling.kind",
         **PAIR,
+    )
+    command.add_argument(
+        "--shard",
+        action="store_true",
+        help="each process keeps a part of the encoder's blocks, where otherwise each keeps all",
     )
     command = add("runs", show_runs)
     command.add_argument(

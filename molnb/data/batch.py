@@ -117,11 +117,14 @@ class MolBatch:
         """The batch with more, or other, arrays of a level (molecule, atom or bond)."""
         return replace(self, **{level: {**getattr(self, level), **arrays}})
 
-    def to(self, device: torch.device | str) -> MolBatch:
-        """The same batch on another device; small integers travel, wider ones are made there."""
+    def to(self, device: torch.device | str, number: torch.dtype | None = None) -> MolBatch:
+        """The same batch on another device; small integers travel, wider ones are made there.
+
+        Floating-point numbers become those of the kind `number`, if one is given.
+        """
 
         def moved(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {name: array.to(device, non_blocking=True) for name, array in arrays.items()}
+            return {name: move(array, device, number) for name, array in arrays.items()}
 
         return MolBatch(
             molecule=moved(self.molecule),
@@ -133,6 +136,12 @@ class MolBatch:
             },
             longest=self.longest,
         )
+
+
+def move(array: Tensor, device: torch.device | str, number: torch.dtype | None = None) -> Tensor:
+    """An array on another device, and if it holds floating-point numbers as those of a kind."""
+    dtype = number if array.is_floating_point() else None
+    return array.to(device, dtype, non_blocking=True)
 
 
 def _owners(counts: Tensor, total: int) -> Tensor:
@@ -224,6 +233,7 @@ def pad(batch: MolBatch, length: int | None = None) -> Padded:
             f"cannot pad a molecule of {batch.longest} atoms to {n}: choose a length of at least "
             "that"
         )
+    wide = torch.promote_types(batch.coords.dtype, torch.float32)
     kind, stereo, conjugated = batch.bond_feats[:, :3].to(torch.int64).unbind(-1)
     code = 1 + N_BOND_STEREO * N_CONJUGATION * kind + N_CONJUGATION * stereo + conjugated
     mol = batch.mol_of_bond()
@@ -235,7 +245,7 @@ def pad(batch: MolBatch, length: int | None = None) -> Padded:
         real=pad_atoms(torch.ones_like(batch.numbers, dtype=torch.bool), batch, n),
         numbers=pad_atoms(batch.numbers.to(torch.int64), batch, n),
         feats=pad_atoms(batch.feats.to(torch.int64), batch, n),
-        coords=pad_atoms(batch.coords.to(torch.float32), batch, n),
+        coords=pad_atoms(batch.coords.to(wide), batch, n),
         bond_code=bond_code,
         hops=shortest_paths(bond_code > 0),
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..shapes import Bool, Float, Shaped
-from .batch import MolBatch
+from .batch import MolBatch, move
 
 Count = float | Shaped[np.ndarray, " label"]  # how many things a sum, or each of some, runs over
 
@@ -28,13 +28,13 @@ class MaskedBatch(NamedTuple):
     visible: Bool[Tensor, " mol"]
     counts: dict[str, Count]
 
-    def to(self, device: torch.device | str) -> MaskedBatch:
-        """The same on another device."""
+    def to(self, device: torch.device | str, number: torch.dtype | None = None) -> MaskedBatch:
+        """The same on another device, with floating-point numbers of the kind `number` if given."""
         return MaskedBatch(
-            batch=self.batch.to(device),
-            hidden=self.hidden.to(device, non_blocking=True),
-            noisy=self.noisy.to(device, non_blocking=True),
-            visible=self.visible.to(device, non_blocking=True),
+            batch=self.batch.to(device, number),
+            hidden=move(self.hidden, device),
+            noisy=move(self.noisy, device, number),
+            visible=move(self.visible, device),
             counts=self.counts,
         )
 

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..shapes import Float, Int
 from .dropout import Dropout
 from .interface import Encoder, Encoding
+from .precision import at_least_float32
 
 N_TOKEN = 128  # elements, and the token that masks them
 
@@ -46,7 +47,7 @@ class Beside(nn.Module):
                 )
             columns.append(batch.molecule[name].double().reshape(batch.n_mol, width))
         scaled = (torch.cat(columns, 1)[index] - self.mean) * self.inverse_sd
-        return torch.where(torch.isfinite(scaled), scaled, 0.0).float()
+        return torch.where(torch.isfinite(scaled), scaled, 0.0)
 
 
 class LabelHead(nn.Module):
@@ -112,7 +113,7 @@ class LabelHead(nn.Module):
         rows = encoding.rows(level, index)
         if level == "pair":
             rows = 0.5 * (rows + encoding.rows(level, index[:, [0, 2, 1]]))
-        x = self.norm(rows.float())
+        x = self.norm(at_least_float32(rows))
         for number, layer in enumerate(self.inner):
             x = layer(x)
             if number == 0:
@@ -125,7 +126,10 @@ class LabelHead(nn.Module):
         self, x: Float[Tensor, "k d"], batch: MolBatch | None, index: Int[Tensor, " k *pair"]
     ) -> Float[Tensor, "k d"]:
         """What the first layer makes of vectors, and of the arrays beside them if there are any."""
-        return x if self.beside is None else x + self.from_beside(self.beside(batch, index))
+        if self.beside is None:
+            return x
+        numbers = self.beside(batch, index).to(self.from_beside.weight.dtype)
+        return x + self.from_beside(numbers)
 
 
 class TokenHead(nn.Module):

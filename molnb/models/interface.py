@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from ..data.batch import LEVELS, MolBatch
@@ -145,6 +146,18 @@ class Encoder(nn.Module):
     def fuse(self) -> None:
         """Compile what can be fused into few kernels; here everything."""
         self.compile()
+
+    def parts(self) -> list[nn.Module]:
+        """Modules that hold nearly all parameters, each called once in a forward pass.
+
+        Many processes may keep a part of each. Here: the blocks, if there are any.
+        """
+        return list(getattr(self, "blocks", []))
+
+    def fuse_parts(self) -> None:
+        """Compile each of the parts by itself, and what is in between not at all."""
+        for part in self.parts():
+            part.forward = torch.compile(part.forward, dynamic=True)
 
     def begin_training(self) -> None:
         """Called before the first step of a run that starts from no other: counts begin here."""

@@ -65,9 +65,15 @@ class Model(nn.Module):
                 outputs[name] = head(encoding, index, masked.batch)
         return Prediction(encoding, outputs)
 
-    def fuse(self) -> None:
-        """Compile the encoder, and heads that gain by it, into few kernels (torch.compile)."""
-        self.encoder.fuse()
+    def fuse(self, whole: bool = True) -> None:
+        """Compile the encoder, and heads that gain by it, into few kernels (torch.compile).
+
+        Where it is not to be compiled as a `whole`, its parts are, one by one.
+        """
+        if whole:
+            self.encoder.fuse()
+        else:
+            self.encoder.fuse_parts()
         for head in self.heads.values():
             if hasattr(head, "fuse"):
                 head.fuse()

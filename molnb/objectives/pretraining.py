@@ -21,6 +21,7 @@ from ..data.masked import MaskedBatch
 from ..errors import InputError
 from ..models.interface import Encoder
 from ..models.model import Model
+from ..models.precision import at_least_float32
 from ..rng import hash64, normal, uniform
 from ..shapes import Float, Int, Shaped
 from .geometry import about_centres, align, coord_scores
@@ -99,7 +100,7 @@ class Pretrain(Objective):
         """Cross entropy (nats) and share of masked atoms named right; errors of coordinates (Å)."""
         outputs = model(masked).outputs
         elements = masked.batch.numbers[masked.hidden].long()
-        scores = token_scores(outputs["tokens"].float(), elements)
+        scores = token_scores(at_least_float32(outputs["tokens"]), elements)
         if "movement" in outputs:
             scores |= coord_scores(outputs["movement"], masked.batch)
         return {name: SumCount(total, masked.counts[name]) for name, total in scores.items()}

@@ -17,6 +17,7 @@ from ..errors import InputError, did_you_mean
 from ..models.heads import make_label_head
 from ..models.interface import Encoder
 from ..models.model import Model
+from ..models.precision import at_least_float32
 from ..rng import uniform
 from ..shapes import Bool, Float, Shaped
 from ..units import with_suffix
@@ -209,7 +210,7 @@ class Supervised(Objective):
         outputs = model(masked).outputs
         for task in self.tasks_scaled:
             if task.key in outputs:
-                answers.add(task, in_units(task, outputs[task.key].float()))
+                answers.add(task, in_units(task, at_least_float32(outputs[task.key])))
         return self._terms(outputs, masked)
 
     def _terms(self, outputs: Mapping[str, Tensor], masked: MaskedBatch) -> dict[str, SumCount]:
@@ -344,7 +345,7 @@ def label_scores(
     Labels are scaled in the precision they come in, so that a small spread on a large value stays,
     and errors are summed in float64: float32 holds no label of 1e39.
     """
-    guess = guess.float()
+    guess = at_least_float32(guess)
     is_known = torch.isfinite(truth)
     if not task.of_classes:
         mean = truth.new_tensor(task.mean)

@@ -1,8 +1,14 @@
-"""Weights and optimiser state as safetensors files, which are there whole or not at all."""
+"""Weights and optimiser state as safetensors files, which are there whole or not at all.
+
+A run whose blocks are split over processes keeps a folder of such files at each step
+(`sharding`); either kind of run goes on from either kind of checkpoint.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import shutil
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -13,12 +19,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from ..errors import InputError
-from ..files import writing
+from ..files import write_json, writing
 from ..models.model import Model
+from .sharding import Sharding, cut, read_parts, write_parts
 
 N_KEPT = 2  # checkpoints
 BEST = "best.safetensors"
-_STEPS = "step-*.safetensors"
+MODEL = "model."  # how the names of weights begin, among all that is kept
+_PARTIAL = "partial-"
+_ABOUT = "checkpoint.json"  # beside parts
 
 
 class Writer:
@@ -96,9 +105,50 @@ def check_fit(model: Model, stored: dict[str, torch.Tensor], origin: str) -> Non
 def write_checkpoint(folder: Path, step: int, tensors: dict[str, torch.Tensor]) -> None:
     """Keep weights and optimiser state after `step` steps; the last two are kept."""
     folder.mkdir(exist_ok=True)
-    write_tensors(tensors, folder / f"step-{step:09d}.safetensors", {"step": str(step)})
-    for old in sorted(folder.glob(_STEPS))[:-N_KEPT]:
-        old.unlink()
+    write_tensors(tensors, folder / f"{_name(step)}.safetensors", {"step": str(step)})
+    _forget_old(folder)
+
+
+def write_sharded_checkpoint(
+    folder: Path, step: int, tensors: dict[str, torch.Tensor], sharding: Sharding
+) -> None:
+    """The same of a run whose blocks are split: a folder to which each process adds its part.
+
+    All processes call this together.
+    """
+    partial = folder / f"{_PARTIAL}{_name(step)}"
+    write_parts(partial, tensors, sharding)
+    if sharding.writing.get_rank() == 0:
+        write_json({"step": step}, partial / _ABOUT)
+        place = folder / _name(step)
+        shutil.rmtree(place, ignore_errors=True)  # of a step that is trained anew
+        partial.rename(place)
+        _forget_old(folder)
+
+
+def export_weights(folder: Path, step: int, file: Path) -> None:
+    """Write the weights that a checkpoint of several parts holds as one file."""
+    stored = read_parts(folder / _name(step), prefix=MODEL)
+    write_tensors({name.removeprefix(MODEL): t for name, t in stored.items()}, file)
+
+
+def _name(step: int) -> str:
+    """What a checkpoint is called; names are in the order of steps."""
+    return f"step-{step:09d}"
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    """Checkpoints, files and folders."""
+    return sorted(folder.glob("step-*"), key=lambda path: path.name.partition(".")[0])[::-1]
+
+
+def _forget_old(folder: Path) -> None:
+    """Keep the last checkpoints alone."""
+    for old in _newest_first(folder)[N_KEPT:]:
+        if old.is_dir():
+            shutil.rmtree(old)
+        else:
+            old.unlink()
 
 
 def write_weights(model: Model, file: Path) -> None:
@@ -126,13 +176,37 @@ def write_tensors(
         ) from None
 
 
-def last_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole; None where there is none."""
-    for file in sorted(folder.glob(_STEPS), reverse=True):
+def last_checkpoint(
+    folder: Path,
+    places: Mapping[str, torch.Tensor] | None = None,
+    sharding: Sharding | None = None,
+) -> Checkpoint | None:
+    """The newest checkpoint that is whole; None where there is none.
+
+    With `sharding`, of tensors that are split in `places` the part of this process alone, whether
+    the checkpoint was written in parts or not.
+    """
+    for path in _newest_first(folder):
         try:
-            with safe_open(file, "pt") as opened:
-                step = int(opened.metadata()["step"])
-                return Checkpoint(step, {name: opened.get_tensor(name) for name in opened.keys()})
+            if path.is_dir():
+                step = json.loads((path / _ABOUT).read_text(encoding="utf-8"))["step"]
+                return Checkpoint(step, read_parts(path, places, sharding))
+            return _read_checkpoint(path, places or {}, sharding)
         except (SafetensorError, OSError):
             continue
     return None
+
+
+def _read_checkpoint(
+    file: Path, places: Mapping[str, torch.Tensor], sharding: Sharding | None
+) -> Checkpoint:
+    """A checkpoint of one file."""
+    tensors = {}
+    with safe_open(file, "pt") as opened:
+        for name in opened.keys():
+            tensor = opened.get_tensor(name)
+            place = places.get(name)
+            if sharding is not None and place is not None and place.shape == tensor.shape:
+                tensor = cut(tensor, place, sharding)
+            tensors[name] = tensor
+        return Checkpoint(int(opened.metadata()["step"]), tensors)

@@ -28,6 +28,8 @@ _POSITIVE = (
     "log_every",
 )
 
+PRECISIONS = ("auto", "float32", "bfloat16", "float64")
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -52,7 +54,8 @@ class RunConfig:
     is never drawn.
 
     `compile` fuses the encoder with torch.compile, which pays on a GPU, after a minute for each
-    padded length; `precision` is auto, float32 or bfloat16 (`device.autocast`).
+    padded length; `precision` is auto, float32, bfloat16 (`device.autocast`), or float64, which is
+    slow and shows what rounding does: everything is then computed in it, weights included.
     """
 
     name: str
@@ -100,9 +103,9 @@ class RunConfig:
             )
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"learning_rate is {self.learning_rate}: give a number above 0")
-        if self.precision not in ("auto", "float32", "bfloat16"):
+        if self.precision not in PRECISIONS:
             raise InputError(
-                f"unknown precision {self.precision!r}: choose auto, float32 or bfloat16"
+                f"unknown precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}"
             )
         if self.max_atoms is not None and (self.max_atoms < 2 or self.objective.learns_labels):
             raise InputError(

@@ -61,6 +61,11 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     return torch.autocast(device.type, torch.bfloat16) if narrow else nullcontext()
 
 
+def number_of(precision: str) -> torch.dtype | None:
+    """The kind of number that weights and data are made of; None for what they are, float32."""
+    return torch.float64 if precision == "float64" else None
+
+
 def keep_freed_memory() -> bool:
     """Let this process keep up to 1 GiB that tensors free; true where the C library listens.
 

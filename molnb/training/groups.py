@@ -23,8 +23,9 @@ from ..objectives.interface import Objective, SumCount, weighted_loss
 from ..objectives.label_metrics import NO_REFERENCES, LabelMetrics, References
 from ..objectives.poisson_draws import N_DRAW
 from ..rng import integer_seed
-from .device import autocast
+from .device import autocast, number_of
 from .session import Session
+from .sharding import is_split
 from .threads import N_SIDE, ThreadTeam, one_thread
 
 DROPOUT_CHANNEL = 100  # of the random numbers that dropout draws from
@@ -75,12 +76,20 @@ def add_gradients(
     """
     parameters = [p for p in session.model.parameters() if p.requires_grad]
     shared = session.team.shares(groups)
+    n_turn = len(groups)
+    if session.sharding is not None:  # all processes collect a block, or none
+        n_turn = session.ranks.most(n_turn)
 
     def compute(number: int) -> _Part:
-        first = int(groups[number].batch.ids[0])  # the same group, whoever computes it
+        idle = number >= len(groups)
+        masked = groups[-1] if idle else groups[number]
+        first = int(masked.batch.ids[0])  # the same group, whoever computes it
         seed = integer_seed(session.config.seed, session.step, first, DROPOUT_CHANNEL)
-        terms = _terms_of_training(session, groups[number], seed)
+        terms = _terms_of_training(session, masked, seed)
         loss = weighted_loss(terms, weights, counts)
+        if idle:
+            (0.0 * loss).backward()
+            return _Part({}, ())
         gradients: Sequence[Tensor | None] = ()
         if loss.requires_grad and shared:
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
@@ -90,12 +99,12 @@ def add_gradients(
 
     sums: dict[str, Tensor] = {}
     with one_thread() if session.side_by_side and n_hand == 1 else nullcontext():
-        for part in session.team.map(compute, range(len(groups))):
+        for part in session.team.map(compute, range(n_turn)):
             for parameter, gradient in zip(parameters, part.gradients, strict=False):
                 _accumulate(parameter, gradient)
             for name, total in part.sums.items():
                 sums[name] = sums.get(name, 0) + total
-    session.ranks.add_gradients(parameters)
+    session.ranks.add_gradients([p for p in parameters if not is_split(p)])
     return session.ranks.add_sums(sums, counts)
 
 
@@ -109,7 +118,9 @@ def _accumulate(parameter: torch.nn.Parameter, gradient: Tensor | None) -> None:
 def _terms_of_training(session: Session, masked: MaskedBatch, seed: int) -> dict[str, SumCount]:
     """Each term of the objective over a group of molecules, with dropout drawn from a seed."""
     with dropout_from(session, seed), autocast(session.device, session.config.precision):
-        return session.objective.loss_terms(session.model, masked.to(session.device))
+        return session.objective.loss_terms(
+            session.model, masked.to(session.device, number_of(session.config.precision))
+        )
 
 
 @contextmanager
@@ -177,6 +188,6 @@ def _examine(
     """
     answers = Answers()
     with autocast(device, precision):
-        terms = objective.examine(model, masked.to(device), answers)
+        terms = objective.examine(model, masked.to(device, number_of(precision)), answers)
     totals = {name: term.total.double().cpu().numpy() for name, term in terms.items()}
     return totals, answers

@@ -31,13 +31,14 @@ def launch(
     out: str | Path | None = None,
     device: str = "auto",
     processes: int | None = None,
+    shard: bool = False,
 ) -> Run:
     """Train in a process of its own, or go on with a run's folder; returns once it has begun.
 
     The process goes on when the notebook is closed or its kernel dies. `follow` watches it,
     `Run.stop` asks it to end, `log.txt` in the run's folder has what it says. Several `processes`
-    (default: one a GPU, and one without) train the run together. Raises InputError where it does
-    not begin, with the last that it said.
+    (default: one a GPU, and one without) train the run together, with `shard` each keeping a part
+    of the encoder's blocks. Raises InputError where it does not begin, with the last that it said.
     """
     n_process = count_processes(device) if processes is None else processes
     if n_process < 1:
@@ -55,6 +56,7 @@ def launch(
     began = time.time()
     command = [sys.executable, *_torchrun(n_process), "-m", "molnb", "train"]
     command += [str(run.path.resolve()), "--device", device]
+    command += ["--shard"] if shard else []
     with (run.path / LOG).open("ab") as log:
         process = subprocess.Popen(
             command,

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from ..data.dataset import Corpus
 from ..data.masked import MaskedBatch
@@ -33,7 +34,7 @@ from ..objectives.trivial_baselines import label_baselines, pretrain_baselines
 from ..rng import hash_sample
 from .accounts import Meter
 from .beside import count_columns
-from .checkpoints import BEST, load_weights, write_weights
+from .checkpoints import BEST, write_tensors
 from .config import RunConfig
 from .device import choose_device
 from .drawing import draw_notes
@@ -45,6 +46,7 @@ from .rows import Rows, check_patience, open_corpus, row_notes, training_rows
 from .runs import NOTES, WEIGHTS, Onlooker, Run, check_start, start_run, width_factors
 from .scored_labels import BEST_FILE, FILE, make_label_table, write_label_scores
 from .session import Session, resume, save
+from .sharding import clip_gradients, kept_mib, whole_tensors
 from .threads import one_thread
 
 EVAL_SEED = 0  # one noise for all runs, so their validation losses are comparable
@@ -82,7 +84,8 @@ def take_step(session: Session) -> tuple[float, dict[str, float]]:
     for group in session.optimizer.param_groups:
         group["lr"] = group["share"] * rate
     with one_thread():
-        norm = torch.nn.utils.clip_grad_norm_(session.model.parameters(), config.clip_norm)
+        clip = torch.nn.utils.clip_grad_norm_ if session.sharding is None else clip_gradients
+        norm = clip(session.model.parameters(), config.clip_norm)
     means = session.objective.means(sums, counts)
     told = session.objective.reported_weights(counts)
     loss = sum(told[name] * value for name, value in means.items() if name in told)
@@ -216,32 +219,35 @@ def class_notes(corpus: Corpus, objective: Supervised, rows: Rows) -> list[str]:
 
 def out_of_patience(session: Session) -> bool:
     """Whether too many validations were worse than the best; keeps the weights of a new best."""
-    losses = [row["loss"] for row in session.run.metrics("val")]
-    if session.config.patience is None or not losses or not session.ranks.is_first:
+    if session.config.patience is None or not len(session.val_ids):
         return False
+    losses = [row["loss"] for row in session.run.metrics("val")] or [0.0]
     best = losses.index(min(losses))
     n_since = len(losses) - 1 - best
-    if n_since == 0:
-        write_weights(session.model, session.checkpoints / BEST)
-        if session.label_scores is not None:
-            write_label_scores(session.label_scores, session.checkpoints / BEST_FILE)
-    return n_since >= session.config.patience
+    if session.ranks.agree(n_since == 0):
+        weights = whole_tensors(session.model.state_dict())
+        if session.ranks.is_first:
+            write_tensors(weights, session.checkpoints / BEST)
+            if session.label_scores is not None:
+                write_label_scores(session.label_scores, session.checkpoints / BEST_FILE)
+    return session.ranks.agree(n_since >= session.config.patience)
 
 
 def take_best(session: Session) -> None:
     """With patience, the weights of a finished run are the best and not the last."""
     file = session.checkpoints / BEST
     if session.config.patience is not None and file.exists() and session.ranks.is_first:
-        load_weights(session.model, file)
-        write_weights(session.model, session.run.path / WEIGHTS)
+        write_tensors(load_file(file), session.run.path / WEIGHTS)
         of_labels = session.checkpoints / BEST_FILE
         if of_labels.exists():
             shutil.copyfile(of_labels, session.run.path / FILE)
         session.run.write_status(weights_step=session.run.best()["step"])
 
 
-def training_steps(run: Run, device: str = "auto") -> Iterator[Report]:
+def training_steps(run: Run, device: str = "auto", shard: bool = False) -> Iterator[Report]:
     """The loop: makes a run's next steps, and yields a report after each.
+
+    With `shard` processes keep a part each of the encoder's blocks (`sharding`).
 
     Closing the generator early leaves a run that can be used and resumed, and so does asking it to
     stop (`Run.stop`). Raises InputError where another process trains the run.
@@ -256,7 +262,7 @@ def training_steps(run: Run, device: str = "auto") -> Iterator[Report]:
         if ranks.agree(run.state == "done"):  # by another process, since the look above
             return
         run.go_on()
-        session = Session(run, device)
+        session = Session(run, device, shard)
         resume(session)
         with session.team, session.writer:
             yield from _owned_steps(session)
@@ -298,9 +304,10 @@ def _owned_steps(session: Session) -> Iterator[Report]:
                 check_mine(run.path)
             run.log(rows, seconds)
             if validated and len(session.val_ids):
-                finished = session.ranks.agree(out_of_patience(session)) or finished
+                finished = out_of_patience(session) or finished
             if session.step % config.checkpoint_every == 0 or finished:
-                save(session, seconds=round(seconds, 2), **meter.read())
+                kept = round(kept_mib(session.model, session.optimizer), 3)
+                save(session, seconds=round(seconds, 2), kept_mib=kept, **meter.read())
             yield Report(session.step, config.steps, loss, seconds, tuple(rows))
             if session.ranks.agree(run.asked_to_stop) and not finished:
                 save(session)
@@ -393,15 +400,18 @@ def train(
     out: str | Path | None = None,
     watch: Watch | None = None,
     device: str = "auto",
+    shard: bool = False,
 ) -> Run:
     """Train a configuration, or go on with a run's folder; returns the run.
 
     It ends with the last step, or when `watch`, which is called with each report, returns False.
-    Under torchrun all processes call this with the same configuration, and train one run.
+    Under torchrun all processes call this with the same configuration, and train one run. With
+    `shard` each keeps a part of the encoder's blocks, with their gradients and optimiser state,
+    where otherwise each keeps all (FSDP2 instead of DDP): the same steps for less memory.
     """
-    with joined(choose_device(device)):
+    with joined(choose_device(device), shard):
         run = shared_run(lambda: prepare_run(config, out))
-        with closing(training_steps(run, device)) as steps:
+        with closing(training_steps(run, device, shard)) as steps:
             for report in steps:
                 if watch is not None and watch(report) is False:
                     run.stop()

@@ -7,13 +7,14 @@ from collections.abc import Callable
 import torch
 
 from ..models.model import Model
-from .checkpoints import check_fit
+from .checkpoints import MODEL, check_fit
 from .config import RunConfig
 from .runs import width_factors
+from .sharding import is_split, own_part, placed_like
 
 TRACE = 1e-30  # a moment below it moves no weight
 TRACES_EVERY = 64  # steps: meanwhile a trace shrinks to 1e-33 (betas of 0.9) and stays normal
-_MODEL = "model."
+MOMENTS = ("exp_avg", "exp_avg_sq")
 _STATE = "optimizer."
 
 
@@ -25,16 +26,18 @@ def make_optimizer(config: RunConfig, model: Model) -> torch.optim.AdamW:
     """
     depth_of = model.encoder.depth_of
     factors = width_factors(config, model)
-    groups: dict[tuple[float, float], list] = {}
+    groups: dict[tuple[float, float, bool], list] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decay = config.weight_decay if parameter.ndim >= 2 else 0.0
             share = rate_share(config, name, depth_of, model.encoder.n_block) * factors[name]
             decay /= factors[name]
-            groups.setdefault((share, decay), []).append(parameter)
+            # one call updates tensors that are split, or tensors that are not
+            group = (share, decay, is_split(parameter))
+            groups.setdefault(group, []).append(parameter)
     rows = [
         {"params": parameters, "share": share, "weight_decay": decay}
-        for (share, decay), parameters in groups.items()
+        for (share, decay, _), parameters in groups.items()
     ]
     return torch.optim.AdamW(
         rows,
@@ -54,8 +57,8 @@ def clear_traces(optimizer: torch.optim.Optimizer) -> None:
     others.
     """
     for state in optimizer.state.values():
-        for key in ("exp_avg", "exp_avg_sq"):
-            moment = state[key]
+        for key in MOMENTS:
+            moment = own_part(state[key])
             moment.masked_fill_(moment.abs() < TRACE, 0.0)
 
 
@@ -79,7 +82,7 @@ def learning_rate(config: RunConfig, step: int) -> float:
 
 def gather_state(model: Model, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """Weights and optimiser state under the parameters' names."""
-    tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
+    tensors = {MODEL + name: tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{_STATE}{name}.{key}"] = value
@@ -88,22 +91,34 @@ def gather_state(model: Model, optimizer: torch.optim.Optimizer) -> dict[str, to
 
 def weights_of(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The weights among what `gather_state` gave, by the parameters' names."""
-    return _below(_MODEL, tensors)
+    return _below(MODEL, tensors)
 
 
 def restore_state(
     model: Model, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], origin: str
 ) -> None:
     """Undo `gather_state`. Raises InputError if the tensors are another model's."""
-    weights = _below(_MODEL, tensors)
+    weights = _below(MODEL, tensors)
     check_fit(model, weights, origin)
-    model.load_state_dict(weights)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            own_part(tensor).copy_(own_part(weights[name]))
     for name, parameter in model.named_parameters():
         state = _below(f"{_STATE}{name}.", tensors)
         if state:
             optimizer.state[parameter] = {
-                key: value.to(parameter.device) for key, value in state.items()
+                key: placed_like(parameter, value) for key, value in state.items()
             }
+
+
+def split_places(model: Model) -> dict[str, torch.Tensor]:
+    """The parameter as which a tensor is split, by the names of `gather_state`."""
+    places = {}
+    for name, parameter in model.named_parameters():
+        if is_split(parameter):
+            places[MODEL + name] = parameter
+            places |= {f"{_STATE}{name}.{moment}": parameter for moment in MOMENTS}
+    return places
 
 
 def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

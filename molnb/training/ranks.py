@@ -93,6 +93,14 @@ class Ranks:
                 dist.all_reduce(flags, dist.ReduceOp.MAX)
                 buffer.copy_(flags.bool())
 
+    def most(self, number: int) -> int:
+        """The largest of the numbers that processes have."""
+        if self.size == 1:
+            return number
+        largest = torch.tensor(number)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return int(largest)
+
     def agree(self, yes: bool) -> bool:
         """Whether the first process says so: what is read from a folder, one decides."""
         if self.size == 1:
@@ -122,9 +130,12 @@ class Ranks:
 
 def current() -> Ranks:
     """The processes that are connected now (`joined`); this one alone where none are."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return Ranks()
-    return Ranks(dist.get_rank(), dist.get_world_size())
+    return Ranks(dist.get_rank(), dist.get_world_size()) if is_connected() else Ranks()
+
+
+def is_connected() -> bool:
+    """Whether this process is connected to others, or to itself."""
+    return dist.is_available() and dist.is_initialized()
 
 
 def _as_array(value: Count | Tensor) -> np.ndarray:
@@ -161,13 +172,19 @@ def local_rank() -> int:
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Ranks]:
-    """The processes that torchrun started, connected while the block runs; alone without it."""
-    if world_size() == 1 or current().size > 1:
+def joined(device: torch.device, always: bool = False) -> Iterator[Ranks]:
+    """The processes that torchrun started, connected while the block runs; alone without it.
+
+    With `always` one process too is connected to itself, as what splits a model expects.
+    """
+    if is_connected() or (world_size() == 1 and not always):
         yield current()
         return
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=PATIENCE)
+    if world_size() == 1:
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    else:
+        dist.init_process_group(backend, timeout=PATIENCE)
     try:
         yield current()
         dist.barrier()  # a process whose connections break while it ends may be aborted

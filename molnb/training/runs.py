@@ -100,8 +100,9 @@ class Run:
 
         Seconds, and `cpu_seconds` of all threads, are those of all sessions of the run together;
         `peak_mib` is the most memory that its process held; of several processes both are those of
-        the first. The state is running, done, stopped (on
-        request), failed (by an error) or killed (its process ended without a word).
+        the first. `kept_mib` are parameters, gradients and optimiser state that one process keeps.
+        The state is running, done, stopped (on request), failed (by an error) or killed (its
+        process ended without a word).
         """
         status = self.read("status.json")
         if status.get("state") == "running" and not is_owned(self.path):

@@ -17,21 +17,33 @@ from ..models.heads import LabelHead
 from ..models.model import Model
 from ..objectives.label_metrics import References, label_references
 from .beside import fill_scales
-from .checkpoints import Writer, copy_to_cpu, last_checkpoint, write_checkpoint, write_tensors
-from .device import choose_device
+from .checkpoints import (
+    Writer,
+    copy_to_cpu,
+    export_weights,
+    last_checkpoint,
+    write_checkpoint,
+    write_sharded_checkpoint,
+    write_tensors,
+)
+from .device import choose_device, number_of
 from .drawing import run_draws
-from .optimizer import gather_state, make_optimizer, restore_state, weights_of
+from .optimizer import gather_state, make_optimizer, restore_state, split_places, weights_of
 from .ranks import current
 from .rows import check_patience, open_corpus, training_rows
 from .runs import WEIGHTS, Run, find_run, make_model
 from .scored_labels import FILE, write_label_scores
+from .sharding import connect, copy_parts, shard_blocks
 from .threads import N_SIDE, ThreadTeam
 
 
 class Session:
-    """A run in memory: model, optimiser and data. Making one changes nothing on disk."""
+    """A run in memory: model, optimiser and data. Making one changes nothing on disk.
 
-    def __init__(self, run: Run, device: str):
+    With `shard` the blocks of the encoder are split over processes (`sharding`).
+    """
+
+    def __init__(self, run: Run, device: str, shard: bool = False):
         self.run = run
         self.config = run.config
         self.ranks = current()
@@ -45,11 +57,16 @@ class Session:
         fill_scales(self.model, self.corpus, self.rows.train)
         if self.config.start_from:
             start_from(self.model, find_run(self.config.start_from), self.config.frozen_layers)
-        self.model.to(self.device)
+        self.model.to(self.device, number_of(self.config.precision))
         if self.config.compile:
-            self.model.fuse()
+            self.model.fuse(whole=not shard)
+        self.sharding = connect(self.device) if shard else None
+        if self.sharding is not None:
+            shard_blocks(self.model, self.sharding)
         self.optimizer = make_optimizer(self.config, self.model)
-        self.team = ThreadTeam(self.device, N_SIDE if self.side_by_side else 1)
+        # blocks that are split are collected for one group of molecules at a time
+        many = self.side_by_side and not shard
+        self.team = ThreadTeam(self.device, N_SIDE if many else 1)
         self.writer = Writer()
         self.step = 0
         self.label_scores: pa.Table | None = None  # of the last validation, until they are saved
@@ -141,7 +158,8 @@ class Session:
 
 def resume(session: Session) -> None:
     """Go on where the run stopped: its last checkpoint, and no row logged after it."""
-    checkpoint = last_checkpoint(session.checkpoints)
+    places = split_places(session.model)
+    checkpoint = last_checkpoint(session.checkpoints, places, session.sharding)
     if checkpoint is not None:
         origin = f"the checkpoint in {session.checkpoints}"
         restore_state(session.model, session.optimizer, checkpoint.tensors, origin)
@@ -159,9 +177,12 @@ def save(session: Session, **noted: float) -> None:
     else is `noted`, once the files are there.
     """
     session.ranks.join_flags(session.model.buffers())
-    if not session.ranks.is_first:
+    sharding = session.sharding
+    is_first = session.ranks.is_first
+    if not is_first and sharding is None:
         return
-    state = copy_to_cpu(gather_state(session.model, session.optimizer))
+    state = gather_state(session.model, session.optimizer)
+    state = copy_to_cpu(state) if sharding is None else copy_parts(state, sharding)
     label_scores = session.label_scores
     session.label_scores = None
     step = session.step
@@ -169,8 +190,15 @@ def save(session: Session, **noted: float) -> None:
     folder = session.checkpoints
 
     def write() -> None:
-        write_checkpoint(folder, step, state)
-        write_tensors(weights_of(state), run.path / WEIGHTS)
+        if sharding is None:
+            write_checkpoint(folder, step, state)
+            write_tensors(weights_of(state), run.path / WEIGHTS)
+        else:
+            write_sharded_checkpoint(folder, step, state, sharding)
+        if not is_first:
+            return
+        if sharding is not None:
+            export_weights(folder, step, run.path / WEIGHTS)
         if label_scores is not None:
             write_label_scores(label_scores, run.path / FILE)
         run.write_status(weights_step=step, step=step, **noted)

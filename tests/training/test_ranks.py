@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,14 +77,20 @@ def is_rank(pid: int, rank: int) -> bool:
     return f"RANK={rank}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
 
 
-def train_with_kills(folder: Path, processes: list[int], seed: int) -> None:
-    """Train on some numbers of processes in turn, all but the last killed at random moments."""
+def train_with_kills(
+    folder: Path, processes: list[int], seed: int, options: Sequence[Sequence[str]] = ()
+) -> None:
+    """Train on some numbers of processes in turn, all but the last killed at random moments.
+
+    `options` of the command are those of each turn.
+    """
+    options = options or [()] * len(processes)
     draw = random.Random(seed)
     metrics = folder / "metrics.jsonl"
     n_step = Run(folder).config.steps
     for turn, n_process in enumerate(processes[:-1]):
         child = subprocess.Popen(
-            torchrun(n_process, folder),
+            torchrun(n_process, folder, *options[turn]),
             env=ONE_THREAD,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -97,7 +104,7 @@ def train_with_kills(folder: Path, processes: list[int], seed: int) -> None:
         child.wait()
         for pid in orphans(folder):  # torchrun gives each process a session of its own
             os.kill(pid, signal.SIGKILL)
-    train_on(processes[-1], folder)
+    train_on(processes[-1], folder, *options[-1])
 
 
 def families(nci) -> dict:

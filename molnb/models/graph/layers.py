@@ -21,6 +21,7 @@ from torch_geometric.nn import MessagePassing
 
 from ...shapes import Bool, Float, Int
 from ..dropout import Dropout
+from ..precision import at_least_float32
 from .config import GraphConfig
 from .dense import Dense
 
@@ -55,7 +56,7 @@ class Graph(NamedTuple):
         self, owner: Int[Tensor, " row"], x: Float[Tensor, "row d"]
     ) -> Float[Tensor, "mol d"]:
         """Sums of rows by their molecule, in float32 or wider: bf16 would lose what is small."""
-        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        x = at_least_float32(x)
         return x.new_zeros(self.n_mol, x.shape[1]).index_add(0, owner, x)
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ...shapes import Float, Int
 from ..dropout import apply_dropout
+from ..precision import at_least_float32
 from .config import TwoTrackConfig
 from .packing import Layout
 from .pair_autograd import (
@@ -283,8 +284,8 @@ class DistanceKernel(nn.Module):
     """Distances as the pair track reads them: Gaussians of a stretched distance, then a network.
 
     u = (Σ|mul|)·d + Σ bias over the two pair-type codes of a pair; 128 Gaussians (in the paper's
-    presets) on 0 to 9, as wide as they are apart. Always in float32. No gradient flows to the
-    coordinates.
+    presets) on 0 to 9, as wide as they are apart. Always in float32 or wider. No gradient flows to
+    the coordinates.
     """
 
     def __init__(self, n_kernel: int, n_type: int, d_pair: int):
@@ -306,7 +307,7 @@ class DistanceKernel(nn.Module):
         mul = self.mul(left).abs() + self.mul(right).abs().mT  # mol n n
         bias = self.bias(left) + self.bias(right).mT  # mol n n
         # summed in the reference's order: a gradient that all but cancels depends on rounding
-        return mul * distance.detach().float() + bias
+        return mul * at_least_float32(distance.detach()) + bias
 
     def forward(self, stretched: Float[Tensor, " pair"]) -> Float[Tensor, "pair d_pair"]:
         """What the pair track gets from the stretched distance of each pair."""
