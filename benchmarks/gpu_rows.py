@@ -17,6 +17,7 @@ from gpu_agreement import agree
 from gpu_card import describe_card
 from gpu_graphs import NETWORKS, agree_of_graphs, resume_graph, time_network
 from gpu_runs import resume_within_seeds, run_marked_tests
+from gpu_scale import connect_one, split_blocks, time_checkpoint
 from gpu_speed import beside_reference, time_size
 
 from molnb.errors import InputError, did_you_mean
@@ -34,19 +35,22 @@ SIZES = "sizes"  # stands for the rows of all sizes
 FIRST = "84m"  # the size that is measured first, compiled too
 GRAPHS = "graphs"  # stands for the rows of all graph networks
 COMPILED_GRAPH = "10m"  # the graph network that is measured compiled too
-SECONDS_OF_SIZE = {"42m": 15, "84m": 25, "164m": 15, "310m": 15, "570m": 20, "1100m": 30}
+SECONDS_OF_SIZE = {"42m": 10, "84m": 20, "164m": 10, "310m": 12, "570m": 15, "1100m": 25}
+SPLIT = {"570m": 20, "1100m": 30}  # sizes that are trained with split blocks too, and seconds
 SECONDS = {
-    "card": 15,
-    "agree": 30,
-    "compiled": 70,
-    "tests": 70,
-    "resume": 30,
-    "reference": 20,
-    "graph-agree": 20,
-    "graph-resume": 25,
-    "graph-compiled": 30,
+    "card": 12,
+    "agree": 25,
+    "compiled": 60,
+    "tests": 50,
+    "resume": 25,
+    "reference": 15,
+    "graph-agree": 15,
+    "graph-resume": 20,
+    "graph-compiled": 25,
+    "connected": 20,
+    "checkpoint": 45,
 }
-SECONDS_OF_GRAPH = 15
+SECONDS_OF_GRAPH = 8
 
 
 def make_rows(sizes: Iterable[str]) -> list[Row]:
@@ -54,6 +58,7 @@ def make_rows(sizes: Iterable[str]) -> list[Row]:
     sizes = list(sizes)
     first = FIRST if FIRST in sizes else sizes[0]
     others = [size for size in sizes if size != first]
+    split = [size for size in sizes if size in SPLIT] or sizes[-1:]
     return [
         Row("card", SECONDS["card"], describe_card),
         Row("agree", SECONDS["agree"], agree),
@@ -65,6 +70,7 @@ def make_rows(sizes: Iterable[str]) -> list[Row]:
         ),
         Row("tests", SECONDS["tests"], run_marked_tests),
         Row("resume", SECONDS["resume"], resume_within_seeds),
+        Row("connected", SECONDS["connected"], partial(connect_one, size=first)),
         Row("graph-resume", SECONDS["graph-resume"], resume_graph),
         Row(
             f"{first}-compiled",
@@ -77,6 +83,11 @@ def make_rows(sizes: Iterable[str]) -> list[Row]:
             partial(time_network, name=COMPILED_GRAPH, compiled=True),
         ),
         *(_size_row(size) for size in others),
+        *(
+            Row(f"split-{size}", SPLIT.get(size, 20), partial(split_blocks, size=size))
+            for size in split
+        ),
+        Row("checkpoint", SECONDS["checkpoint"], partial(time_checkpoint, size=sizes[-1])),
         Row("reference", SECONDS["reference"], partial(beside_reference, size=first)),
     ]
 

@@ -63,8 +63,8 @@ def shard_blocks(model: Model, sharding: Sharding) -> None:
     # Where heads read several levels, a group of one process may leave parameters out that another
     # uses; they then count as zero there. Otherwise what nothing uses has no gradient anywhere.
     levels = {level for head in model.heads.values() for level in head.levels}
-    # A block that hands on what it was given (a graph's bonds) hands on a view, which FSDP warns of;
-    # nothing here is changed in place.
+    # A block that hands on what it was given (a graph's bonds) hands on a view, which FSDP warns
+    # of; nothing here is changed in place.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module")
     for block in blocks:
         fully_shard(block, mesh=sharding.computing, reshard_after_forward=True)
