@@ -154,10 +154,13 @@ class Encoder(nn.Module):
         """
         return list(getattr(self, "blocks", []))
 
-    def fuse_parts(self) -> None:
-        """Compile each of the parts by itself, and what is in between not at all."""
+    def fuse_parts(self, **options) -> None:
+        """Compile each of the parts by itself, and what is in between not at all.
+
+        Only their `forward`: what collects a part that is split stands around it.
+        """
         for part in self.parts():
-            part.forward = torch.compile(part.forward, dynamic=True)
+            part.forward = torch.compile(part.forward, **{"dynamic": True} | options)
 
     def begin_training(self) -> None:
         """Called before the first step of a run that starts from no other: counts begin here."""

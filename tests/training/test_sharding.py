@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from test_ranks import SETTINGS, distance, losses, train_on, train_with_kills
-from tiny import SMALL, SMALL_GRAPH, small_run
+from tiny import SMALL, SMALL_GRAPH, STEADY, STEADY_GRAPH, small_run
 
 import molnb.training.checkpoints as checkpoints
 from molnb.errors import InputError
@@ -85,6 +87,33 @@ def test_one_process_that_is_split_alone_gives_the_same_numbers(config, tmp_path
     done = train(stopped)
     assert np.abs(losses(done) / losses(whole) - 1).max() < 1e-6
     assert not torch.distributed.is_initialized()
+
+
+COMPILED = """
+import sys, torch
+from functools import partial
+torch.compile = partial(torch.compile, backend="aot_eager")  # code itself would take minutes
+from molnb import train
+train(sys.argv[1], shard=True)
+print(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [STEADY, STEADY_GRAPH], ids=["two tracks", "graph"])
+def test_parts_are_compiled_one_by_one(model, nci, tmp_path):
+    """In a process of its own: checks of shapes, which tests put everywhere, cannot be compiled."""
+    pytest.importorskip("torch_geometric")
+    config = small_run(nci, model=model, objective=LABELS, steps=2, eval_every=2)
+    plain = train(config, tmp_path / "plain", shard=True)
+    compiled = prepare_run(replace(config, compile=True), tmp_path / "compiled")
+    command = [sys.executable, "-c", COMPILED, str(compiled.path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert int(done.stdout) > 0
+    first = [run.metrics("train")[0] for run in (compiled, plain)]
+    for name in ("loss", "gradient_norm"):
+        assert first[0][name] == pytest.approx(first[1][name], rel=1e-4)
 
 
 def test_with_patience_the_best_weights_are_kept_whole(nci, tmp_path):
