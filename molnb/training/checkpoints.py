@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -57,10 +57,11 @@ class Writer:
 
 
 class Checkpoint(NamedTuple):
-    """Tensors after a number of steps."""
+    """Tensors after a number of steps, and what else was noted of them, as text."""
 
     step: int
     tensors: dict[str, torch.Tensor]
+    noted: dict[str, str]
 
 
 def load_weights(model: Model, file: Path) -> None:
@@ -93,10 +94,13 @@ def check_fit(model: Model, stored: dict[str, torch.Tensor], origin: str) -> Non
             )
 
 
-def write_checkpoint(folder: Path, step: int, tensors: dict[str, torch.Tensor]) -> None:
-    """Keep weights and optimiser state after `step` steps; the last two are kept."""
+def write_checkpoint(
+    folder: Path, step: int, tensors: dict[str, torch.Tensor], noted: Mapping[str, str] = {}
+) -> None:
+    """Keep weights, optimiser state and notes after `step` steps; the last two are kept."""
     folder.mkdir(exist_ok=True)
-    write_tensors(tensors, folder / f"step-{step:09d}.safetensors", {"step": str(step)})
+    metadata = {**noted, "step": str(step)}
+    write_tensors(tensors, folder / f"step-{step:09d}.safetensors", metadata)
     for old in sorted(folder.glob(_STEPS))[:-N_KEPT]:
         old.unlink()
 
@@ -131,8 +135,9 @@ def last_checkpoint(folder: Path) -> Checkpoint | None:
     for file in sorted(folder.glob(_STEPS), reverse=True):
         try:
             with safe_open(file, "pt") as opened:
-                step = int(opened.metadata()["step"])
-                return Checkpoint(step, {name: opened.get_tensor(name) for name in opened.keys()})
+                noted = opened.metadata()
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}
+                return Checkpoint(int(noted.pop("step")), tensors, noted)
         except (SafetensorError, OSError):
             continue
     return None
