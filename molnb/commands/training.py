@@ -166,7 +166,7 @@ def show_runs(args: argparse.Namespace) -> int:
     """list what was trained, oldest first; with a run, how it scores on each task or label"""
     from ..figures.tables import show_table
     from ..paths import home
-    from ..training.account_rows import account_rows
+    from ..training.account_table import account_rows
     from ..training.runs import run_rows
 
     for option in ("labels", "stop"):

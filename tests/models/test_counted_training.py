@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from types import MethodType
 
 import numpy as np
 import pytest
 import torch
 from counted_products import count_products
 from made_shards import make_shards
+from on_devices import padded_as_on_a_gpu
 from tiny import SMALL
 
 from molnb.data.batch import LEVELS, MolBatch, SparseLabels, every_index, pad
@@ -21,8 +22,7 @@ from molnb.models.heads import make_label_head
 from molnb.models.interface import Encoder
 from molnb.models.model import Model
 from molnb.models.products import Cost, Product, add_costs
-from molnb.models.unimol2.encoder import TwoTrack, make_two_track
-from molnb.models.unimol2.packing import padded_layout
+from molnb.models.unimol2.encoder import make_two_track
 from molnb.objectives.interface import weighted_loss
 from molnb.objectives.pretraining import Pretrain
 
@@ -69,23 +69,10 @@ def learn_outputs(model: Model, masked: MaskedBatch) -> None:
     sum(output.sum() for output in model(masked).outputs.values()).backward()
 
 
-def as_on_gpu(encoder: TwoTrack) -> None:
-    """Let an encoder on the CPU pad as it does on a GPU."""
-
-    def make_layout(self, inputs):
-        real = torch.cat([torch.ones_like(inputs.real[:, :1]), inputs.real], 1)
-        return padded_layout(real, padded_norm=False)
-
-    encoder.padded_length = lambda longest, device: TwoTrack.padded_length(encoder, longest, GPU)
-    encoder.make_layout = MethodType(make_layout, encoder)
-
-
 @pytest.mark.parametrize("device, n_frozen, max_atoms, learnt", CASES)
 def test_a_step_of_two_tracks_costs_what_is_counted(batch, device, n_frozen, max_atoms, learnt):
     encoder, heads = make_two_track(SEVERAL_GROUPS)
     freeze(encoder, n_frozen)
-    if device == GPU:
-        as_on_gpu(encoder)
     batch = crop(batch, max_atoms, 0, 0)
     masked = Pretrain().corrupt(batch, 0, 0)
     if learnt != "masking":
@@ -102,9 +89,10 @@ def test_a_step_of_two_tracks_costs_what_is_counted(batch, device, n_frozen, max
         else:
             learn_outputs(model, masked)
 
+    with padded_as_on_a_gpu() if device == GPU else nullcontext():
+        counted = count_products(step)
     # shortest paths are features: their products are no part of the network
     length = encoder.padded_length(batch.longest, device)
-    counted = count_products(step)
     of_paths = count_products(partial(pad, batch, length))
     assert cost.flops + cost.padding_flops == counted.flops - of_paths.flops
     n_byte = counted.bytes - of_paths.bytes
