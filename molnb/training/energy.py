@@ -30,7 +30,6 @@ class EnergyMeter:
 
     def __init__(self, device: torch.device, counter: Counter | None = None):
         self._counter = counter or open_counter(device)
-        self._joules = self._counter()
         self._looked = time.monotonic()
 
     def look(self) -> None:
@@ -40,9 +39,8 @@ class EnergyMeter:
 
     def read(self) -> float:
         """Watt hours so far; NaN where they cannot be read."""
-        self._joules = self._counter()
         self._looked = time.monotonic()
-        return self._joules / _JOULES
+        return self._counter() / _JOULES
 
 
 def open_counter(device: torch.device) -> Counter:
