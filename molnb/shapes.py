@@ -10,6 +10,7 @@
     output   numbers that a head gives: one a     class    classes of a label
              label, or one a class                draw     resampled sets of molecules
     graph    connected graphs of one size         channel  numbers of an encoding
+    cost     FLOPs and bytes
 
 Signatures read ``Float[Tensor, "mol n d_atom"]``. ``Int`` is a signed integer, ``Integer`` any.
 Annotations are never evaluated at run time; the tests evaluate those of functions and dataclasses,

@@ -141,6 +141,7 @@ VALUES = {
     "--labels": [],
     "--stop": [],
     "--watch": [],
+    "--accounts": [],
 }
 
 
@@ -299,6 +300,20 @@ def test_a_named_run_shows_its_scores_a_line_a_task_or_a_label(
     assert re.search(r"\d\.\d{3} \(-?\d\.\d{3} to \d\.\d{3}\)", line)
     assert "name it" in refusal(capsys, "runs", "--labels")
     assert "learns no labels" in refusal(capsys, "runs", str(finished.path))
+
+
+def test_what_runs_cost_is_listed_of_some_or_all(
+    capsys: pytest.CaptureFixture, label_run: Run, finished: Run
+) -> None:
+    names = [str(label_run.path), str(finished.path)]
+    assert main(["runs", *names, "--accounts"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    columns = head.split()
+    assert columns[:4] == ["run", "family", "N", "parameters"] and "device_hours" in columns
+    assert [line.split()[0] for line in lines] == [label_run.path.name, finished.path.name]
+    assert "2 runs are named" in refusal(capsys, "runs", *names)
+    assert main(["runs", "--accounts"]) == 0
+    assert "no runs in" in capsys.readouterr().err
 
 
 def test_the_help_of_set_names_a_setting_that_can_be_set(capsys: pytest.CaptureFixture) -> None:

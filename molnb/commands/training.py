@@ -166,27 +166,39 @@ def show_runs(args: argparse.Namespace) -> int:
     """list what was trained, oldest first; with a run, how it scores on each task or label"""
     from ..figures.tables import show_table
     from ..paths import home
+    from ..training.account_table import account_rows
     from ..training.runs import run_rows
 
     for option in ("labels", "stop"):
-        if args.run is None and getattr(args, option):
+        if not args.run and getattr(args, option):
             raise InputError(
                 f"--{option} is of one run: name it, as in `molnb runs RUN --{option}`"
             )
-    if args.run is not None and args.stop:
-        return _stop(args.run)
-    if args.run is not None and args.watch:
-        return _watch(args.run)
-    if args.run is not None:
-        return _show_scores(args.run, args.labels)
-    rows = run_rows()
+    if args.run and not args.accounts:
+        return _show_run(args)
+    rows = account_rows(args.run or None) if args.accounts else run_rows()
     if not rows:
         print(f"no runs in {home() / 'runs'}: start one with `molnb train PRESET`", file=sys.stderr)
         return 0
     if args.watch:
         return _watch_all()
+    if args.accounts:
+        print(show_table(rows))
+        return 0
     print(show_table([_with_scores_in_one(row) for row in rows]))
     return 0
+
+
+def _show_run(args: argparse.Namespace) -> int:
+    """Stop or watch the run that is named, or print its scores."""
+    name, *others = args.run
+    if others:
+        raise InputError(
+            f"{len(args.run)} runs are named: name one, or see what several cost (--accounts)"
+        )
+    if args.stop:
+        return _stop(name)
+    return _watch(name) if args.watch else _show_scores(name, args.labels)
 
 
 def _stop(name: str) -> int:
@@ -296,7 +308,7 @@ def add_training(add: Add) -> None:
     )
     command = add("runs", show_runs)
     command.add_argument(
-        "run", metavar="RUN", nargs="?", help="a run's folder or name: its scores, a line a task"
+        "run", metavar="RUN", nargs="*", help="a run's folder or name: its scores, a line a task"
     )
     told = command.add_mutually_exclusive_group()
     told.add_argument("--labels", action="store_true", help="of the run, a line a label")
@@ -305,6 +317,11 @@ def add_training(add: Add) -> None:
     )
     told.add_argument(
         "--stop", action="store_true", help="ask the run to end after its step; it can be resumed"
+    )
+    told.add_argument(
+        "--accounts",
+        action="store_true",
+        help="what the runs, or all, cost: device hours, FLOPs, memory, energy",
     )
     command = add("convert", run_convert)
     command.epilog = _RELEASE

@@ -15,6 +15,7 @@ from ..shapes import Float, Int
 from .dropout import Dropout
 from .interface import Encoder, Encoding
 from .precision import at_least_float32
+from .products import BatchCounter, Cost, CostByRows, Product
 
 N_TOKEN = 128  # elements, and the token that masks them
 
@@ -122,6 +123,28 @@ class LabelHead(nn.Module):
         output = self.out(x if self.divisor == 1 else x / self.divisor)
         return output if self.inner else self._with_beside(output, batch, index)
 
+    def products(self, n_row: int) -> list[Product]:
+        """Matrix products of so many rows; arrays beside are data."""
+        layers = [*self.inner, self.out]
+        of_layers = [linear_product("heads", layer, n_row) for layer in layers]
+        if self.beside is None:
+            return of_layers
+        return [*of_layers, linear_product("heads", self.from_beside, n_row)._replace(gradients=1)]
+
+    def make_counter(
+        self, task: str, encoder: Encoder, device: torch.device, item_size: int
+    ) -> BatchCounter:
+        """What counts training of the head, on the labelled rows of a group of molecules."""
+        of_rows = CostByRows(self.products, 1, item_size)
+
+        def count(masked: MaskedBatch) -> Cost:
+            if task not in masked.batch.labels:
+                return Cost()
+            flops, n_byte = of_rows(len(masked.batch.labels[task].index)).tolist()
+            return Cost(flops=flops, bytes=n_byte)
+
+        return count
+
     def _with_beside(
         self, x: Float[Tensor, "k d"], batch: MolBatch | None, index: Int[Tensor, " k *pair"]
     ) -> Float[Tensor, "k d"]:
@@ -152,6 +175,29 @@ class TokenHead(nn.Module):
     def forward(self, encoding: Encoding, masked: MaskedBatch) -> Float[Tensor, "k 128"]:
         hidden = torch.nonzero(masked.hidden).flatten()
         return self.logits(encoding.rows("atom", hidden))
+
+    def make_counter(
+        self, name: str, encoder: Encoder, device: torch.device, item_size: int
+    ) -> BatchCounter:
+        """What counts training of the head, on the hidden atoms of a group of molecules."""
+        width = self.dense.in_features
+        of_rows = CostByRows(lambda n_row: token_products(n_row, width), 1, item_size)
+
+        def count(masked: MaskedBatch) -> Cost:
+            flops, n_byte = of_rows(int(masked.hidden.sum())).tolist()
+            return Cost(flops=flops, bytes=n_byte)
+
+        return count
+
+
+def token_products(n_row: int, width: int) -> list[Product]:
+    """Matrix products of a head for masked atoms."""
+    return [Product("heads", n_row, width, width), Product("heads", n_row, width, N_TOKEN)]
+
+
+def linear_product(part: str, layer: nn.Linear, n_row: int) -> Product:
+    """The matrix product of a linear layer with so many rows."""
+    return Product(part, n_row, layer.in_features, layer.out_features)
 
 
 def make_label_head(

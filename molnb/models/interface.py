@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +20,7 @@ from ..data.masked import MaskedBatch
 from ..errors import InputError
 from ..files import with_tuples
 from ..shapes import Float, Int
+from .products import Cost, GroupCounter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +144,30 @@ class Encoder(nn.Module):
         Here: two for each parameter of the blocks and each atom.
         """
         return 2 * self.count_parameters().n * n_atom
+
+    @property
+    def first_learning(self) -> int:
+        """The smallest depth of which a parameter learns; n_block + 1 where all are frozen."""
+        learning = (name for name, p in self.named_parameters() if p.requires_grad)
+        return min(map(self.depth_of, learning), default=self.n_block + 1)
+
+    def make_counter(
+        self, levels: Collection[str], device: torch.device, item_size: int
+    ) -> GroupCounter:
+        """What says the cost of a training step on a group, from the atoms and bonds of each.
+
+        That is a function of two arrays of numbers. What it counts is the forward and the backward
+        pass of the encoder on a device, where heads read these levels and numbers are `item_size`
+        bytes wide; bonds are those that are shown. Made anew when other layers learn. Here: three
+        times `count_flops`, nothing padded, and each parameter of the blocks read three times.
+        """
+        n_byte = 3 * item_size * self.count_parameters().n
+
+        def count(n_atoms: Int[np.ndarray, " mol"], n_bonds: Int[np.ndarray, " mol"]) -> Cost:
+            sizes = zip(n_atoms.tolist(), n_bonds.tolist(), strict=True)
+            return Cost(flops=sum(3 * self.count_flops(*size) for size in sizes), bytes=n_byte)
+
+        return count
 
     def fuse(self) -> None:
         """Compile what can be fused into few kernels; here everything."""

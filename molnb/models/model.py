@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from ..data.batch import MolBatch
 from ..data.masked import MaskedBatch, unmasked
 from .heads import LabelHead
 from .interface import Encoder, Encoding
+from .products import BatchCounter, Cost, add_costs
 
 
 class Prediction(NamedTuple):
@@ -64,6 +66,28 @@ class Model(nn.Module):
             if index is not None:
                 outputs[name] = head(encoding, index, masked.batch)
         return Prediction(encoding, outputs)
+
+    def make_counter(self, device: torch.device, item_size: int) -> BatchCounter:
+        """What says the cost of a training step on a group of molecules (on the CPU), with heads.
+
+        Numbers are `item_size` bytes wide. It counts as if every term of the loss had a weight, and
+        every head something to read that the loss knows of. Heads without a `make_counter` of their
+        own are left out, and so is what a fused kernel of attention computes again.
+        """
+        levels = set().union(*(head.levels for head in self.heads.values()))
+        of_encoder = self.encoder.make_counter(levels, device, item_size)
+        of_heads = [
+            head.make_counter(self._heads_called[name], self.encoder, device, item_size)
+            for name, head in self.heads.items()
+            if hasattr(head, "make_counter")
+        ]
+
+        def count(masked: MaskedBatch) -> Cost:
+            shown = masked.batch.n_bonds * masked.visible
+            cost = of_encoder(masked.batch.n_atoms.numpy(), shown.numpy())
+            return add_costs([cost, *(of_head(masked) for of_head in of_heads)])
+
+        return count
 
     def fuse(self, whole: bool = True) -> None:
         """Compile the encoder, and heads that gain by it, into few kernels (torch.compile).

@@ -66,10 +66,11 @@ class Writer:
 
 
 class Checkpoint(NamedTuple):
-    """Tensors after a number of steps."""
+    """Tensors after a number of steps, and what else was noted of them, as text."""
 
     step: int
     tensors: dict[str, torch.Tensor]
+    noted: dict[str, str]
 
 
 def load_weights(model: Model, file: Path) -> None:
@@ -102,15 +103,21 @@ def check_fit(model: Model, stored: dict[str, torch.Tensor], origin: str) -> Non
             )
 
 
-def write_checkpoint(folder: Path, step: int, tensors: dict[str, torch.Tensor]) -> None:
-    """Keep weights and optimiser state after `step` steps; the last two are kept."""
+def write_checkpoint(
+    folder: Path, step: int, tensors: dict[str, torch.Tensor], noted: Mapping[str, str] = {}
+) -> None:
+    """Keep weights, optimiser state and notes after `step` steps; the last two are kept."""
     folder.mkdir(exist_ok=True)
-    write_tensors(tensors, folder / f"{_name(step)}.safetensors", {"step": str(step)})
+    write_tensors(tensors, folder / f"{_name(step)}.safetensors", {**noted, "step": str(step)})
     _forget_old(folder)
 
 
 def write_sharded_checkpoint(
-    folder: Path, step: int, tensors: dict[str, torch.Tensor], sharding: Sharding
+    folder: Path,
+    step: int,
+    tensors: dict[str, torch.Tensor],
+    sharding: Sharding,
+    noted: Mapping[str, str] = {},
 ) -> None:
     """The same of a run whose blocks are split: a folder to which each process adds its part.
 
@@ -119,7 +126,7 @@ def write_sharded_checkpoint(
     partial = folder / f"{_PARTIAL}{_name(step)}"
     write_parts(partial, tensors, sharding)
     if sharding.writing.get_rank() == 0:
-        write_json({"step": step}, partial / _ABOUT)
+        write_json({**noted, "step": str(step)}, partial / _ABOUT)
         place = folder / _name(step)
         shutil.rmtree(place, ignore_errors=True)  # of a step that is trained anew
         partial.rename(place)
@@ -189,8 +196,8 @@ def last_checkpoint(
     for path in _newest_first(folder):
         try:
             if path.is_dir():
-                step = json.loads((path / _ABOUT).read_text(encoding="utf-8"))["step"]
-                return Checkpoint(step, read_parts(path, places, sharding))
+                noted = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
+                return Checkpoint(int(noted.pop("step")), read_parts(path, places, sharding), noted)
             return _read_checkpoint(path, places or {}, sharding)
         except (SafetensorError, OSError):
             continue
@@ -209,4 +216,5 @@ def _read_checkpoint(
             if sharding is not None and place is not None and place.shape == tensor.shape:
                 tensor = cut(tensor, place, sharding)
             tensors[name] = tensor
-        return Checkpoint(int(opened.metadata()["step"]), tensors)
+        noted = opened.metadata()
+        return Checkpoint(int(noted.pop("step")), tensors, noted)

@@ -12,7 +12,6 @@ import asyncio
 import math
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
@@ -32,7 +31,7 @@ from ..objectives.supervised import Supervised
 from ..objectives.targets import label_cells, scale_tasks, unknown_notes
 from ..objectives.trivial_baselines import label_baselines, pretrain_baselines
 from ..rng import hash_sample
-from .accounts import Meter
+from .accounts import RunMeter
 from .beside import count_columns
 from .checkpoints import BEST, write_tensors
 from .config import RunConfig
@@ -46,7 +45,7 @@ from .rows import Rows, check_patience, open_corpus, row_notes, training_rows
 from .runs import NOTES, WEIGHTS, Onlooker, Run, check_start, start_run, width_factors
 from .scored_labels import BEST_FILE, FILE, make_label_table, write_label_scores
 from .session import Session, resume, save
-from .sharding import clip_gradients, kept_mib, whole_tensors
+from .sharding import clip_gradients, whole_tensors
 from .threads import one_thread
 
 EVAL_SEED = 0  # one noise for all runs, so their validation losses are comparable
@@ -75,7 +74,8 @@ def take_step(session: Session) -> tuple[float, dict[str, float]]:
     groups = session.masked_batches(
         ids, config.seed, step, None, config.max_atoms, n_hand, draw=True, shared=True
     )
-    counts = session.ranks.add(add_counts(groups))
+    counts = session.ranks.add(add_counts(groups) | session.accounts.count(groups))
+    computed = session.accounts.take_from(counts)
     weights = session.objective.weights(counts)
     session.model.train()
     session.optimizer.zero_grad(set_to_none=True)
@@ -97,6 +97,7 @@ def take_step(session: Session) -> tuple[float, dict[str, float]]:
     with one_thread():
         session.optimizer.step()
     session.step += 1
+    session.accounts.add(computed)
     if session.step % TRACES_EVERY == 0:
         clear_traces(session.optimizer)
     return loss, means | {"gradient_norm": float(norm), "learning_rate": rate}
@@ -272,45 +273,48 @@ def _owned_steps(session: Session) -> Iterator[Report]:
     """The loop of a run that this process owns, from where the run stands to its end."""
     run = session.run
     config = session.config
-    began = time.time()
-    spent = run.status()
-    seconds_before = spent.get("seconds", 0.0)
-    meter = Meter(session.device, spent)
+    meter = RunMeter(session, run.status())
     say_notes(session)
     validation = validation_batches(session)
     write_baselines(session, validation)
     state = "stopped"
-    device = str(session.device)
-    run.write_status(state="running", step=session.step, steps=config.steps, device=device)
+    run.write_status(
+        state="running",
+        step=session.step,
+        steps=config.steps,
+        device=str(session.device),
+        train_molecules=len(session.train_ids),
+    )
     try:
         if session.step == 0:
-            run.log(validate(session, validation), seconds_before)
+            run.log(validate(session, validation), meter.seconds_before)
             out_of_patience(session)  # weights that training never improves on are the best
         if session.step == 0 and not config.start_from:
             session.model.encoder.begin_training()
         finished = session.step >= config.steps
         while not finished:
-            loss, terms = take_step(session)
+            with meter.stepping():
+                loss, terms = take_step(session)
             finished = session.step == config.steps
             rows = []
             if session.step % config.log_every == 0 or finished:
                 row = {"step": session.step, "part": "train", "features": "mixed", "loss": loss}
-                rows.append(row | terms | {"samples": session.sample_digest(session.step - 1)})
+                row |= terms | {"samples": session.sample_digest(session.step - 1)}
+                rows.append(row | session.accounts.logged())
             validated = session.step % config.eval_every == 0 or finished
             if validated:
                 rows += validate(session, validation)
-            seconds = seconds_before + time.time() - began
+            seconds = meter.seconds
             if session.ranks.is_first:
                 check_mine(run.path)
             run.log(rows, seconds)
             if validated and len(session.val_ids):
                 finished = out_of_patience(session) or finished
             if session.step % config.checkpoint_every == 0 or finished:
-                kept = round(kept_mib(session.model, session.optimizer), 3)
-                save(session, seconds=round(seconds, 2), kept_mib=kept, **meter.read())
+                save(session, **meter.gather())
             yield Report(session.step, config.steps, loss, seconds, tuple(rows))
             if session.ranks.agree(run.asked_to_stop) and not finished:
-                save(session)
+                save(session, **meter.gather())
                 session.writer.wait()
                 return
         session.writer.wait()
@@ -328,9 +332,9 @@ def _owned_steps(session: Session) -> Iterator[Report]:
             raise InputError(f"{run.path}, step {session.step:,}: {lost}") from error
         raise
     finally:
-        seconds = round(seconds_before + time.time() - began, 2)
         if session.ranks.is_first and is_mine(run.path):
-            run.write_status(state=state, step=session.step, seconds=seconds, **meter.read())
+            # another process may be gone: nothing is gathered here
+            run.write_status(state=state, step=session.step, **meter.read())
             run.go_on()
 
 

@@ -3,9 +3,10 @@
     config.json      everything that decides the result
     machine.json     where it ran, library versions
     data.json        of its data: the largest molecule that its recipes let in, and what of metals
-    metrics.jsonl    one line a logged step; no clock in it, so equal seeds give equal files
+    metrics.jsonl    one line a logged step; no clock in it, so equal seeds give equal files.
+                     Training rows have `molecules` and `flops` of all steps so far
     timings.jsonl    seconds since the start, for the same steps
-    status.json      running, done, stopped or failed; the step that the weights are of
+    status.json      running, done, stopped or failed; the step of the weights; what it cost
     notes.json       what its rows cannot tell, in sentences
     baselines.json   what each term must beat
     label_scores.parquet  of each label by several measures, by the saved weights (`scored_labels`)
@@ -96,13 +97,15 @@ class Run:
             ) from None
 
     def status(self) -> dict:
-        """`state`, `step`, `steps`, `seconds`, and what they cost; empty before the first step.
+        """`state`, `step`, `steps`, and what they cost; empty before the first step.
 
-        Seconds, and `cpu_seconds` of all threads, are those of all sessions of the run together;
-        `peak_mib` is the most memory that its process held; of several processes both are those of
-        the first. `kept_mib` are parameters, gradients and optimiser state that one process keeps.
         The state is running, done, stopped (on request), failed (by an error) or killed (its
-        process ended without a word).
+        process ended without a word). Costs are those of all sessions and processes of the run
+        (`accounts`): `molecules`, `flops`, `bytes` and what of them is padding; `seconds`,
+        `cpu_seconds`, `device_hours`, `peak_mib` of the largest process, and `kept_mib`, which are
+        its parameters, gradients and optimiser state; `energy_wh`, and `rate_share` of the device's
+        `matrix_rate`. They are of the last checkpoint or the end;
+        what could not be counted or read is None.
         """
         status = self.read("status.json")
         if status.get("state") == "running" and not is_owned(self.path):

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from ..data.sampling import batches
 from ..models.heads import LabelHead
 from ..models.model import Model
 from ..objectives.label_metrics import References, label_references
+from .accounts import StepAccounts
 from .beside import fill_scales
 from .checkpoints import (
     Writer,
@@ -69,6 +71,7 @@ class Session:
         self.team = ThreadTeam(self.device, N_SIDE if many else 1)
         self.writer = Writer()
         self.step = 0
+        self.accounts = StepAccounts(self.model, self.device, self.config.precision)
         self.label_scores: pa.Table | None = None  # of the last validation, until they are saved
         self._flops_of_size = cache(lambda n: self.model.encoder.count_flops(n, n))
 
@@ -164,12 +167,13 @@ def resume(session: Session) -> None:
         origin = f"the checkpoint in {session.checkpoints}"
         restore_state(session.model, session.optimizer, checkpoint.tensors, origin)
         session.step = checkpoint.step
+        session.accounts.restore(checkpoint.noted, session.step * session.config.global_batch)
     if session.ranks.is_first:
         session.run.forget_after(session.step if checkpoint is not None else -1)
     session.ranks.wait()  # nobody removes a checkpoint that another still reads
 
 
-def save(session: Session, **noted: float) -> None:
+def save(session: Session, **noted: Any) -> None:
     """Keep the run as it is, to be used and resumed; all its processes do this together.
 
     What is kept is copied now and written in the background (`Session.writer`), while the next
@@ -185,16 +189,17 @@ def save(session: Session, **noted: float) -> None:
     state = copy_to_cpu(state) if sharding is None else copy_parts(state, sharding)
     label_scores = session.label_scores
     session.label_scores = None
+    computed = session.accounts.stored()
     step = session.step
     run = session.run
     folder = session.checkpoints
 
     def write() -> None:
         if sharding is None:
-            write_checkpoint(folder, step, state)
+            write_checkpoint(folder, step, state, computed)
             write_tensors(weights_of(state), run.path / WEIGHTS)
         else:
-            write_sharded_checkpoint(folder, step, state, sharding)
+            write_sharded_checkpoint(folder, step, state, sharding, computed)
         if not is_first:
             return
         if sharding is not None:

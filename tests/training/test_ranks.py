@@ -64,6 +64,11 @@ def losses(run: Run) -> np.ndarray:
     return np.array([row["loss"] for row in run.metrics("train")])
 
 
+def computed(run: Run) -> list[tuple[int, int]]:
+    """Molecules and FLOPs up to each logged step."""
+    return [(row["molecules"], row["flops"]) for row in run.metrics("train")]
+
+
 def distance(run: Run, other: Run) -> float:
     """The largest difference between weights, of those of the other run."""
     ours, theirs = (load_file(r.path / "weights.safetensors") for r in (run, other))
@@ -126,6 +131,12 @@ def test_two_processes_do_what_one_does(nci, tmp_path, family):
     assert together.state == "done" and together.config == alone.config
     assert np.abs(losses(together) / losses(alone) - 1).max() < 1e-5
     assert distance(together, alone) < 1e-4
+    assert computed(together) == computed(alone)
+    cost = together.status()
+    assert cost["processes"] == 2 and cost["flops"] == alone.status()["flops"]
+    assert cost["bytes"] == alone.status()["bytes"] > 0
+    assert cost["device_hours"] == pytest.approx(2 * cost["seconds"] / 3600, rel=0.1)
+    assert cost["cpu_seconds"] > 0 and cost["rate_share"] > 0
     assert [row["loss"] for row in together.metrics("val")] == pytest.approx(
         [row["loss"] for row in alone.metrics("val")], rel=1e-5
     )
@@ -147,6 +158,7 @@ def test_a_killed_run_goes_on_with_another_number_of_processes(nci, tmp_path, pr
     assert killed.state == "done"
     samples = [[row["samples"] for row in run.metrics("train")] for run in (alone, killed)]
     assert samples[0] == samples[1] and len(set(samples[0])) > 90
+    assert computed(killed) == computed(alone)
     assert np.abs(losses(killed) / losses(alone) - 1).max() < 1e-5
 
 

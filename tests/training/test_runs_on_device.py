@@ -96,6 +96,17 @@ def test_labels_of_all_levels_are_fine_tuned_from_a_pretrained_run(device, trees
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_a_run_says_what_it_cost_there(device, trees, tmp_path):
+    run = train(steady_run(trees, precision="auto", steps=4), tmp_path / "run", device=device)
+    on_cpu = train(steady_run(trees, steps=4), tmp_path / "cpu", device="cpu")
+    cost = run.status()
+    assert cost["flops"] == on_cpu.status()["flops"], "padding is apart"
+    assert cost["padding_flops"] > 0 and cost["bytes"] > 0 and cost["peak_mib"] > 0
+    assert cost["matrix_rate"] > 1e8 and 0 < cost["rate_share"] < 1
+    assert cost["energy_wh"] is None or cost["energy_wh"] >= 0
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_validation_scores_are_those_of_the_cpu(device, trees, tmp_path):
     run = train(steady_run(trees, steps=4), tmp_path / "run", device=device)
     session = Session(run, "cpu")

@@ -38,7 +38,7 @@ from ..interface import Counts, Encoder
 from .config import GraphConfig
 from .dense import Dense
 from .encoding import GraphEncoding
-from .flops import count_multiplications
+from .flops import GraphCounter, count_multiplications
 from .inputs import AtomNetwork, BondNetwork, GraphInputs, PairBias, make_inputs
 from .layers import Graph, States, make_layer
 from .pooling import pool
@@ -128,6 +128,11 @@ class GraphEncoder(Encoder):
     def count_flops(self, n_atom: int, n_bond: int) -> int:
         """Two for each multiplication of `flops.count_multiplications`."""
         return 2 * sum(count_multiplications(self, n_atom, n_bond).values())
+
+    def make_counter(
+        self, levels: Collection[str], device: torch.device, item_size: int
+    ) -> GraphCounter:
+        return GraphCounter(self, levels, item_size)
 
     def fuse(self, **options) -> None:
         """Compile the blocks, for batches of any size; blocks that are alike share their code.

@@ -41,18 +41,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...data.batch import LEVELS, MolBatch, distances
 from ...data.masked import MaskedBatch
-from ...shapes import Bool, Float
+from ...shapes import Bool, Float, Int
 from ..heads import N_TOKEN, TokenHead
 from ..interface import Counts, Encoder
 from .config import REFERENCE, Conventions, TwoTrackConfig
 from .encoding import Tracks, TwoTrackEncoding
-from .flops import count_multiplications
+from .flops import Planned, TwoTrackCounter, count_multiplications, encoder_counter
 from .inputs import (
     N_BOND_VALUE,
     N_DEGREE,
@@ -66,7 +67,7 @@ from .inputs import (
 )
 from .layers import Block, DistanceKernel
 from .movement import MovementHead
-from .packing import MAX_GRAPHS, Layout, packed_layout, padded_layout
+from .packing import MAX_GRAPHS, Layout, group_sizes, packed_layout, padded_layout
 from .vocabulary import SeenRows, names_of_rows, unseen_in
 
 # What one more size group costs on a CPU, in numbers of the pair track; speed is the same from
@@ -117,6 +118,29 @@ class TwoTrack(Encoder):
         """Two for each multiplication of `flops.count_multiplications`; bonds cost nothing."""
         return 2 * sum(count_multiplications(self.config, n_atom).values())
 
+    def make_counter(
+        self, levels: Collection[str], device: torch.device, item_size: int
+    ) -> TwoTrackCounter:
+        last_pairs = not {"bond", "pair"}.isdisjoint(levels)
+
+        def plan(n_atoms: Int[np.ndarray, " mol"]) -> Planned:
+            return self.plan_sizes(n_atoms, device)
+
+        return encoder_counter(self.config, self.first_learning, last_pairs, plan, item_size)
+
+    def plan_sizes(self, n_atoms: Int[np.ndarray, " mol"], device: torch.device) -> Planned:
+        """The sizes that molecules of so many atoms are computed at, as `make_layout` lays them."""
+        length = self.padded_length(int(n_atoms.max()), device) + 1
+        if device.type == "cpu" and not self.fused:
+            nodes = sorted((n_atoms + 1).tolist(), reverse=True)
+            return Planned(group_sizes(nodes, self._slack), length)
+        return Planned([(length, len(n_atoms))], length)
+
+    @property
+    def _slack(self) -> int:
+        """Pairs that the CPU pads rather than have one more size group."""
+        return GROUP_COST // self.config.d_pair
+
     @property
     def fused(self) -> bool:
         """True after `fuse()`."""
@@ -144,7 +168,7 @@ class TwoTrack(Encoder):
         real = torch.cat([torch.ones_like(inputs.real[:, :1]), inputs.real], 1)  # mol n_node
         padded_norm = self.config.conventions.length_norm == "padded"
         if real.device.type == "cpu" and not torch.compiler.is_compiling():
-            return packed_layout(real, padded_norm, slack=GROUP_COST // self.config.d_pair)
+            return packed_layout(real, padded_norm, slack=self._slack)
         return padded_layout(real, padded_norm)
 
     def _embed(self, table: str, rows: Tensor) -> Tensor:

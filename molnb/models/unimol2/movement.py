@@ -8,7 +8,10 @@ from torch import Tensor, nn
 from ...data.masked import MaskedBatch
 from ...shapes import Bool, Float
 from ..dropout import apply_dropout
+from ..interface import Encoder
+from ..products import BatchCounter, Cost
 from .encoding import TwoTrackEncoding
+from .flops import movement_counter
 from .layers import attention_bias
 from .packing import MAX_GRAPHS, Layout, padded_layout
 from .pair_autograd import joint_product
@@ -41,6 +44,26 @@ class MovementHead(nn.Module):
         """Compile the head: one graph for each padded length."""
         options = {"fullgraph": True, "dynamic": None} | options
         self._fused = torch.compile(self._move_padded, **options)
+
+    def make_counter(
+        self, name: str, encoder: Encoder, device: torch.device, item_size: int
+    ) -> BatchCounter:
+        """What counts training of the head on a group of molecules, laid out as the encoder does.
+
+        The encoder is a `TwoTrack`.
+        """
+        wide = torch.float64 if device.type == "cpu" else torch.float32  # of displacements
+        counter = movement_counter(
+            encoder.config,
+            lambda n_atoms: encoder.plan_sizes(n_atoms, device),
+            item_size,
+            wide.itemsize,
+        )
+
+        def count(masked: MaskedBatch) -> Cost:
+            return counter(masked.batch.n_atoms.numpy())
+
+        return count
 
     def forward(self, encoding: TwoTrackEncoding, masked: MaskedBatch) -> Float[Tensor, "atom xyz"]:
         """The coordinates of all atoms after the movement, in Å, from an encoding of noisy ones."""

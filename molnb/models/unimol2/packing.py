@@ -164,7 +164,7 @@ def packed_layout(real: Bool[Tensor, "mol n_node"], padded_norm: bool, slack: in
     pair_cells = []
     group = SizeGroup(n_mol=0, n_node=0, first_node=0, first_pair=0)
     start = 0
-    for n_node, n_mol in _group_sizes(sizes[order].tolist(), slack):
+    for n_node, n_mol in group_sizes(sizes[order].tolist(), slack):
         # each group begins where the one before it ends
         group = SizeGroup(n_mol, n_node, group.nodes.stop, group.pairs.stop)
         groups.append(group)
@@ -199,7 +199,7 @@ def packed_layout(real: Bool[Tensor, "mol n_node"], padded_norm: bool, slack: in
     )
 
 
-def _group_sizes(sizes: list[int], slack: int) -> list[tuple[int, int]]:
+def group_sizes(sizes: list[int], slack: int) -> list[tuple[int, int]]:
     """Descending sizes as groups: the length of each, and how many molecules it holds."""
     groups: list[list[int]] = []
     padding = 0  # pairs of the last group that hold no meaning
