@@ -92,10 +92,11 @@ class RunMeter:
     """What a run costs, all its processes and sessions together, as its status has it.
 
     `seconds` are those of the first process; `cpu_seconds` of all, `peak_mib` the largest of them,
-    and so is `kept_mib`, parameters with gradients and optimiser state; `device_hours` the hours of each of their devices, a GPU or a process on CPUs, `energy_wh` what
-    these took (None where it cannot be read). `rate_share` is the FLOP/s of the steps of the last
-    session, without padding, over those of a product of matrices (`matrix_rate`, of one device, and
-    as many devices as processes). Of steps that a kill undid, time and energy count, FLOPs do not.
+    and so is `kept_mib`, parameters with gradients and optimiser state. `device_hours` are the
+    hours of each of their devices, a GPU or a process on CPUs, `energy_wh` what these took (None
+    where it cannot be read). `rate_share` is the FLOP/s of the steps of the last session, without
+    padding, over those of a product of matrices (`matrix_rate`, of one device, and as many devices
+    as processes). Of steps that a kill undid, time and energy count, FLOPs do not.
     What `spent` says, the status so far, is on top.
     """
 
