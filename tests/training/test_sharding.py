@@ -32,10 +32,13 @@ WIDE_GRAPH = replace(SMALL_GRAPH, n_layer=16, d_atom=192, virtual_node="sum")
 LABELS = Supervised(("nci_orbitals", "nci_charges"))
 
 
+FEW = SETTINGS | {"steps": 8, "eval_every": 8, "checkpoint_every": 4}
+
+
 def families(nci) -> dict:
     return {
-        "two tracks": small_run(nci, model=WIDE, **SETTINGS),
-        "graph": small_run(nci, model=WIDE_GRAPH, objective=LABELS, **SETTINGS),
+        "two tracks": small_run(nci, model=WIDE, **FEW),
+        "graph": small_run(nci, model=WIDE_GRAPH, objective=LABELS, **FEW),
     }
 
 
@@ -59,7 +62,7 @@ def test_two_processes_with_half_of_the_blocks_each_do_what_one_does(config, tmp
     kept = [run.status()["kept_mib"] for run in (split, whole)]
     assert 0.45 * kept[1] < kept[0] <= 0.55 * kept[1]
     # a file a process, neither with more than its part
-    (checkpoint,) = (split.path / "checkpoints").glob("step-000000020")
+    (checkpoint,) = (split.path / "checkpoints").glob("step-000000008")
     sizes = [file.stat().st_size for file in checkpoint.glob("*.safetensors")]
     assert len(sizes) == 2 and max(sizes) < 0.6 * sum(sizes)
 
@@ -78,11 +81,11 @@ def test_any_kind_of_training_goes_on_with_any_kind_of_checkpoint(nci, tmp_path)
 def test_one_process_that_is_split_alone_gives_the_same_numbers(config, tmp_path):
     """The same code on one process, which also goes on with what was begun without it."""
     whole = train(config, tmp_path / "whole")
-    begun = train(config, tmp_path / "split", watch=lambda report: report.step < 7)
-    stopped = train(begun, watch=lambda report: report.step < 13, shard=True)
+    begun = train(config, tmp_path / "split", watch=lambda report: report.step < 3)
+    stopped = train(begun, watch=lambda report: report.step < 5, shard=True)
     assert sorted(path.name for path in (begun.path / "checkpoints").iterdir()) == [
-        "step-000000010",
-        "step-000000013",
+        "step-000000004",
+        "step-000000005",
     ]
     done = train(stopped)
     assert np.abs(losses(done) / losses(whole) - 1).max() < 1e-6
@@ -168,7 +171,7 @@ def test_weights_are_exported_as_one_file_that_every_run_has(begun):
     assert all(weights[name].equal(parts["model." + name]) for name in weights)
     assert begun.load_model().state_dict().keys() == weights.keys()
     about = json.loads((begun.path / "checkpoints/step-000000004/checkpoint.json").read_text())
-    assert about["step"] == 4
+    assert about["step"] == "4" and int(about["flops"]) > 0
 
 
 def test_nothing_that_could_run_code_is_kept(begun):
