@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -323,7 +323,9 @@ def _owned_steps(session: Session) -> Iterator[Report]:
     finally:
         seconds = round(seconds_before + time.time() - began, 2)
         if session.ranks.is_first and is_mine(run.path):
-            run.write_status(state=state, step=session.step, seconds=seconds, **meter.read())
+            # why it failed is to be read, and not that a full disk has no room for the state too
+            with suppress(InputError) if state == "failed" else nullcontext():
+                run.write_status(state=state, step=session.step, seconds=seconds, **meter.read())
             run.go_on()
 
 
