@@ -156,8 +156,14 @@ def measure_in_process(
     args: argparse.Namespace, row: Row, left: float, later: float, cache: str
 ) -> dict[str, Any]:
     """A row measured by a process of its own, within its time and what earlier rows have left."""
-    if row.seconds > left:
+    reason = None
+    try:
+        row.needs(make_setting(args))
+    except Skipped as missing:
+        reason = str(missing)
+    if reason is None and row.seconds > left:
         reason = f"it may take {row.seconds:g} s, and {max(left, 0):.0f} s are left"
+    if reason is not None:
         return {"state": "skipped", "reason": reason, "seconds": 0.0}
     limit = max(row.seconds, left - later)
     result_file = Path(cache) / f"{row.name}.json"
@@ -248,7 +254,14 @@ def commit() -> str | None:
 
 def measure_row(args: argparse.Namespace) -> int:
     """Measure one row and leave its result in a file."""
-    setting = Setting(
+    (row,) = gpu_rows.choose_rows(gpu_rows.make_rows(args.size), [args.row], args.size)
+    write_json(outcome(row, make_setting(args)), args.result)
+    return 0
+
+
+def make_setting(args: argparse.Namespace) -> Setting:
+    """What the command line says of all rows."""
+    return Setting(
         data=Path(args.data),
         scratch=args.out / "tmp",
         device=choose_device(args.device),
@@ -258,9 +271,6 @@ def measure_row(args: argparse.Namespace) -> int:
         reference=args.reference,
         core=args.core,
     )
-    (row,) = gpu_rows.choose_rows(gpu_rows.make_rows(args.size), [args.row], args.size)
-    write_json(outcome(row, setting), args.result)
-    return 0
 
 
 def outcome(row: Row, setting: Setting) -> dict[str, Any]:

@@ -52,7 +52,7 @@ COMPARED = {
 }
 
 
-def need_geometric() -> None:
+def need_geometric(setting: Setting) -> None:
     """Raise Skipped where graph networks cannot be built."""
     if importlib.util.find_spec("torch_geometric") is None:
         raise Skipped("torch_geometric is not installed, which graph networks need")
@@ -107,7 +107,6 @@ def phases(batch: MolBatch, level: str, index: Tensor) -> Tensor:
 
 def agree_of_graphs(setting: Setting) -> dict[str, Any]:
     """Errors of the device from the CPU, both in float32, by network; `ok` within the limits."""
-    need_geometric()
     torch.set_float32_matmul_precision("highest")
     networks = {name: compare(config, setting) for name, config in COMPARED.items()}
     worst = {name: max(of["device"][name] for of in networks.values()) for name in LIMITS}
@@ -202,7 +201,6 @@ def time_network(setting: Setting, name: str, compiled: bool) -> dict[str, Any]:
 
     On a CPU of few molecules and blocks, and compiled as far as the graph, without code.
     """
-    need_geometric()
     config = NETWORKS[name]
     if not setting.on_gpu:
         config = replace(config, n_layer=N_BLOCK_ON_CPU)
@@ -276,5 +274,4 @@ def network_step(
 
 def resume_graph(setting: Setting) -> dict[str, Any]:
     """A run of the smallest network in float32, resumed as `gpu_runs` says."""
-    need_geometric()
     return resume_within_seeds(setting, SIZES["150k"], "float32")

@@ -2,8 +2,9 @@
 
 A row is a function of a `Setting` that returns plain values for JSON, `ok` and `line` among them:
 whether the outcome is as it must be, and one sentence of results for the table. It raises `Skipped`
-where it cannot be measured here. It runs in a process of its own, which is ended when its time is
-over; what it prints goes to a log of its own.
+where it cannot be measured here; what it `needs` says so before a process is started for it. It
+runs in a process of its own, which is ended when its time is over; what it prints goes to a log of
+its own.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Any, NamedTuple
 
 from gpu_agreement import agree
 from gpu_card import describe_card
-from gpu_graphs import NETWORKS, agree_of_graphs, resume_graph, time_network
-from gpu_runs import resume_within_seeds, run_marked_tests
+from gpu_graphs import NETWORKS, agree_of_graphs, need_geometric, resume_graph, time_network
+from gpu_runs import need_tests, resume_within_seeds, run_marked_tests
 from gpu_scale import connect_one, split_blocks, time_checkpoint
-from gpu_speed import beside_reference, time_size
+from gpu_setting import Setting
+from gpu_speed import beside_reference, need_reference, time_size
 
 from molnb.errors import InputError, did_you_mean
 
@@ -29,6 +31,7 @@ class Row(NamedTuple):
     name: str
     seconds: float
     measure: Callable[..., dict[str, Any]]
+    needs: Callable[[Setting], None] = lambda setting: None  # raises Skipped
 
 
 SIZES = "sizes"  # stands for the rows of all sizes
@@ -63,15 +66,20 @@ def make_rows(sizes: Iterable[str]) -> list[Row]:
         Row("card", SECONDS["card"], describe_card),
         Row("agree", SECONDS["agree"], agree),
         _size_row(first),
-        Row("graph-agree", SECONDS["graph-agree"], agree_of_graphs),
+        Row("graph-agree", SECONDS["graph-agree"], agree_of_graphs, need_geometric),
         *(
-            Row(f"graph-{name}", SECONDS_OF_GRAPH, partial(time_network, name=name, compiled=False))
+            Row(
+                f"graph-{name}",
+                SECONDS_OF_GRAPH,
+                partial(time_network, name=name, compiled=False),
+                need_geometric,
+            )
             for name in NETWORKS
         ),
-        Row("tests", SECONDS["tests"], run_marked_tests),
+        Row("tests", SECONDS["tests"], run_marked_tests, need_tests),
         Row("resume", SECONDS["resume"], resume_within_seeds),
         Row("connected", SECONDS["connected"], partial(connect_one, size=first)),
-        Row("graph-resume", SECONDS["graph-resume"], resume_graph),
+        Row("graph-resume", SECONDS["graph-resume"], resume_graph, need_geometric),
         Row(
             f"{first}-compiled",
             SECONDS["compiled"],
@@ -81,6 +89,7 @@ def make_rows(sizes: Iterable[str]) -> list[Row]:
             f"graph-{COMPILED_GRAPH}-compiled",
             SECONDS["graph-compiled"],
             partial(time_network, name=COMPILED_GRAPH, compiled=True),
+            need_geometric,
         ),
         *(_size_row(size) for size in others),
         *(
@@ -88,7 +97,12 @@ def make_rows(sizes: Iterable[str]) -> list[Row]:
             for size in split
         ),
         Row("checkpoint", SECONDS["checkpoint"], partial(time_checkpoint, size=sizes[-1])),
-        Row("reference", SECONDS["reference"], partial(beside_reference, size=first)),
+        Row(
+            "reference",
+            SECONDS["reference"],
+            partial(beside_reference, size=first),
+            need_reference,
+        ),
     ]
 
 

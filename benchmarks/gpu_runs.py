@@ -108,12 +108,16 @@ def last_loss(run: Run) -> float:
 # --------------------------------------------------------------------------------- the marked tests
 
 
-def run_marked_tests(setting: Setting) -> dict[str, Any]:
-    """The tests marked `gpu` in this checkout."""
+def need_tests(setting: Setting) -> None:
+    """Raise Skipped where no test is marked for the device."""
     if importlib.util.find_spec("pytest") is None:
         raise Skipped("pytest is not installed")
     if not setting.on_gpu:
         raise Skipped("the tests are marked gpu, and this is a CPU")
+
+
+def run_marked_tests(setting: Setting) -> dict[str, Any]:
+    """The tests marked `gpu` in this checkout."""
     return run_tests(ROOT, setting.scratch, ["-m", "gpu"])
 
 

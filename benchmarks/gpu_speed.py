@@ -108,13 +108,17 @@ def describe_speed(
     }
 
 
+def need_reference(setting: Setting) -> None:
+    """Raise Skipped where the authors' code is not there."""
+    if setting.reference is None:
+        raise Skipped("no checkouts of the reference: --reference Uni-Mol --core Uni-Core")
+
+
 def beside_reference(setting: Setting, size: str) -> dict[str, Any]:
     """Ours and the reference's plain PyTorch in one process, on the largest batch that fits both.
 
     The reference runs in bf16 as its own `bfloat16()` makes it.
     """
-    if setting.reference is None:
-        raise Skipped("no checkouts of the reference: --reference Uni-Mol --core Uni-Core")
     config = SIZES[size]
     corpus = Corpus([setting.data])
     try:

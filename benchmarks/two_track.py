@@ -348,21 +348,21 @@ def time_loader(args: argparse.Namespace, size: str, corpus: Corpus, folder: Pat
     """Print molecules a second from shards to batches on one core, without and with masks."""
     torch.set_num_threads(1)
     keep_freed_memory()  # as training does
-    loader_rate(corpus, masks=False)
-    rate = loader_rate(corpus, masks=True)
+    loader_rate(corpus, args.repeats, masks=False)
+    rate = loader_rate(corpus, args.repeats, masks=True)
     file = folder / "ours.pt"
     write_groups(make_groups(corpus, "step"), file)
     seconds = run_side(args, "ours", size, "step", file)["cpu"] / N_MOL
     print(f"  loader   {100 / rate / seconds:.3f} % of a training step of {size}")
 
 
-def loader_rate(corpus: Corpus, masks: bool) -> float:
-    """Molecules a CPU-second as batches, with noise and masks if asked: median of five passes."""
+def loader_rate(corpus: Corpus, n_pass: int, masks: bool) -> float:
+    """Molecules a CPU-second as batches, with noise and masks if asked: the median of passes."""
     objective = Pretrain()
     n_step = 20
     n_mol = 1024
     seconds = []
-    for _ in range(5):
+    for _ in range(n_pass):
         start = time.process_time()
         for step in range(n_step):
             ids = sample_ids(0, step, n_mol, corpus.n)

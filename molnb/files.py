@@ -147,16 +147,46 @@ def writing(path: Path) -> Iterator[Path]:
             partial.unlink()
         # Arrow sometimes passes the system's error on as text only.
         if error.errno in _FULL or os.strerror(errno.ENOSPC) in str(error):
-            raise InputError(
-                f"The disk is full: could not write {path} ({error.strerror or error}). "
-                "Free space, or set MOLNB_HOME to a folder on a larger disk; the same command "
-                "then goes on, finished slices are kept."
-            ) from error
+            raise _full_disk(error, path) from error
         raise
     except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+
+
+@contextlib.contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Inside, a file is changed in its place: a full disk is an InputError, as for `writing`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise _full_disk(error, path) from error
+        raise
+
+
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Add lines to the end of a file, or none of them where the disk is full (InputError)."""
+    content = "".join(f"{line}\n" for line in lines).encode()
+    before = path.stat().st_size if path.exists() else 0
+    with changing(path):
+        try:
+            with path.open("ab") as file:
+                file.write(content)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.truncate(path, before)  # a line that was begun
+            raise
+
+
+def _full_disk(error: OSError, path: Path) -> InputError:
+    """What to do where there is no room for a file."""
+    return InputError(
+        f"The disk is full: could not write {path} ({error.strerror or error}). Free space, or set "
+        "MOLNB_HOME to a folder on a larger disk; the same command then goes on, what was finished "
+        "is kept."
+    )
 
 
 def _partial(path: Path) -> Path:

@@ -306,6 +306,62 @@ def test_a_training_cell_shows_a_growing_curve_and_stop_leaves_a_usable_run(
     assert model.embed("CCO").shape == (1, model.config.model.d_atom)
 
 
+LAUNCHING = """
+import os
+from pathlib import Path
+from molnb import LiveCurve, follow, launch, make_preset
+Path("kernel.pid").write_text(str(os.getpid()))
+small = {{"model.n_layer": 1, "global_batch": 4, "steps": 200, "eval_every": 100, "n_val": 8}}
+run = launch(make_preset("pretrain_tiny", [{data!r}], **small), {out!r})
+await follow(run, watch=LiveCurve())
+"""
+ATTACHING = """
+from molnb import LiveCurve, follow
+run = await follow({out!r}, watch=LiveCurve())
+print("ENDED", run.state)
+"""
+
+
+def test_a_launched_training_outlives_its_kernel_and_another_shows_the_whole_curve(
+    lab: Lab, nci: Any
+) -> None:
+    from molnb.training.ownership import read_owner
+    from molnb.training.runs import Run
+
+    out = lab.folder / "launched"
+    write_cells(lab.folder / "launch.ipynb", LAUNCHING.format(data=str(nci.path), out=str(out)))
+    write_cells(lab.folder / "attach.ipynb", ATTACHING.format(out=str(out)))
+    points = "Array.from(document.querySelector('.js-plotly-plot')?._fullData?.[0]?.x || [])"
+    with page() as tab:
+        open_notebook(tab, lab, "launch.ipynb")
+        run_all(tab)
+        start = time.monotonic()
+        while not (out / "config.json").exists() or len(Run(out).metrics("train")) < 10:
+            assert time.monotonic() - start < 120
+            time.sleep(0.02)
+        run = Run(out)
+        trainer = read_owner(out)["pid"]
+        os.kill(trainer, signal.SIGSTOP)  # however long the browser takes to show it
+        try:
+            tab.wait_for_function(f"{points}.length > 5", timeout=60 * SECONDS)
+            keep_picture(tab, "launched.png")
+            os.kill(int((lab.folder / "kernel.pid").read_text()), signal.SIGKILL)
+            assert run.state == "running" and len(run.metrics("train")) < 200
+        finally:
+            os.kill(trainer, signal.SIGCONT)
+    with page() as tab:
+        open_notebook(tab, lab, "attach.ipynb")
+        run_all(tab)
+        ended = tab.locator(".jp-OutputArea-output", has_text="ENDED done")
+        ended.first.wait_for(timeout=120 * SECONDS)
+        tab.locator(".jp-RenderedPlotly .main-svg").first.wait_for(timeout=30 * SECONDS)
+        drawn = tab.evaluate(points)
+        keep_picture(tab, "attached.png")
+        assert not tab.wrong
+    assert drawn == list(range(1, 201)) == [row["step"] for row in run.metrics("train")]
+    assert read_owner(out)["pid"] == trainer, "nobody went on with it"
+
+
 PLAIN = """
 import py3Dmol
 view = py3Dmol.view(width=300, height=200)

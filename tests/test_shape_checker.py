@@ -11,6 +11,8 @@ import pytest
 jaxtyping = pytest.importorskip("jaxtyping")
 pytest.importorskip("beartype")
 import shape_checker
+from jaxtyping import Float
+from jaxtyping._decorator import jaxtyped
 
 from molnb.chemistry.xtb import xtb_labels
 from molnb.curation.scaffolds import entropy
@@ -28,6 +30,24 @@ from molnb.evaluation.folds import make_folds
 def test_arrays_of_another_shape_or_kind_are_refused(function, arguments) -> None:
     with pytest.raises(jaxtyping.TypeCheckError):
         function(*arguments)
+
+
+def test_what_was_right_once_is_refused_where_it_is_wrong_later() -> None:
+    """What goes in and what comes out, each beside a call that was right."""
+    answers = []
+
+    def first(values: Float[np.ndarray, " n"], n: int = 0) -> Float[np.ndarray, " n"]:
+        answers.append(values[n:])
+        return answers[-1]
+
+    checked = shape_checker.check_once(jaxtyped, first, typechecker=shape_checker.check_shapes)
+    for _ in range(2):
+        assert checked(np.zeros(3)).shape == (3,)
+        assert checked(np.zeros(3), 0).shape == (3,)
+        for arguments in ((np.zeros((3, 1)),), (np.zeros(3, int),), (np.zeros(3), 1)):
+            with pytest.raises(jaxtyping.TypeCheckError):
+                checked(*arguments)
+    assert len(answers) == 6, "each call was one, also where only its result was checked"
 
 
 @pytest.mark.parametrize("name", shape_checker.modules_with_shapes())

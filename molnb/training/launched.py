@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from .runs import Run
 LOG = "log.txt"  # what the process says, below the run's folder
 START_SECONDS = 300  # to import torch and read the data, on a slow disk
 LOOKS = 0.2  # seconds between two looks at a process that starts
+LITTLE = 2**20  # bytes that are left of a disk that is full: systems keep some for themselves
 _N_LINE = 3  # last lines of a log that an error quotes where none is a complaint
 _COMPLAINT = "molnb train: "  # how the command says what it refuses
 
@@ -111,7 +113,7 @@ async def follow(run: Run | str | Path, watch: Watch | None = None, every: float
             f"{run.path}`"
         )
     reported = 0  # what was scored before the first step is nobody's report
-    n_byte = -1  # of the metrics when they were last read: long ones are read again when they grew
+    n_byte = -1  # of the log when it was last read: a long one is read again when it grew
     while True:
         ended = run.state != "running"  # before rows: none is missed
         grown = run.n_logged_byte
@@ -130,24 +132,25 @@ async def follow(run: Run | str | Path, watch: Watch | None = None, every: float
         raise InputError(
             f"{run.path}: the process that trained it ended without a word, at step "
             f"{run.status().get('step', 0):,}. launch({str(run.path)!r}) goes on from the last "
-            "checkpoint"
+            f"checkpoint{_lack_of_room(run)}"
         )
     return run
 
 
 def reports_after(run: Run, step: int) -> list[Report]:
     """A report of each step that was logged after a step, as the loop gave it."""
+    # the time of a step is logged after its rows: of one that has none yet, some may be missing
+    seconds = {row["step"]: row["seconds"] for row in run.timings()}
     rows_of: dict[int, list[dict]] = {}
     for row in run.metrics():
-        if row["step"] > step:
+        if row["step"] > step and row["step"] in seconds:
             rows_of.setdefault(row["step"], []).append(row)
-    seconds = {row["step"]: row["seconds"] for row in run.timings()}
     n_step = run.config.steps
     reports = []
     for logged, rows in rows_of.items():
         losses = [row["loss"] for row in rows if row["part"] == "train"]
         loss = losses[0] if losses else rows[0]["loss"]
-        reports.append(Report(logged, n_step, loss, seconds.get(logged, 0.0), tuple(rows)))
+        reports.append(Report(logged, n_step, loss, seconds[logged], tuple(rows)))
     return reports
 
 
@@ -157,8 +160,14 @@ def last_words(run: Run) -> str:
     text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
-        return f"Its log is empty ({file})"
+        return f"Its log is empty ({file}){_lack_of_room(run)}"
     # what torchrun adds when a process has failed stands behind it
     complaints = [line for line in lines if _COMPLAINT in line]
     last = complaints[-1:] or lines[-_N_LINE:]
     return f"Its log says: {' / '.join(last)} ({file})"
+
+
+def _lack_of_room(run: Run) -> str:
+    """That the disk is full, if it is: the process could not write even that."""
+    n_free = shutil.disk_usage(run.path).free
+    return f". Free space first: its disk has {n_free:,} bytes left" if n_free < LITTLE else ""

@@ -13,7 +13,7 @@ import math
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -333,8 +333,10 @@ def _owned_steps(session: Session) -> Iterator[Report]:
         raise
     finally:
         if session.ranks.is_first and is_mine(run.path):
-            # another process may be gone: nothing is gathered here
-            run.write_status(state=state, step=session.step, **meter.read())
+            # another process may be gone: nothing is gathered here. And why it failed is to be
+            # read, not that a full disk has no room for the state too
+            with suppress(InputError) if state == "failed" else nullcontext():
+                run.write_status(state=state, step=session.step, **meter.read())
             run.go_on()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import InputError
+from ..files import changing
 from ..locks import take_lock
 
 LOCK = "lock"
@@ -36,10 +37,10 @@ def owned(folder: Path) -> Iterator[None]:
                 f"{owner.get('host', 'another machine')}: wait for it or stop it, or give this "
                 "training another folder"
             )
-        file.seek(0)
-        file.truncate()
-        json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
-        file.flush()
+        with changing(folder / LOCK):
+            file.truncate(0)
+            owner = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
+            os.write(file.fileno(), owner.encode())  # not through a buffer, which would try again
         yield
 
 

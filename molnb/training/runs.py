@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import InputError
-from ..files import check_folder, write_json, writing
+from ..files import append_lines, check_folder, write_json, writing
 from ..models.families import build_encoder, count_parameters
 from ..models.model import Model
 from ..models.width_transfer import rate_factors
@@ -158,8 +158,8 @@ class Run:
 
     @property
     def n_logged_byte(self) -> int:
-        """The length of the file of metrics: it grows with every step that is logged."""
-        file = self.path / LOGS[0]
+        """The length of the file of timings: it grows with every step, once its rows are logged."""
+        file = self.path / LOGS[1]
         return file.stat().st_size if file.exists() else 0
 
     def losses(self, part: str | None = None, features: str | None = None) -> pd.DataFrame:
@@ -227,8 +227,7 @@ class Run:
             return
         timing = {"step": rows[0]["step"], "seconds": round(seconds, 3)}
         for name, lines in zip(LOGS, (rows, [timing])):
-            with (self.path / name).open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(line) + "\n" for line in lines)
+            append_lines(self.path / name, map(json.dumps, lines))
 
     def forget_after(self, step: int) -> None:
         """Take back what was logged after a step, so that a resumed run logs each step once."""

@@ -130,7 +130,7 @@ def test_a_full_disk_is_refused_keeps_finished_slices_and_goes_on(
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", fail_on_arrays)
-    message = "The disk is full: could not write .*arrays.*finished slices are kept"
+    message = "The disk is full: could not write .*arrays.*what was finished is kept"
     with pytest.raises(InputError, match=message):
         curate_smiles(tmp_path, ["CCO", "CCN"])
     monkeypatch.undo()

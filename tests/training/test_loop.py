@@ -125,7 +125,7 @@ def train_with_kills(folder: Path, kills: int, seed: int) -> Run:
     for kill in range(kills):
         child = subprocess.Popen(command, env=TWO_THREADS)
         target = (kill + draw.random()) * steps / kills  # a random step, later with every kill
-        while child.poll() is None and (not metrics.exists() or last_step(metrics) < target):
+        while child.poll() is None and last_step(metrics) < target:
             time.sleep(0.005)
         time.sleep(draw.random() * 0.05)
         os.kill(child.pid, signal.SIGKILL)
@@ -135,6 +135,9 @@ def train_with_kills(folder: Path, kills: int, seed: int) -> Run:
 
 
 def last_step(metrics: Path) -> int:
+    """The last step that is logged whole; 0 before the first."""
+    if not metrics.exists():
+        return 0
     lines = [line for line in metrics.read_text().splitlines() if line.endswith("}")]
     return json.loads(lines[-1])["step"] if lines else 0
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_mixes import curate_here, write_member, write_mix
+from quick_processes import start_together
 from test_loop import TWO_THREADS, result_digests, train_with_kills, training_command
 from tiny import SMALL_GRAPH, STEADY, STEADY_GRAPH, small_run
 
@@ -18,9 +19,12 @@ from molnb.evaluation.run_scores import evaluate
 from molnb.objectives.supervised import Supervised
 from molnb.shards import Shards
 from molnb.training.drawing import draw_notes, run_draws
-from molnb.training.loop import train
+from molnb.training.groups import add_counts
+from molnb.training.loop import prepare_run, train
+from molnb.training.ranks import Ranks
 from molnb.training.rows import open_corpus
 from molnb.training.runs import Run, start_run
+from molnb.training.session import Session
 
 RINGS = ["c1ccccc1", "c1ccncc1", "C1CCCCC1", "c1ccoc1", "c1ccsc1", "C1CCNCC1"]
 GROUPS = ["O", "N", "CO", "CN", "CCO", "C#N", "F", "Cl"]
@@ -114,6 +118,56 @@ def test_members_of_a_mix_may_have_weights(mix: Shards) -> None:
     assert by_size.probabilities() == pytest.approx(np.full(len(ids), 1 / len(ids)))
     whole = replace(config, sampling=Sampling(weights={mix.name: 1.0}))
     assert len(run_draws(corpus, whole, ids).pools) == 1
+
+
+def known_tasks(run: Run, step: int, rank: int) -> set[str]:
+    """Tasks of which the molecules that one of two processes takes in a step have a label."""
+    session = Session(run, "cpu")
+    session.ranks = Ranks(rank, 2)
+    hands = session.masked_batches(
+        session.sample(step), run.config.seed, step, n_hand=2, draw=True, shared=True
+    )
+    counts = add_counts(hands)
+    return {name for name in MEMBERS if counts[f"of_{name}_loss"]}
+
+
+def test_two_processes_learn_a_mix_as_one_does_where_one_of_them_has_no_label_of_a_task(
+    mix: Shards, tmp_path
+) -> None:
+    pytest.importorskip("torch_geometric")
+    settings = {"hands": 2, "steps": 20, "global_batch": 4, "eval_every": 10}
+    config = small_run(mix, model=SMALL_GRAPH, objective=Supervised(), **settings)
+    alone = train(config, tmp_path / "alone")
+    lacking: dict[tuple[bool, bool], set] = {}  # steps and tasks, by which process knows a label
+    for step in range(config.steps):
+        known = [known_tasks(alone, step, rank) for rank in (0, 1)]
+        for name in MEMBERS:
+            lacking.setdefault((name in known[0], name in known[1]), set()).add((step, name))
+    for one_alone in ((True, False), (False, True)):
+        assert {name for _, name in lacking[one_alone]} == set(MEMBERS)
+    unknown = lacking[False, False]
+    assert unknown, "and a whole step lacks a task"
+
+    together = prepare_run(config, tmp_path / "together")
+    ranks = start_together(together.path, 2)
+    for rank in ranks:
+        rank.join(300)
+    assert [rank.exitcode for rank in ranks] == [0, 0] and together.state == "done"
+    rows = zip(alone.metrics(), together.metrics(), strict=True)
+    for ours, theirs in rows:
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            if isinstance(value, float):
+                assert theirs[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+            else:
+                assert theirs[name] == value, name
+    unscored = {
+        (row["step"] - 1, name)
+        for row in together.metrics("train")
+        for name in MEMBERS
+        if f"of_{name}_loss" not in row
+    }
+    assert unscored == unknown
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])

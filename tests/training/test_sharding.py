@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from quick_processes import train_together
 from safetensors.torch import load_file, save_file
-from test_ranks import SETTINGS, distance, losses, train_on, train_with_kills
+from test_ranks import SETTINGS, distance, losses, train_with_kills
 from tiny import SMALL, SMALL_GRAPH, STEADY, STEADY_GRAPH, small_run
 
 import molnb.training.checkpoints as checkpoints
@@ -52,7 +53,7 @@ def config(request, nci):
 def test_two_processes_with_half_of_the_blocks_each_do_what_one_does(config, tmp_path):
     whole = train(config, tmp_path / "whole")
     split = prepare_run(config, tmp_path / "split")
-    train_on(2, split.path, "--shard")
+    train_together(split.path, 2, shard=True)
     assert split.state == "done" and split.config == whole.config
     assert np.abs(losses(split) / losses(whole) - 1).max() < 1e-5
     assert distance(split, whole) < 1e-4
@@ -71,7 +72,7 @@ def test_any_kind_of_training_goes_on_with_any_kind_of_checkpoint(nci, tmp_path)
     config = small_run(nci, **SETTINGS | {"steps": 60, "eval_every": 30})
     alone = train(config, tmp_path / "one")
     killed = prepare_run(config, tmp_path / "killed")
-    train_with_kills(killed.path, [2, 1, 2], seed=1, options=[["--shard"], [], ["--shard"]])
+    train_with_kills(killed.path, [2, 1, 2], seed=1, shard=[True, False, True])
     assert killed.state == "done"
     samples = [[row["samples"] for row in run.metrics("train")] for run in (alone, killed)]
     assert samples[0] == samples[1]
