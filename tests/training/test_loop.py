@@ -42,10 +42,10 @@ def test_eight_molecules_are_learnt_by_heart(nci, tmp_path):
         objective=Pretrain(drop_features=0.0),
         model=replace(STEADY, d_atom=64),
         n_train=8,
-        steps=250,
+        steps=130,
         learning_rate=4e-3,
-        eval_every=250,
-        checkpoint_every=250,
+        eval_every=130,
+        checkpoint_every=130,
     )
     rows = train(config, tmp_path / "r").metrics("train")
     early = sum(row["loss"] for row in rows[:20])
@@ -60,9 +60,9 @@ def test_labels_are_learnt_by_heart(nci, tmp_path):
         objective=Supervised(("nci_orbitals", "nci_charges", "nci_bond_orders")),
         model=replace(STEADY, d_atom=64),
         n_train=8,
-        steps=150,
+        steps=90,
         learning_rate=3e-3,
-        eval_every=150,
+        eval_every=90,
     )
     run = train(config, tmp_path / "r")
     rows = run.metrics("train")
