@@ -180,7 +180,11 @@ def joined(device: torch.device, always: bool = False) -> Iterator[Ranks]:
     if is_connected() or (world_size() == 1 and not always):
         yield current()
         return
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    backend = "gloo"
+    if device.type == "cuda":
+        backend = "cpu:gloo,cuda:nccl"
+        if device.index is not None:  # what collects split blocks computes on the current one
+            torch.cuda.set_device(device)
     if world_size() == 1:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     else:
