@@ -150,8 +150,8 @@ def _newest_first(folder: Path) -> list[Path]:
 
 
 def _forget_old(folder: Path) -> None:
-    """Keep the last checkpoints alone."""
-    for old in _newest_first(folder)[N_KEPT:]:
+    """Keep the last checkpoints alone, and nothing of one that was not finished."""
+    for old in [*_newest_first(folder)[N_KEPT:], *folder.glob(f"{_PARTIAL}*")]:
         if old.is_dir():
             shutil.rmtree(old)
         else:

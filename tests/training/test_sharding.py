@@ -161,9 +161,12 @@ def test_a_full_disk_is_one_clear_error_and_the_last_checkpoint_stays(begun, mon
     with pytest.raises(InputError, match="No space left.*free some space"):
         train(begun, shard=True)
     assert begun.state == "failed"
-    assert last_checkpoint(begun.path / "checkpoints").step == 4
+    folder = begun.path / "checkpoints"
+    assert last_checkpoint(folder).step == 4
     monkeypatch.undo()
-    assert train(begun, shard=True).state == "done"
+    assert (folder / "partial-step-000000006").exists()
+    assert train(begun).state == "done"
+    assert sorted(path.suffix for path in folder.iterdir()) == [".safetensors", ".safetensors"]
 
 
 def test_weights_are_exported_as_one_file_that_every_run_has(begun):
