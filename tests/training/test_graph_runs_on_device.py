@@ -73,10 +73,10 @@ def test_labels_of_all_levels_are_learnt_in_bfloat16_with_dropout_and_signs(
         objective=Supervised(TASKS),
         precision="bfloat16",
         n_train=8,
-        steps=80,
+        steps=120,
         learning_rate=4e-3,
-        eval_every=80,
-        checkpoint_every=80,
+        eval_every=120,
+        checkpoint_every=120,
     )
     run = train(config, tmp_path / "run", device=device)
     rows = run.metrics("train")
