@@ -6,15 +6,13 @@ import asyncio
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from quick_processes import start_training
 from tiny import STEADY, small_run
 
 import molnb.objectives.pretraining
@@ -108,30 +106,32 @@ def test_validation_shows_every_run_the_same(finished, nci, tmp_path):
 
 # --------------------------------------------------------------------------------- killed, resumed
 
-# sums of two threads must come in one order, too
-TWO_THREADS = os.environ | {"OMP_NUM_THREADS": "2"}
+N_THREAD = 2  # their sums must come in one order, too
+TWO_THREADS = os.environ | {"OMP_NUM_THREADS": str(N_THREAD)}
 
 
-def training_command(folder: Path) -> list[str]:
-    return [sys.executable, "-c", f"from molnb import train; train({str(folder)!r})"]
+def train_apart(folder: Path) -> Run:
+    """Train to the end in a process of its own."""
+    child = start_training(folder, N_THREAD)
+    child.join(300)
+    assert child.exitcode == 0
+    return Run(folder)
 
 
 def train_with_kills(folder: Path, kills: int, seed: int) -> Run:
     """Train in a child process that is killed at random moments, then to the end."""
-    command = training_command(folder)
     draw = random.Random(seed)
     metrics = folder / "metrics.jsonl"
     steps = Run(folder).config.steps
     for kill in range(kills):
-        child = subprocess.Popen(command, env=TWO_THREADS)
+        child = start_training(folder, N_THREAD)
         target = (kill + draw.random()) * steps / kills  # a random step, later with every kill
-        while child.poll() is None and last_step(metrics) < target:
+        while child.is_alive() and last_step(metrics) < target:
             time.sleep(0.005)
         time.sleep(draw.random() * 0.05)
-        os.kill(child.pid, signal.SIGKILL)
-        child.wait()
-    assert subprocess.run(command, timeout=300, env=TWO_THREADS).returncode == 0
-    return Run(folder)
+        child.kill()
+        child.join()
+    return train_apart(folder)
 
 
 def last_step(metrics: Path) -> int:
@@ -146,7 +146,7 @@ def last_step(metrics: Path) -> int:
 def test_killed_runs_end_in_the_same_bits(nci, tmp_path, kills):
     config = small_run(nci, steps=40, checkpoint_every=3, eval_every=10)
     undisturbed = start_run(config, tmp_path / "undisturbed")
-    subprocess.run(training_command(undisturbed.path), env=TWO_THREADS, check=True)
+    train_apart(undisturbed.path)
     start_run(config, tmp_path / "killed")
     killed = train_with_kills(tmp_path / "killed", kills, seed=kills)
     assert result_digests(killed) == result_digests(undisturbed)

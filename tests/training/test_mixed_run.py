@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections import Counter
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from made_mixes import curate_here, write_member, write_mix
 from quick_processes import start_together
-from test_loop import TWO_THREADS, result_digests, train_with_kills, training_command
+from test_loop import result_digests, train_apart, train_with_kills
 from tiny import SMALL_GRAPH, STEADY, STEADY_GRAPH, small_run
 
 from molnb.data.draws import Sampling
@@ -184,7 +183,7 @@ def test_killed_runs_of_graph_networks_end_in_the_same_bits(mix: Shards, tmp_pat
         eval_every=10,
     )
     undisturbed = start_run(config, tmp_path / "undisturbed")
-    subprocess.run(training_command(undisturbed.path), env=TWO_THREADS, check=True)
+    train_apart(undisturbed.path)
     start_run(config, tmp_path / "killed")
     killed = train_with_kills(tmp_path / "killed", kills, seed=kills)
     assert result_digests(killed) == result_digests(undisturbed)
