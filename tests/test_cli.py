@@ -143,6 +143,7 @@ VALUES = {
     "--stop": [],
     "--watch": [],
     "--accounts": [],
+    "--shard": [],
 }
 
 

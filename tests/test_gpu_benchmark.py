@@ -145,7 +145,7 @@ def test_a_row_that_fails_or_has_no_time_is_named_and_the_others_run(trees, tmp_
     assert "Traceback" in (tmp_path / "0m1.log").read_text()
 
     # of what is measured again there is no time for a row of a model, not even for one that fails
-    options = ("--data", trees.path, "--out", tmp_path, "--seconds", 30)
+    options = ("--data", trees.path, "--out", tmp_path, "--seconds", 20)
     assert benchmark(*options, "--rows", "card", "sizes").returncode == 0
     rows = read(tmp_path)["rows"]
     assert rows["card"]["state"] == "passed"

@@ -198,7 +198,7 @@ def test_under_width_transfer_the_rate_of_the_columns_does_not_fall(trees, tmp_p
         index = torch.arange(4)
         with torch.no_grad():
             normed = head.norm(trained.encoder(unmasked(batch)).rows("molecule", index))
-            columns = head.beside(batch, index) @ head.from_beside.weight.T
+            columns = head.beside(batch, index).float() @ head.from_beside.weight.T
             expected = head.out(normed / 2) + columns
             output = trained(batch, everywhere=True).outputs["of_molecule"]
         assert columns.abs().max() > 0 and torch.allclose(output, expected, atol=1e-6)

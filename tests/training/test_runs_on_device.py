@@ -251,8 +251,8 @@ def test_a_finished_run_frees_its_memory(device, trees, tmp_path, monkeypatch):
     models = []
 
     class Watched(Session):
-        def __init__(self, run, name):
-            super().__init__(run, name)
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
             models.append(weakref.ref(self.model))
 
     monkeypatch.setattr(loop, "Session", Watched)
