@@ -24,8 +24,8 @@ class Beside(nn.Module):
     """Arrays of a batch's molecules as numbers that a head reads: a row a molecule, standardised.
 
     They are float64. `widths` says how many columns each array has. What is missing (NaN, infinite)
-    becomes the mean. A column without spread on training rows says nothing, whatever it holds elsewhere: no weight
-    has learnt what to make of it.
+    becomes the mean. A column without spread on training rows says nothing, whatever it holds
+    elsewhere: no weight has learnt what to make of it.
     """
 
     def __init__(self, widths: Mapping[str, int]):
