@@ -145,7 +145,7 @@ def time_keeping(data: str, scratch: Path, steps: int) -> None:
 
 def time_background(data: str, scratch: Path, rounds: int) -> None:
     """Print how long a checkpoint of 84M stops the loop, and how long it is written beside it."""
-    config = make_config("pretrain_84m", data, 4, 10, precision="float32")
+    config = make_config("pretrain_84m", data, 4, 10, precision="float32", compile=False)
     session = Session(prepare_run(replace(config, n_val=0), scratch / "84m"), "cpu")
     steps, stops, writes, meanwhile = [], [], [], []
     with session.team, session.writer:
