@@ -100,19 +100,36 @@ def add_gradients(
     sums: dict[str, Tensor] = {}
     with one_thread() if session.side_by_side and n_hand == 1 else nullcontext():
         for part in session.team.map(compute, range(n_turn)):
-            for parameter, gradient in zip(parameters, part.gradients, strict=False):
-                _accumulate(parameter, gradient)
+            _accumulate(parameters, part.gradients)
             for name, total in part.sums.items():
                 sums[name] = sums.get(name, 0) + total
     session.ranks.add_gradients([p for p in parameters if not is_split(p)])
     return session.ranks.add_sums(sums, counts)
 
 
-def _accumulate(parameter: torch.nn.Parameter, gradient: Tensor | None) -> None:
-    """Add to a parameter's gradient, as `backward` does."""
-    if gradient is not None:
-        grad = parameter.grad
-        parameter.grad = gradient if grad is None else grad.add_(gradient)
+def _accumulate(
+    parameters: Sequence[torch.nn.Parameter], gradients: Sequence[Tensor | None]
+) -> None:
+    """Add to the gradients of parameters, as `backward` does.
+
+    autograd also gives columns of a larger matrix, and one tensor to two parameters. A gradient is
+    kept where nothing else lies in its memory, in the order of its parameter, which is how fused
+    AdamW reads it.
+    """
+    taken: set[int] = set()
+    for parameter, gradient in zip(parameters, gradients, strict=False):
+        if gradient is None:
+            continue
+        if parameter.grad is not None:
+            parameter.grad.add_(gradient)
+            continue
+        memory = gradient.untyped_storage()
+        is_own = memory.nbytes() == gradient.nbytes and memory.data_ptr() not in taken
+        taken.add(memory.data_ptr())
+        if is_own and gradient.stride() == parameter.stride():
+            parameter.grad = gradient
+        else:
+            parameter.grad = torch.empty_like(parameter).copy_(gradient)
 
 
 def _terms_of_training(session: Session, masked: MaskedBatch, seed: int) -> dict[str, SumCount]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 from tiny import SMALL_GRAPH, small_run
 
+import molnb.training.session as session
 from molnb.errors import InputError
 from molnb.objectives.supervised import Supervised
 from molnb.training.config import RunConfig
@@ -45,6 +47,21 @@ def test_in_float64_the_order_of_sums_hardly_matters(nci, tmp_path, family, monk
     assert off["float64"] < 1e-11 < 1e-8 < off["float32"]
     # and float32 is not far from the truth
     assert difference(forwards["float64"], forwards["float32"]) < 1e-4
+
+
+@pytest.mark.parametrize("family", ["two tracks", "graph"])
+def test_in_float64_two_threads_do_what_one_does(nci, tmp_path, family, monkeypatch):
+    """Gradients of threads are kept as they come: columns of a matrix among them."""
+    n_thread = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        config = run_of(nci, family, precision="float64", hands=2)
+        two = train(config, tmp_path / "two")
+        monkeypatch.setattr(session, "N_SIDE", 1)
+        one = train(config, tmp_path / "one")
+    finally:
+        torch.set_num_threads(n_thread)
+    assert difference(two, one) < 1e-12
 
 
 def test_weights_of_a_run_in_float64_are_kept_and_read_as_such(nci, tmp_path):
