@@ -5,16 +5,15 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
-import time
 from typing import Any
 
 import torch
-from gpu_setting import Setting, wait
+from gpu_setting import Setting
+
+from molnb.training.speed import time_products
 
 N_ROW = 8192  # of the square matrices
 N_ROW_ON_CPU = 256
-N_PRODUCT = 10  # between two looks at the clock
-ROUNDS = 5
 
 
 def describe_card(setting: Setting) -> dict[str, Any]:
@@ -61,16 +60,4 @@ def driver_version() -> str | None:
 
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     """FLOP/s of a product of square matrices, the best of five rounds of ten."""
-    n = N_ROW if device.type == "cuda" else N_ROW_ON_CPU
-    left = torch.randn(n, n, device=device).to(dtype)
-    right = torch.randn(n, n, device=device).to(dtype)
-    out = torch.empty_like(left)
-    fastest = float("inf")
-    for _ in range(ROUNDS):
-        wait(device)
-        start = time.perf_counter()
-        for _ in range(N_PRODUCT):
-            torch.mm(left, right, out=out)
-        wait(device)
-        fastest = min(fastest, time.perf_counter() - start)
-    return 2 * n**3 * N_PRODUCT / fastest
+    return max(time_products(device, dtype, N_ROW if device.type == "cuda" else N_ROW_ON_CPU))

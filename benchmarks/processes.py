@@ -23,9 +23,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import molnb
 import molnb.training.loop as loop
@@ -45,24 +47,24 @@ FAMILIES = {
 }
 
 
-def make_config(preset: str, data: str, batch: int, steps: int, **changes: Any) -> RunConfig:
+def make_config(preset: str, dataset: str, batch: int, steps: int, **changes: Any) -> RunConfig:
     """A preset on some data, with two hands, which scores nothing on the way."""
     settings = {"steps": steps, "global_batch": batch, "eval_every": steps, "n_val": 8}
     settings |= {"checkpoint_every": steps, "hands": 2, "warmup_steps": 5}
-    return make_preset(preset, [data], **settings | changes)
+    return make_preset(preset, [dataset], **settings | changes)
 
 
 # --------------------------------------------------------------------------------------- processes
 
 
-def compare_processes(data: str, scratch: Path, rounds: int) -> None:
+def compare_processes(dataset: str, scratch: Path, rounds: int) -> None:
     """Print the CPU-seconds of two processes beside those of one, a family a line."""
     for family, (preset, batch, steps) in FAMILIES.items():
         spent: dict[str, list[float]] = {"one": [], "two": []}
         walls: dict[str, list[float]] = {"one": [], "two": []}
         for number in range(rounds):
             for kind in spent:
-                config = make_config(preset, data, batch, steps)
+                config = make_config(preset, dataset, batch, steps)
                 run = prepare_run(config, scratch / f"{family}-{kind}-{number}")
                 two = kind == "two"
                 start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -76,17 +78,27 @@ def compare_processes(data: str, scratch: Path, rounds: int) -> None:
                 spent[kind].append(status["cpu_seconds"])
                 walls[kind].append(status["seconds"])
         ratios = [two / one for one, two in zip(*spent.values(), strict=True)]
-        one, two = (statistics.median(values) for values in spent.values())
-        wall_one, wall_two = (statistics.median(values) for values in walls.values())
+        cpu = {kind: statistics.median(seconds) for kind, seconds in spent.items()}
+        wall = {kind: statistics.median(seconds) for kind, seconds in walls.items()}
         print(
-            f"{family:10} {steps} steps of {batch}: {two:.1f} CPU-s in two processes, {one:.1f} in "
-            f"one: ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}); "
-            f"{wall_two:.1f} s and {wall_one:.1f} s",
+            f"{family:10} {steps} steps of {batch}: {cpu['two']:.1f} CPU-s in two processes, "
+            f"{cpu['one']:.1f} in one: ratio {statistics.median(ratios):.2f} "
+            f"({min(ratios):.2f} to {max(ratios):.2f}); "
+            f"{wall['two']:.1f} s and {wall['one']:.1f} s",
             flush=True,
         )
 
 
 # ----------------------------------------------------------------------------------------- keeping
+
+# what the loop calls to keep a run, by whom it is looked up
+KEPT_BY = (
+    (loop, "save"),
+    (loop, "resume"),
+    (loop, "check_mine"),
+    (Run, "log"),
+    (Run, "write_status"),
+)
 
 
 class Clock:
@@ -108,27 +120,25 @@ class Clock:
 
         return timed
 
+    def around_write(self, start: Callable) -> Callable:
+        """`Writer.start`, with what it is given timed where it runs."""
+        return lambda writer, write: start(writer, self.around(write))
 
-def time_keeping(data: str, scratch: Path, steps: int) -> None:
+
+def time_keeping(dataset: str, scratch: Path, steps: int) -> None:
     """Print which share of a run's time goes into keeping it, for each family."""
     for family, (preset, batch, _) in FAMILIES.items():
-        waited, written = Clock(), Clock()
-        originals = (loop.save, loop.resume, Run.log, Run.write_status, loop.check_mine)
-        start_writing = Writer.start
-        loop.save, loop.resume, Run.log, Run.write_status, loop.check_mine = map(
-            waited.around, originals
-        )
-        Writer.start = lambda self, write, start=start_writing, clock=written: start(
-            self, clock.around(write)
-        )
-        try:
-            every = {"checkpoint_every": 200, "log_every": 1}
-            config = make_config(preset, data, batch, steps, **every)
-            run = train(config, scratch / family, watch=lambda r: r.step < steps // 2)
+        waited = Clock()
+        written = Clock()
+        every = {"checkpoint_every": 200, "log_every": 1}
+        config = make_config(preset, dataset, batch, steps, **every)
+        with ExitStack() as stack:
+            for owner, name in KEPT_BY:
+                timed = waited.around(getattr(owner, name))
+                stack.enter_context(patch.object(owner, name, timed))
+            stack.enter_context(patch.object(Writer, "start", written.around_write(Writer.start)))
+            run = train(config, scratch / family, watch=lambda report: report.step < steps // 2)
             run = train(run)
-        finally:
-            loop.save, loop.resume, Run.log, Run.write_status, loop.check_mine = originals
-            Writer.start = start_writing
         seconds = run.status()["seconds"]
         cpu_seconds = run.status()["cpu_seconds"]
         print(
@@ -143,11 +153,14 @@ def time_keeping(data: str, scratch: Path, steps: int) -> None:
 # -------------------------------------------------------------------------------------- background
 
 
-def time_background(data: str, scratch: Path, rounds: int) -> None:
+def time_background(dataset: str, scratch: Path, rounds: int) -> None:
     """Print how long a checkpoint of 84M stops the loop, and how long it is written beside it."""
-    config = make_config("pretrain_84m", data, 4, 10, precision="float32", compile=False)
+    config = make_config("pretrain_84m", dataset, 4, 10, precision="float32", compile=False)
     session = Session(prepare_run(replace(config, n_val=0), scratch / "84m"), "cpu")
-    steps, stops, writes, meanwhile = [], [], [], []
+    steps: list[float] = []  # seconds of steps alone
+    stops: list[float] = []  # of the loop for a checkpoint
+    writes: list[float] = []  # until it is written
+    meanwhile: list[float] = []  # of the step beside
     with session.team, session.writer:
         take_step(session)
         for _ in range(rounds):
@@ -161,7 +174,10 @@ def time_background(data: str, scratch: Path, rounds: int) -> None:
             meanwhile.append(time.perf_counter() - start - stops[-1])
             session.writer.wait()
             writes.append(time.perf_counter() - start)
-    step, stop, write, beside = map(statistics.median, (steps, stops, writes, meanwhile))
+    step = statistics.median(steps)
+    stop = statistics.median(stops)
+    write = statistics.median(writes)
+    beside = statistics.median(meanwhile)
     n_byte = sum(file.stat().st_size for file in session.checkpoints.iterdir()) / 2
     print(
         f"84M: {n_byte / 2**30:.2f} GiB stop the loop for {stop:.2f} s, {stop / step:.2f} of a "
@@ -181,15 +197,15 @@ def main() -> None:
     options = parser.parse_args()
     if options.data is None:
         options.data = str(molnb.curate("nci", n=400).path)
-    data = str(load_shards(find_data(options.data)).path.resolve())
+    dataset = str(load_shards(find_data(options.data)).path.resolve())
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         if "processes" in options.rows:
-            compare_processes(data, scratch, options.rounds)
+            compare_processes(dataset, scratch, options.rounds)
         if "keeping" in options.rows:
-            time_keeping(data, scratch, options.steps)
+            time_keeping(dataset, scratch, options.steps)
         if "background" in options.rows:
-            time_background(data, scratch, options.rounds)
+            time_background(dataset, scratch, options.rounds)
 
 
 if __name__ == "__main__":

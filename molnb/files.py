@@ -168,12 +168,12 @@ def changing(path: Path) -> Iterator[None]:
 
 def append_lines(path: Path, lines: Iterable[str]) -> None:
     """Add lines to the end of a file, or none of them where the disk is full (InputError)."""
-    content = "".join(f"{line}\n" for line in lines).encode()
+    added = "".join(f"{line}\n" for line in lines).encode()
     before = path.stat().st_size if path.exists() else 0
     with changing(path):
         try:
             with path.open("ab") as file:
-                file.write(content)
+                file.write(added)
         except OSError:
             with contextlib.suppress(OSError):
                 os.truncate(path, before)  # a line that was begun

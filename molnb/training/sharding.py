@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..models.heads import LabelHead
 from ..models.model import Model
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def connect(device: torch.device) -> Sharding:
 
 def shard_blocks(model: Model, sharding: Sharding) -> None:
     """Split the blocks of a model's encoder; gradients become sums over processes, as elsewhere."""
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import FSDPModule, fully_shard
 
     encoder = model.encoder
     blocks = encoder.parts()
@@ -60,9 +61,16 @@ def shard_blocks(model: Model, sharding: Sharding) -> None:
         )
     split = {id(parameter) for block in blocks for parameter in block.parameters()}
     whole = {parameter for parameter in encoder.parameters() if id(parameter) not in split}
-    # Where heads read several levels, a group of one process may leave parameters out that another
-    # uses; they then count as zero there. Otherwise what nothing uses has no gradient anywhere.
-    levels = {level for head in model.heads.values() for level in head.levels}
+    # Where tasks are of several levels, a group of one process may lack the labels of one level and
+    # leave parameters out that another process uses: they then count as zero. Otherwise what
+    # nothing uses has no gradient anywhere.
+    heads = [head for head in model.heads.values() if isinstance(head, LabelHead)]
+    may_differ = len({level for head in heads for level in head.levels}) > 1
+    if may_differ and not hasattr(FSDPModule, "set_reduce_scatter_unused_params"):
+        raise InputError(
+            f"torch {torch.__version__} cannot split blocks between tasks of several levels, of "
+            "which some labels may be missing: install torch 2.13, or train without sharding"
+        )
     # A block that hands on what it was given (a graph's bonds) hands on a view, which FSDP warns
     # of; nothing here is changed in place.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module")
@@ -70,7 +78,7 @@ def shard_blocks(model: Model, sharding: Sharding) -> None:
         fully_shard(block, mesh=sharding.computing, reshard_after_forward=True)
         block.set_gradient_divide_factor(1.0)
         block.set_force_sum_reduction_for_comms(True)
-        if len(levels) > 1 and hasattr(block, "set_reduce_scatter_unused_params"):
+        if may_differ:
             block.set_reduce_scatter_unused_params(True)
     fully_shard(encoder, mesh=sharding.computing, ignored_params=whole)  # collects ahead
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from functools import cache
@@ -22,20 +23,31 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     With the threads and the precision of products that torch has at the time.
     """
     on_cpu = device.type == "cpu"
-    n = N_ROW_ON_CPU if on_cpu else N_ROW
+    n_row = N_ROW_ON_CPU if on_cpu else N_ROW
     n_product = 1 if on_cpu else N_PRODUCT
+    return statistics.median(time_products(device, dtype, n_row, n_product, SECONDS))
+
+
+def time_products(
+    device: torch.device,
+    dtype: torch.dtype,
+    n_row: int,
+    n_product: int = N_PRODUCT,
+    seconds: float = math.inf,
+) -> list[float]:
+    """FLOP/s of products of square matrices, a number a round, until `seconds` are over."""
     draw = torch.Generator().manual_seed(0)  # of our own: what others draw stays as it is
-    left, right = (torch.randn(n, n, generator=draw).to(device, dtype) for _ in range(2))
+    left, right = (torch.randn(n_row, n_row, generator=draw).to(device, dtype) for _ in range(2))
     out = torch.mm(left, right)  # does not count
-    seconds: list[float] = []
-    while len(seconds) < ROUNDS and sum(seconds) < SECONDS:
+    rounds: list[float] = []
+    while len(rounds) < ROUNDS and sum(rounds) < seconds:
         _wait(device)
         start = time.perf_counter()
         for _ in range(n_product):
             torch.mm(left, right, out=out)
         _wait(device)
-        seconds.append(time.perf_counter() - start)
-    return 2 * n**3 * n_product / statistics.median(seconds)
+        rounds.append(time.perf_counter() - start)
+    return [2 * n_row**3 * n_product / spent for spent in rounds]
 
 
 def _wait(device: torch.device) -> None:

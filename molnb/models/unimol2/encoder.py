@@ -151,6 +151,10 @@ class TwoTrack(Encoder):
         options = {"fullgraph": True, "dynamic": None} | options
         self._fused = torch.compile(self.encode, **options)
 
+    def fuse_parts(self, **options) -> None:
+        """Blocks by themselves stay as they are: the sizes in a layout would be symbols in them,
+        which torch cannot hand to the functions that update pairs."""
+
     def padded_length(self, longest: int, device: torch.device) -> int:
         """Atoms that a batch is padded to: those of its longest molecule, or full eights of nodes.
 
