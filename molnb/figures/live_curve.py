@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -25,6 +26,7 @@ class LiveCurve:
         self._train: list[tuple[int, float]] = []
         self._val: dict[str, list[tuple[int, float]]] = {}
         self._last_update = 0.0
+        self._later: asyncio.TimerHandle | None = None
         self._display: _Panel | Progress | None = None
 
     def __call__(self, report: Any) -> bool:
@@ -36,9 +38,11 @@ class LiveCurve:
             if row["part"] == "val":
                 self._val.setdefault(row["features"], []).append((row["step"], row["loss"]))
         finished = report.step >= report.steps or self.stopped
-        if finished or time.monotonic() - self._last_update >= self.interval:
-            self._last_update = time.monotonic()
+        rest = self._last_update + self.interval - time.monotonic()
+        if finished or rest <= 0:
             self._update(report)
+        else:
+            self._update_later(report, rest)
         if finished:
             self.close()
         return not self.stopped
@@ -47,7 +51,23 @@ class LiveCurve:
         live = not headless() and in_kernel()
         return _Panel(self, steps) if live else Progress(self.label, steps)
 
+    def _update_later(self, report: Any, seconds: float) -> None:
+        """Show a report once some seconds are over, in a kernel: the next may be long in coming."""
+        self._cancel_update()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # a shell, whose last line the end replaces
+        self._later = loop.call_later(seconds, self._update, report)
+
+    def _cancel_update(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+        self._later = None
+
     def _update(self, report: Any) -> None:
+        self._cancel_update()
+        self._last_update = time.monotonic()
         if isinstance(self._display, Progress):
             self._display.advance(report.step - self._display.done, f"loss {report.loss:.3f}")
             return
@@ -76,6 +96,7 @@ class LiveCurve:
 
     def close(self) -> None:
         """Replace what is live by a plain figure; also call it after an interrupted training."""
+        self._cancel_update()
         display_object = self._display
         self._display = None
         if display_object is None:

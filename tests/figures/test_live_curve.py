@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -35,3 +37,24 @@ def test_a_live_curve_leaves_a_line_and_a_plain_figure(tmp_path: Path) -> None:
     names = [trace["name"] for trace in figure["data"]]
     assert names == ["training", "validation, features hidden"]
     assert done.path.stat().st_size < 60_000
+
+
+def test_the_last_of_many_reports_at_once_is_shown_though_no_further_one_comes() -> None:
+    from molnb.figures.live_curve import LiveCurve
+
+    shown: list[int] = []
+
+    class Display:
+        def update(self, step: int, note: str) -> None:
+            shown.append(step)
+
+    async def watch() -> None:
+        curve = LiveCurve(seconds_between_updates=0.05)
+        curve._display = Display()
+        for step in (1, 2, 3):
+            curve(SimpleNamespace(step=step, steps=9, loss=1.0, seconds=0.0, rows=()))
+        assert shown == [1]
+        await asyncio.sleep(0.2)
+        assert shown == [1, 3]
+
+    asyncio.run(watch())
