@@ -67,6 +67,7 @@ _PUBLIC = {
     "objectives.supervised": "Supervised",
     "training.config": "RunConfig",
     "training.runs": "Run make_model load_runs runs_table",
+    "training.branches": "cool_downs",
     "training.account_table": "accounts_table",
     "training.presets": "PRESETS make_preset presets_table",
     "training.launched": "launch follow",

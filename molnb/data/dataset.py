@@ -215,6 +215,24 @@ class Corpus:
             ids.append(start + np.flatnonzero(shared))
         return np.concatenate(ids)
 
+    def sharing(self, ids: np.ndarray, columns: Sequence[str]) -> np.ndarray:
+        """Ascending ids of the molecules that agree with some of these in one of the columns.
+
+        Texts that are null or empty agree with none.
+        """
+        is_chosen = np.zeros(self.n, bool)
+        is_chosen[ids] = True
+        is_sharing = np.zeros(self.n, bool)
+        for name in columns:
+            texts = [shards.table([name])[name] for shards in self.datasets]
+            parts = [*zip(self.starts, self.starts[1:], texts)]
+            chosen = [pc.unique(t.filter(pa.array(is_chosen[i:j]))) for i, j, t in parts]
+            values = pc.unique(pa.chunked_array(chosen))
+            values = values.filter(pc.not_equal(values, ""))  # null is not unequal, and left out
+            for i, j, of_dataset in parts:
+                is_sharing[i:j] |= pc.is_in(of_dataset, value_set=values).to_numpy()
+        return np.flatnonzero(is_sharing)
+
     def n_conformers(self, ids: np.ndarray) -> np.ndarray:
         """How many geometries each of these molecules has."""
         ids = np.asarray(ids, np.int64)

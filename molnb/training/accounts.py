@@ -24,7 +24,6 @@ from ..models.model import Model
 from ..models.products import Cost, add_costs
 from .device import autocast
 from .energy import EnergyMeter
-from .sharding import kept_mib
 from .speed import matrix_rate
 
 if TYPE_CHECKING:
@@ -92,12 +91,12 @@ class RunMeter:
     """What a run costs, all its processes and sessions together, as its status has it.
 
     `seconds` are those of the first process; `cpu_seconds` of all, `peak_mib` the largest of them,
-    and so is `kept_mib`, parameters with gradients and optimiser state. `device_hours` are the
-    hours of each of their devices, a GPU or a process on CPUs, `energy_wh` what these took (None
-    where it cannot be read). `rate_share` is the FLOP/s of the steps of the last session, without
-    padding, over those of a product of matrices (`matrix_rate`, of one device, and as many devices
-    as processes). Of steps that a kill undid, time and energy count, FLOPs do not.
-    What `spent` says, the status so far, is on top.
+    and so is `kept_mib`, parameters with gradients, optimiser state and averages. `device_hours`
+    are the hours of each of their devices, a GPU or a process on CPUs, `energy_wh` what these took
+    (None where it cannot be read). `rate_share` is the FLOP/s of the steps of the last session,
+    without padding, over those of a product of matrices (`matrix_rate`, of one device, and as many
+    devices as processes). Of steps that a kill undid, time and energy count, FLOPs do not. What
+    `spent` says, the status so far, is on top.
     """
 
     def __init__(self, session: Session, spent: Mapping[str, Any]):
@@ -140,7 +139,7 @@ class RunMeter:
         read[self._ranks.rank] = [
             own["cpu_seconds"],
             own["peak_mib"],
-            kept_mib(self._session.model, self._session.optimizer),
+            self._session.kept_mib(),
             self._energy.read(),
             self._own_rate,
         ]

@@ -23,9 +23,11 @@ from ..files import write_json, writing
 from ..models.model import Model
 from .sharding import Sharding, cut, read_parts, write_parts
 
-N_KEPT = 2  # checkpoints
+N_KEPT = 2  # checkpoints, besides those that are kept for good
 BEST = "best.safetensors"
-MODEL = "model."  # how the names of weights begin, among all that is kept
+# how the names of weights begin, and of their averages, among all that is kept
+MODEL = "model."
+AVERAGE = "average."
 _PARTIAL = "partial-"
 _ABOUT = "checkpoint.json"  # beside parts
 
@@ -104,12 +106,19 @@ def check_fit(model: Model, stored: dict[str, torch.Tensor], origin: str) -> Non
 
 
 def write_checkpoint(
-    folder: Path, step: int, tensors: dict[str, torch.Tensor], noted: Mapping[str, str] = {}
+    folder: Path,
+    step: int,
+    tensors: dict[str, torch.Tensor],
+    noted: Mapping[str, str] = {},
+    keep_every: int | None = None,
 ) -> None:
-    """Keep weights, optimiser state and notes after `step` steps; the last two are kept."""
+    """Keep weights, optimiser state and notes after `step` steps.
+
+    The last two checkpoints are kept, and those at multiples of `keep_every`.
+    """
     folder.mkdir(exist_ok=True)
     write_tensors(tensors, folder / f"{_name(step)}.safetensors", {**noted, "step": str(step)})
-    _forget_old(folder)
+    _forget_old(folder, keep_every)
 
 
 def write_sharded_checkpoint(
@@ -118,6 +127,7 @@ def write_sharded_checkpoint(
     tensors: dict[str, torch.Tensor],
     sharding: Sharding,
     noted: Mapping[str, str] = {},
+    keep_every: int | None = None,
 ) -> None:
     """The same of a run whose blocks are split: a folder to which each process adds its part.
 
@@ -130,13 +140,30 @@ def write_sharded_checkpoint(
         place = folder / _name(step)
         shutil.rmtree(place, ignore_errors=True)  # of a step that is trained anew
         partial.rename(place)
-        _forget_old(folder)
+        _forget_old(folder, keep_every)
 
 
 def export_weights(folder: Path, step: int, file: Path) -> None:
     """Write the weights that a checkpoint of several parts holds as one file."""
-    stored = read_parts(folder / _name(step), prefix=MODEL)
-    write_tensors({name.removeprefix(MODEL): t for name, t in stored.items()}, file)
+    stored = read_parts(folder / _name(step), prefix=(MODEL, AVERAGE))
+    write_tensors(judged_weights(stored), file)
+
+
+def judged_weights(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights of a checkpoint that are scored and handed out, by the parameters' names.
+
+    Those are the averages, of what has one.
+    """
+    return below(MODEL, tensors) | below(AVERAGE, tensors)
+
+
+def below(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors whose name begins with a prefix, without it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _name(step: int) -> str:
@@ -144,14 +171,27 @@ def _name(step: int) -> str:
     return f"step-{step:09d}"
 
 
+def _step_of(path: Path) -> int:
+    """The step of a checkpoint, from what it is called."""
+    return int(path.name.partition(".")[0].removeprefix("step-"))
+
+
 def _newest_first(folder: Path) -> list[Path]:
     """Checkpoints, files and folders."""
-    return sorted(folder.glob("step-*"), key=lambda path: path.name.partition(".")[0])[::-1]
+    return sorted(folder.glob("step-*"), key=_step_of, reverse=True)
 
 
-def _forget_old(folder: Path) -> None:
-    """Keep the last checkpoints alone, and nothing of one that was not finished."""
-    for old in [*_newest_first(folder)[N_KEPT:], *folder.glob(f"{_PARTIAL}*")]:
+def kept_steps(folder: Path) -> list[int]:
+    """The steps of which there are checkpoints, ascending."""
+    return sorted({_step_of(path) for path in folder.glob("step-*")})
+
+
+def _forget_old(folder: Path, keep_every: int | None) -> None:
+    """Remove checkpoints but the last and those for good, and what of one was not finished."""
+    old_ones = _newest_first(folder)[N_KEPT:]
+    if keep_every is not None:
+        old_ones = [path for path in old_ones if _step_of(path) % keep_every]
+    for old in [*old_ones, *folder.glob(f"{_PARTIAL}*")]:
         if old.is_dir():
             shutil.rmtree(old)
         else:
@@ -195,16 +235,52 @@ def last_checkpoint(
     """
     for path in _newest_first(folder):
         try:
-            if path.is_dir():
-                noted = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
-                return Checkpoint(int(noted.pop("step")), read_parts(path, places, sharding), noted)
             return _read_checkpoint(path, places or {}, sharding)
         except (SafetensorError, OSError):
             continue
     return None
 
 
+def checkpoint_at(
+    folder: Path,
+    step: int,
+    places: Mapping[str, torch.Tensor] | None = None,
+    sharding: Sharding | None = None,
+) -> Checkpoint:
+    """The checkpoint after so many steps, read as `last_checkpoint` reads it.
+
+    Raises InputError where there is none, saying which there are, and where it is damaged.
+    """
+    check_kept(folder, step)
+    path = next(path for path in _newest_first(folder) if _step_of(path) == step)
+    try:
+        return _read_checkpoint(path, places or {}, sharding)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is damaged ({error}): use another checkpoint") from None
+
+
+def check_kept(folder: Path, step: int) -> None:
+    """Raise InputError where there is no checkpoint of a step, saying of which there are."""
+    steps = kept_steps(folder)
+    if step not in steps:
+        there = ", ".join(f"{kept:,}" for kept in steps) or "none"
+        raise InputError(
+            f"{folder} has no checkpoint of step {step:,} (there are: {there}). A run keeps those "
+            "at multiples of its keep_every, and its last two: name one of them"
+        )
+
+
 def _read_checkpoint(
+    path: Path, places: Mapping[str, torch.Tensor], sharding: Sharding | None
+) -> Checkpoint:
+    """A checkpoint of one file, or of a folder of parts."""
+    if not path.is_dir():
+        return _read_file(path, places, sharding)
+    noted = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
+    return Checkpoint(int(noted.pop("step")), read_parts(path, places, sharding), noted)
+
+
+def _read_file(
     file: Path, places: Mapping[str, torch.Tensor], sharding: Sharding | None
 ) -> Checkpoint:
     """A checkpoint of one file."""

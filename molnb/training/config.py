@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 
 from ..data.draws import Sampling, make_sampling
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from ..files import with_tuples
 from ..models.families import load_config
 from ..models.interface import EncoderConfig
@@ -29,6 +29,22 @@ _POSITIVE = (
 )
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float64")
+SCHEDULES = ("linear", "stable")
+OPTIMIZERS = ("adamw", "muon")
+COOLING = 0.2  # the share of the steps in which a stable rate falls (Haegele et al. 2024: enough)
+# Fields that came later than the first ids: where they say nothing, an id does not know them.
+_LATER = (
+    "schedule",
+    "decay_steps",
+    "decay_power",
+    "branch",
+    "branch_step",
+    "keep_every",
+    "ema_decay",
+    "optimizer",
+    "n_random_val",
+    "disjoint",
+)
 
 
 @dataclass(frozen=True)
@@ -38,20 +54,40 @@ class RunConfig:
     `data` names folders of curated datasets (paths, or names below ``MOLNB_HOME/data``). The global
     batch is worked through in groups of at most `pair_budget` padded pairs (of atoms, where the
     encoder pads nothing), dealt before into at least so many `hands`, of which every process takes
-    some: a run that begins on more processes has one for each. The learning rate rises linearly
-    over `warmup_steps`, then falls linearly to zero at `steps`; heads may have one of
-    their own, and each block below the last has `layer_decay` times the rate of the one above it.
-    With `patience`, training stops after that many validations without a better loss, and the best
-    weights are kept. `start_from` is a run folder whose encoder is taken over; its first
-    `frozen_layers` blocks, and all that comes before them, then stay as they are.
+    some: a run that begins on more processes has one for each. With `patience`, training stops
+    after that many validations without a better loss, and the best weights are kept. `start_from`
+    is a run folder whose encoder is taken over; its first `frozen_layers` blocks, and all that
+    comes before them, then stay as they are.
+
+    The learning rate rises linearly over `warmup_steps` and falls to zero at `steps` (`schedules`):
+    with the `schedule` linear from there on; with stable it is constant but for the last
+    `decay_steps` (None: a fifth of `steps`). It falls as the share of the fall that is left, to the
+    power of `decay_power`: linearly, as in the paper. Heads may have a rate of their own, and each
+    block below the last has `layer_decay` times the rate of the one above it. The `optimizer` is
+    adamw, or muon for the matrices of the encoder's blocks and AdamW for all else, at the same
+    rates (`muon`). With `ema_decay` the run keeps the exponential moving average of its weights,
+    which are then what is validated and written to ``weights.safetensors`` (`averages`).
+
+    The last two checkpoints are kept, and with `keep_every` also those at its multiples, for good.
+    `branch`, a run folder or name, is gone on with from one of them: the run begins after
+    `branch_step` steps with all that its parent had then, is like it in all that decides a step
+    (`branches.OWN` is what may differ), and falls to its own `steps`. Both are stable, and the step
+    is before either fall.
 
     Rows are those of the split's parts, or `train_ids` and `val_ids` (positions in the corpus);
     `n_train` and `n_val` take a fixed hash sample of them. Molecules that a dataset in `exclude`
-    also has, by the loose keys that ignore stereo, charge and tautomer, are left out. Molecules
-    above `max_atoms` are cropped to it in pretraining (None: never), another piece at every step;
-    validation sees them whole. `sampling` says how the molecules of a step are drawn from the
-    training rows: evenly, scaffolds by temperature, datasets by weight (`data.draws`); validation
-    is never drawn.
+    also has, by the loose keys that ignore stereo, charge and tautomer, are left out. A scaffold
+    split is of one dataset: of several, and of a mix, whose members each bring their own, training
+    may have the scaffold of another's validation molecule. With `disjoint` training molecules are
+    left out that have the scaffold, or a loose key, of any validation molecule. Of what remains
+    `n_random_val`, a fixed hash sample of molecules (their stereoisomers may stay), are taken out
+    of training and scored at every validation as the part val_random. Whatever goes by validation,
+    such as `patience`, goes by the part val.
+
+    Molecules above `max_atoms` are cropped to it in pretraining (None: never), another piece at
+    every step; validation sees them whole. `sampling` says how the molecules of a step are drawn
+    from the training rows: evenly, scaffolds by temperature, datasets by weight (`data.draws`);
+    validation is never drawn.
 
     `compile` fuses the encoder with torch.compile, which pays on a GPU, after a minute for each
     padded length; `precision` is auto, float32, bfloat16 (`device.autocast`), or float64, which is
@@ -91,6 +127,16 @@ class RunConfig:
     patience: int | None = None
     max_atoms: int | None = None
     sampling: Sampling = field(default_factory=Sampling)
+    schedule: str = "linear"
+    decay_steps: int | None = None
+    decay_power: float = 1.0
+    branch: str | None = None
+    branch_step: int | None = None
+    keep_every: int | None = None
+    ema_decay: float | None = None
+    optimizer: str = "adamw"
+    n_random_val: int = 0
+    disjoint: bool = False
 
     def __post_init__(self):
         for name in _POSITIVE:
@@ -113,10 +159,83 @@ class RunConfig:
                 "belongs to the whole molecule and not to a piece of it; curate leaves out what is "
                 "too large (structure.max_heavy_atoms)"
             )
+        self._check_choices()
+        self._check_schedule()
+        self._check_branch()
+        if self.keep_every is not None and not _is_whole(self.keep_every, 1):
+            raise InputError(f"keep_every is {self.keep_every!r}: give a number of steps, or None")
+        if not _is_whole(self.n_random_val, 0):
+            raise InputError(f"n_random_val is {self.n_random_val!r}: give 0 or more molecules")
         if self.model.width_transfer != 1:
             self.model.narrowed(self.model.width_transfer)  # refused where it cannot be
         if not self.data:
             raise InputError("a run needs data: name at least one folder that curate() returned")
+
+    def _check_choices(self) -> None:
+        """Raise InputError for a schedule, an optimiser or an average that there is not."""
+        for name, known in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
+            given = getattr(self, name)
+            if given not in known:
+                raise InputError(
+                    f"{name} is {given!r}{did_you_mean(str(given), known)}: choose "
+                    f"{' or '.join(known)}"
+                )
+        decay = self.ema_decay
+        if decay is not None and not (isinstance(decay, float) and 0 < decay < 1):
+            raise InputError(
+                f"ema_decay is {decay!r}: give a number between 0 and 1, such as 0.999, or None"
+            )
+
+    def _check_schedule(self) -> None:
+        """Raise InputError for a fall that is none, or is longer than the run."""
+        if not 0 < self.decay_power < float("inf"):
+            raise InputError(f"decay_power is {self.decay_power}: give a number above 0")
+        if self.decay_steps is None:
+            return
+        if self.schedule != "stable":
+            raise InputError(
+                f"decay_steps is {self.decay_steps}, and the schedule is {self.schedule}, which "
+                "falls from the warm-up on: set schedule to stable, or leave decay_steps out"
+            )
+        if not _is_whole(self.decay_steps, 0) or self.decay_steps > self.steps:
+            raise InputError(
+                f"decay_steps is {self.decay_steps!r}, of {self.steps} steps: give 0 to "
+                f"{self.steps}, or None for a fifth of them"
+            )
+
+    def _check_branch(self) -> None:
+        """Raise InputError for half of a branch, or one that begins while its rate falls."""
+        if self.branch is None and self.branch_step is None:
+            return
+        if self.branch is None or self.branch_step is None:
+            missing = "branch" if self.branch is None else "branch_step"
+            raise InputError(
+                f"{missing} is None: a branch needs both, the run it begins from (branch) and the "
+                "step of one of its checkpoints (branch_step)"
+            )
+        if self.schedule != "stable":
+            raise InputError(
+                f"schedule is {self.schedule}, and a branch goes on at a rate that is constant: "
+                "set schedule to stable, as its parent has it"
+            )
+        latest = self.steps - self.n_fall
+        if not _is_whole(self.branch_step, 1) or self.branch_step > min(latest, self.steps - 1):
+            raise InputError(
+                f"branch_step is {self.branch_step!r}, and the rate falls from step {latest} of "
+                f"{self.steps} on: give 1 to {latest}, or fewer decay_steps"
+            )
+
+    @property
+    def n_fall(self) -> int:
+        """The steps over which the learning rate falls, the last ones."""
+        if self.schedule == "linear":
+            return self.steps - self.warmup_steps
+        return round(COOLING * self.steps) if self.decay_steps is None else self.decay_steps
+
+    def saves_at(self, step: int) -> bool:
+        """Whether a checkpoint is written after so many steps, besides the last."""
+        is_kept = self.keep_every is not None and step % self.keep_every == 0
+        return is_kept or step % self.checkpoint_every == 0
 
     def to_dict(self) -> dict:
         """The configuration as plain data for JSON."""
@@ -155,9 +274,19 @@ class RunConfig:
 
     @property
     def id(self) -> str:
-        """Six hexadecimal digits of the configuration."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
+        """Six hexadecimal digits of the configuration: the same as before it had later fields."""
+        unused = {f.name for f in fields(self) if f.name in _LATER and self._is_default(f)}
+        told = {name: value for name, value in self.to_dict().items() if name not in unused}
+        text = json.dumps(told, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=3).hexdigest()
+
+    def _is_default(self, of_field: Field) -> bool:
+        return getattr(self, of_field.name) == of_field.default
+
+
+def _is_whole(number: object, least: int) -> bool:
+    """Whether something, perhaps from a command line, is a whole number and not too small."""
+    return type(number) is int and number >= least
 
 
 def data_names(datasets: Sequence) -> tuple[str, ...]:

@@ -33,16 +33,18 @@ from ..objectives.trivial_baselines import label_baselines, pretrain_baselines
 from ..rng import hash_sample
 from .accounts import RunMeter
 from .beside import count_columns
+from .branches import check_branch
 from .checkpoints import BEST, write_tensors
 from .config import RunConfig
 from .device import choose_device
 from .drawing import draw_notes
 from .groups import add_counts, add_gradients, count_hands, make_label_metrics, score
-from .optimizer import TRACES_EVERY, clear_traces, learning_rate
+from .optimizer import TRACES_EVERY, clear_traces
 from .ownership import check_mine, is_mine, owned
 from .ranks import check_hands, current, explain_lost, joined, world_size
 from .rows import Rows, check_patience, open_corpus, row_notes, training_rows
-from .runs import NOTES, WEIGHTS, Onlooker, Run, check_start, start_run, width_factors
+from .runs import NOTES, WEIGHTS, Onlooker, Run, check_start, is_begun, start_run, width_factors
+from .schedules import learning_rate
 from .scored_labels import BEST_FILE, FILE, make_label_table, write_label_scores
 from .session import Session, resume, save
 from .sharding import clip_gradients, whole_tensors
@@ -96,6 +98,8 @@ def take_step(session: Session) -> tuple[float, dict[str, float]]:
         )
     with one_thread():
         session.optimizer.step()
+        if session.average is not None:
+            session.average.add(step)
     session.step += 1
     session.accounts.add(computed)
     if session.step % TRACES_EVERY == 0:
@@ -115,17 +119,18 @@ class Examined:
 def validation_batches(session: Session) -> list[Examined]:
     """What is scored at every validation, with one noise for all runs.
 
-    That are the validation molecules, with features hidden and visible apart, and where classes are
-    told apart a fixed sample of training molecules: a batch is too small to rank.
+    That are the validation molecules of the split, and those held out at random, with features
+    hidden and visible apart, and where classes are told apart a fixed sample of training molecules:
+    a batch is too small to rank.
     """
     shares = {"visible": 0.0}
     if not session.objective.learns_labels:
         shares = {"hidden": 1.0, "visible": 0.0}
     examined = []
-    if len(session.val_ids):
-        for features, drop in shares.items():
-            groups = session.masked_batches(session.val_ids, EVAL_SEED, EVAL_STEP, drop)
-            examined.append(Examined("val", features, groups))
+    for part, ids in (("val", session.val_ids), ("val_random", session.rows.val_random)):
+        for features, drop in shares.items() if len(ids) else ():
+            groups = session.masked_batches(ids, EVAL_SEED, EVAL_STEP, drop)
+            examined.append(Examined(part, features, groups))
     if session.objective.tells_classes:
         sample = hash_sample(session.train_ids, N_SAMPLE)
         groups = session.masked_batches(sample, EVAL_SEED, EVAL_STEP, 0.0)
@@ -136,21 +141,23 @@ def validation_batches(session: Session) -> list[Examined]:
 def validate(session: Session, examined: Sequence[Examined]) -> list[dict]:
     """One row for each part and way to show features, with the loss as objectives report it.
 
-    Scores of single labels, with intervals, wait in the session until the weights are saved.
+    It is that of the average of the weights where the run keeps one. Scores of single labels, with
+    intervals, wait in the session until the weights are saved.
     """
     rows = []
     of_labels = []
     for entry in examined:
         metrics = make_label_metrics(session.objective, entry.groups, session.references)
-        terms = score(
-            session.model,
-            session.objective,
-            entry.groups,
-            session.device,
-            session.config.precision,
-            session.team,
-            metrics,
-        )
+        with session.judged():
+            terms = score(
+                session.model,
+                session.objective,
+                entry.groups,
+                session.device,
+                session.config.precision,
+                session.team,
+                metrics,
+            )
         of_labels.append((entry.part, metrics.rows()))
         weights = session.objective.reported_weights(add_counts(entry.groups))
         loss = sum(weights[name] * value for name, value in terms.items() if name in weights)
@@ -204,7 +211,7 @@ def class_notes(corpus: Corpus, objective: Supervised, rows: Rows) -> list[str]:
         "validation": "of so few a ranking says little, and of none it is undefined (null)",
     }
     notes = []
-    for (part, meaning), ids in zip(meanings.items(), rows, strict=True):
+    for (part, meaning), ids in zip(meanings.items(), (rows.train, rows.val), strict=True):
         phrases = []
         for scaled in objective.tasks_scaled:
             if scaled.of_classes and len(ids):
@@ -226,11 +233,12 @@ def out_of_patience(session: Session) -> bool:
     best = losses.index(min(losses))
     n_since = len(losses) - 1 - best
     if session.ranks.agree(n_since == 0):
-        weights = whole_tensors(session.model.state_dict())
-        if session.ranks.is_first:
-            write_tensors(weights, session.checkpoints / BEST)
-            if session.label_scores is not None:
-                write_label_scores(session.label_scores, session.checkpoints / BEST_FILE)
+        with session.judged():
+            weights = whole_tensors(session.model.state_dict())
+            if session.ranks.is_first:
+                write_tensors(weights, session.checkpoints / BEST)
+        if session.ranks.is_first and session.label_scores is not None:
+            write_label_scores(session.label_scores, session.checkpoints / BEST_FILE)
     return session.ranks.agree(n_since >= session.config.patience)
 
 
@@ -310,7 +318,7 @@ def _owned_steps(session: Session) -> Iterator[Report]:
             run.log(rows, seconds)
             if validated and len(session.val_ids):
                 finished = out_of_patience(session) or finished
-            if session.step % config.checkpoint_every == 0 or finished:
+            if config.saves_at(session.step) or finished:
                 save(session, **meter.gather())
             yield Report(session.step, config.steps, loss, seconds, tuple(rows))
             if session.ranks.agree(run.asked_to_stop) and not finished:
@@ -359,6 +367,8 @@ def prepare_run(config: RunConfig | Run | str | Path, out: str | Path | None = N
         config = _with_scales(config)
     elif config.patience is not None:
         check_patience(config, training_rows(open_corpus(config), config))
+    if config.branch is not None and not is_begun(out):
+        check_branch(config)
     return start_run(config, out)
 
 

@@ -1,55 +1,82 @@
-"""AdamW, its learning rates, and its state as tensors that a checkpoint can hold."""
+"""AdamW, perhaps with Muon beside it, rates, and state as tensors that a checkpoint can hold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 from ..models.model import Model
-from .checkpoints import MODEL, check_fit
+from .checkpoints import AVERAGE, MODEL, below, check_fit
 from .config import RunConfig
+from .muon import Muon, block_matrices
 from .runs import width_factors
 from .sharding import is_split, own_part, placed_like
 
 TRACE = 1e-30  # a moment below it moves no weight
 TRACES_EVERY = 64  # steps: meanwhile a trace shrinks to 1e-33 (betas of 0.9) and stays normal
-MOMENTS = ("exp_avg", "exp_avg_sq")
+MOMENTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")  # of AdamW, of Muon
 _STATE = "optimizer."
 
 
-def make_optimizer(config: RunConfig, model: Model) -> torch.optim.AdamW:
-    """AdamW; matrices decay, vectors (biases, gains) do not.
+class Optimizers:
+    """Several optimisers, each of other parameters, used as one; they share one state."""
 
-    A group's `share` is its part of the learning rate; what a step decays does not change with it
-    under width transfer.
+    def __init__(self, optimizers: Sequence[torch.optim.Optimizer]):
+        self._optimizers = optimizers
+        self.param_groups = [group for one in optimizers for group in one.param_groups]
+        self.state = optimizers[0].state
+        for one in optimizers[1:]:
+            one.state = self.state
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters."""
+        for one in self._optimizers:
+            one.zero_grad(set_to_none)
+
+    def step(self) -> None:
+        """Change all parameters that have a gradient."""
+        for one in self._optimizers:
+            one.step()
+
+
+Optimizer = torch.optim.Optimizer | Optimizers
+
+
+def make_optimizer(config: RunConfig, model: Model) -> Optimizer:
+    """AdamW, or Muon for matrices of blocks and AdamW beside it; vectors do not decay.
+
+    A group's `share` is its part of the learning rate, whichever optimiser it is of; what a step
+    decays does not change with it under width transfer (whose factors are made for AdamW).
     """
     depth_of = model.encoder.depth_of
     factors = width_factors(config, model)
-    groups: dict[tuple[float, float, bool], list] = {}
+    matrices = set(map(id, block_matrices(model))) if config.optimizer == "muon" else set()
+    groups: dict[tuple[bool, float, float, bool], list] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decay = config.weight_decay if parameter.ndim >= 2 else 0.0
             share = rate_share(config, name, depth_of, model.encoder.n_block) * factors[name]
             decay /= factors[name]
             # one call updates tensors that are split, or tensors that are not
-            group = (share, decay, is_split(parameter))
+            group = (id(parameter) in matrices, share, decay, is_split(parameter))
             groups.setdefault(group, []).append(parameter)
-    rows = [
-        {"params": parameters, "share": share, "weight_decay": decay}
-        for (share, decay, _), parameters in groups.items()
-    ]
-    return torch.optim.AdamW(
-        rows,
+    rows: dict[bool, list[dict]] = {False: [], True: []}
+    for (of_muon, share, decay, _), parameters in groups.items():
+        row = {"params": parameters, "share": share, "weight_decay": decay}
+        rows[of_muon].append(row)
+    adamw = torch.optim.AdamW(
+        rows[False],
         lr=config.learning_rate,
         betas=config.betas,
         eps=config.epsilon,
         fused=True,  # a pass over the numbers where plain PyTorch takes a dozen
     )
+    return Optimizers([adamw, Muon(rows[True], config.learning_rate)]) if rows[True] else adamw
 
 
 @torch.no_grad()
-def clear_traces(optimizer: torch.optim.Optimizer) -> None:
+def clear_traces(optimizer: Optimizer) -> None:
     """Set moments to zero that have all but died away.
 
     The moment of a row that no molecule reads any more shrinks step by step, and stays for ever at
@@ -57,7 +84,7 @@ def clear_traces(optimizer: torch.optim.Optimizer) -> None:
     others.
     """
     for state in optimizer.state.values():
-        for key in MOMENTS:
+        for key in state.keys() & MOMENTS:
             moment = own_part(state[key])
             moment.masked_fill_(moment.abs() < TRACE, 0.0)
 
@@ -73,14 +100,7 @@ def rate_share(config: RunConfig, name: str, depth_of: Callable[[str], int], n_b
     return config.layer_decay ** (n_block - depth_of(parameter))
 
 
-def learning_rate(config: RunConfig, step: int) -> float:
-    """The rate of a step (from 0): a linear rise, then a linear fall to zero."""
-    rise = (step + 1) / max(config.warmup_steps, 1)
-    fall = (config.steps - step) / max(config.steps - config.warmup_steps, 1)
-    return config.learning_rate * max(0.0, min(rise, fall, 1.0))
-
-
-def gather_state(model: Model, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def gather_state(model: Model, optimizer: Optimizer) -> dict[str, torch.Tensor]:
     """Weights and optimiser state under the parameters' names."""
     tensors = {MODEL + name: tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
@@ -89,22 +109,17 @@ def gather_state(model: Model, optimizer: torch.optim.Optimizer) -> dict[str, to
     return tensors
 
 
-def weights_of(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The weights among what `gather_state` gave, by the parameters' names."""
-    return _below(MODEL, tensors)
-
-
 def restore_state(
-    model: Model, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], origin: str
+    model: Model, optimizer: Optimizer, tensors: dict[str, torch.Tensor], origin: str
 ) -> None:
     """Undo `gather_state`. Raises InputError if the tensors are another model's."""
-    weights = _below(MODEL, tensors)
+    weights = below(MODEL, tensors)
     check_fit(model, weights, origin)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             own_part(tensor).copy_(own_part(weights[name]))
     for name, parameter in model.named_parameters():
-        state = _below(f"{_STATE}{name}.", tensors)
+        state = below(f"{_STATE}{name}.", tensors)
         if state:
             optimizer.state[parameter] = {
                 key: placed_like(parameter, value) for key, value in state.items()
@@ -112,19 +127,10 @@ def restore_state(
 
 
 def split_places(model: Model) -> dict[str, torch.Tensor]:
-    """The parameter as which a tensor is split, by the names of `gather_state`."""
+    """The parameter as which a tensor is split, by the names of `gather_state` and `Average`."""
     places = {}
     for name, parameter in model.named_parameters():
         if is_split(parameter):
-            places[MODEL + name] = parameter
+            places |= {MODEL + name: parameter, AVERAGE + name: parameter}
             places |= {f"{_STATE}{name}.{moment}": parameter for moment in MOMENTS}
     return places
-
-
-def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors whose name begins with a prefix, without it."""
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }

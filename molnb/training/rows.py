@@ -10,21 +10,26 @@ import numpy as np
 
 from ..data.dataset import Corpus
 from ..data.encodings.stored import keep_encodings
+from ..data.scaffold_numbers import SCAFFOLD
 from ..errors import InputError
 from ..models.interface import EncoderConfig
 from ..paths import find_data
 from ..rng import hash_sample
 from ..shapes import Int
-from ..shards import SPLIT_VALUES, Shards, load_shards, parts_present
+from ..shards import LOOSE_KEYS, SPLIT_VALUES, Shards, load_shards, parts_present
 from .beside import check_beside
 from .config import RunConfig
 
 
 class Rows(NamedTuple):
-    """Ids in the corpus of training and of validation molecules."""
+    """Ids in the corpus of training molecules, and of those that are scored at every validation.
+
+    That are some of the split's part val, and some held out of training at random.
+    """
 
     train: Int[np.ndarray, " train"]
     val: Int[np.ndarray, " val"]
+    val_random: Int[np.ndarray, " val_random"]
 
 
 def open_corpus(config: RunConfig) -> Corpus:
@@ -56,6 +61,23 @@ def encoder_corpus(model: EncoderConfig, datasets: Sequence[Shards | str | Path]
 
 def training_rows(corpus: Corpus, config: RunConfig) -> Rows:
     """Training and validation ids; only labelled molecules where the objective needs labels."""
+    train, val = _usable(corpus, config)
+    if not len(train):
+        raise InputError(
+            f"no training molecules in {', '.join(config.data)}: curate more rows, or choose "
+            "another split"
+        )
+    if config.disjoint:
+        train = _without_relatives(corpus, train, val)
+    val_random = train[:0]
+    if config.n_random_val:
+        val_random = _held_out(train, config.n_random_val)
+        train = np.setdiff1d(train, val_random)
+    return Rows(hash_sample(train, config.n_train), hash_sample(val, config.n_val), val_random)
+
+
+def _usable(corpus: Corpus, config: RunConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of all molecules of the training and the validation part that a run could use."""
     train = _ids(corpus, config, "train", config.train_ids)
     val = _ids(corpus, config, "val", config.val_ids)
     if config.objective.tasks:
@@ -68,12 +90,32 @@ def training_rows(corpus: Corpus, config: RunConfig) -> Rows:
         shared = corpus.shared_with(excluded)
         train = np.setdiff1d(train, shared)
         val = np.setdiff1d(val, shared)
-    if not len(train):
+    return train, val
+
+
+def _without_relatives(corpus: Corpus, train: np.ndarray, val: np.ndarray) -> np.ndarray:
+    """Training ids without those that a scaffold split would keep on the side of validation.
+
+    They have the scaffold of a validation molecule, or are the same by a loose key, which alone
+    speaks for acyclic ones.
+    """
+    left = np.setdiff1d(train, corpus.sharing(val, (*LOOSE_KEYS, SCAFFOLD)))
+    if not len(left):
         raise InputError(
-            f"no training molecules in {', '.join(config.data)}: curate more rows, or choose "
-            "another split"
+            f"disjoint leaves none of the {len(train):,} training molecules: all have the scaffold "
+            "of a validation molecule, or are one of them. Train without it, or validate on fewer"
         )
-    return Rows(hash_sample(train, config.n_train), hash_sample(val, config.n_val))
+    return left
+
+
+def _held_out(train: np.ndarray, n: int) -> np.ndarray:
+    """A fixed sample of training ids, which leaves some."""
+    if n >= len(train):
+        raise InputError(
+            f"n_random_val is {n:,}, and there are {len(train):,} training molecules to take them "
+            "from: hold out fewer"
+        )
+    return hash_sample(train, n)
 
 
 def _check_labelled(
@@ -123,6 +165,8 @@ def row_notes(corpus: Corpus, config: RunConfig, rows: Rows) -> list[str]:
                 f"None of the {sizes['val']:,} validation rows of {split} of {data} can be used"
             )
         notes.append(f"{problem}: no validation score will be reported. {advice}.")
+    if config.disjoint:
+        notes.append(_relatives_note(corpus, config))
     if config.objective.learns_labels and config.train_ids is None and not sizes["test"]:
         notes.append(
             f"{split.capitalize()} of {data} has no test rows ({counts}): there is nothing to "
@@ -134,3 +178,13 @@ def row_notes(corpus: Corpus, config: RunConfig, rows: Rows) -> list[str]:
 def _ids(corpus: Corpus, config: RunConfig, part: str, ids: tuple[int, ...] | None) -> np.ndarray:
     """The ids that the configuration gives, or those of its split's part."""
     return corpus.ids(part, config.split) if ids is None else np.array(ids, np.int64)
+
+
+def _relatives_note(corpus: Corpus, config: RunConfig) -> str:
+    """How many training molecules are left out as relatives of validation molecules."""
+    train, val = _usable(corpus, config)
+    n_left_out = len(train) - len(_without_relatives(corpus, train, val))
+    return (
+        f"{n_left_out:,} of {len(train):,} training molecules are left out, since a validation "
+        "molecule has their scaffold or is the same but for stereo, charge or tautomer (disjoint)."
+    )

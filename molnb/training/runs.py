@@ -60,6 +60,7 @@ _FIRST_FILES = {"checkpoints", "machine.json", DATA}
 LOGS = ("metrics.jsonl", "timings.jsonl")
 STOP = "stop"
 WEIGHTS = "weights.safetensors"
+CHECKPOINTS = "checkpoints"
 
 
 class Run:
@@ -103,9 +104,10 @@ class Run:
         process ended without a word). Costs are those of all sessions and processes of the run
         (`accounts`): `molecules`, `flops`, `bytes` and what of them is padding; `seconds`,
         `cpu_seconds`, `device_hours`, `peak_mib` of the largest process, and `kept_mib`, which are
-        its parameters, gradients and optimiser state; `energy_wh`, and `rate_share` of the device's
-        `matrix_rate`. They are of the last checkpoint or the end;
-        what could not be counted or read is None.
+        its parameters, gradients, optimiser state and averages; `energy_wh`, and `rate_share` of
+        the device's `matrix_rate`. They are of the last checkpoint or the end; what could not be
+        counted or read is None. Of a branch, what is counted of steps goes on from its parent's,
+        what is measured is its own.
         """
         status = self.read("status.json")
         if status.get("state") == "running" and not is_owned(self.path):
@@ -146,8 +148,9 @@ class Run:
     def metrics(self, part: str | None = None, features: str | None = None) -> list[dict]:
         """Logged rows: `step`, `part`, `features`, then the terms; None where one is undefined.
 
-        The part is train, val, or train_sample: training molecules scored as validation scores,
-        where classes are told apart. Features are mixed, hidden or visible.
+        The part is train, val, val_random (training molecules that were held out at random:
+        `n_random_val`), or train_sample: training molecules scored as validation scores, where
+        classes are told apart. Features are mixed, hidden or visible.
         """
         rows = _read_lines(self.path / "metrics.jsonl")
         if part is not None:
@@ -199,10 +202,10 @@ class Run:
     def label_scores(self, part: str | None = None) -> pd.DataFrame:
         """Scores of each label by the weights that are saved: a row a label and metric.
 
-        The part is val or train_sample. `low` and `high` are the ends of a 95 % interval over
-        molecules (`draws` resampled sets), `in_sd` an error in standard deviations of the label in
-        training rows (`sd`), `baseline` what a trivial answer has. Of extensive labels R² and
-        correlations are those of what counting atoms leaves over, as `r2_residual`. Raises
+        The part is val, val_random or train_sample. `low` and `high` are the ends of a 95 %
+        interval over molecules (`draws` resampled sets), `in_sd` an error in standard deviations of
+        the label in training rows (`sd`), `baseline` what a trivial answer has. Of extensive labels
+        R² and correlations are those of what counting atoms leaves over, as `r2_residual`. Raises
         InputError where there is no such table.
         """
         table = read_label_scores(self.path).to_pandas()
@@ -339,12 +342,12 @@ def start_run(
     Raises InputError for a folder whose run has another configuration, and for one that holds
     anything else.
     """
-    stored = _as_json(config)
+    stored = stored_form(config)
     if out is not None:
         check_run_folder(out)
-    if out is not None and (Path(out) / "config.json").exists():
+    if is_begun(out):
         run = Run(out)
-        before = _as_json(run.config)
+        before = stored_form(run.config)
         differing = [key for key in stored if stored[key] != before.get(key)]
         if differing:
             raise InputError(
@@ -353,7 +356,7 @@ def start_run(
             )
         return run
     path = _new_folder(config) if out is None else Path(out)
-    (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+    (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     write_json(describe_machine(), path / "machine.json")
     limit = max_heavy_atoms or largest_allowed(config.data)
     if limit is not None:
@@ -361,6 +364,11 @@ def start_run(
         write_json(rules, path / DATA)
     write_json(stored, path / "config.json")
     return Run(path)
+
+
+def is_begun(out: str | Path | None) -> bool:
+    """Whether a folder is a run's already, which is gone on with there."""
+    return out is not None and (Path(out) / "config.json").exists()
 
 
 def check_run_folder(out: str | Path) -> None:
@@ -383,7 +391,7 @@ def _is_run(folder: Path) -> bool:
     return isinstance(stored, dict) and {"model", "objective"} <= set(stored)
 
 
-def _as_json(config: RunConfig) -> dict:
+def stored_form(config: RunConfig) -> dict:
     """A configuration as it is read back: tuples as lists, settings newer than a run filled in."""
     return json.loads(json.dumps(config.to_dict()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ from ..models.heads import LabelHead
 from ..models.model import Model
 from ..objectives.label_metrics import References, label_references
 from .accounts import StepAccounts
+from .averages import Average
 from .beside import fill_scales
+from .branches import parent_checkpoint
 from .checkpoints import (
     Writer,
     copy_to_cpu,
     export_weights,
+    judged_weights,
     last_checkpoint,
     write_checkpoint,
     write_sharded_checkpoint,
@@ -30,12 +34,12 @@ from .checkpoints import (
 )
 from .device import choose_device, number_of
 from .drawing import run_draws
-from .optimizer import gather_state, make_optimizer, restore_state, split_places, weights_of
+from .optimizer import gather_state, make_optimizer, restore_state, split_places
 from .ranks import current
 from .rows import check_patience, open_corpus, training_rows
-from .runs import WEIGHTS, Run, find_run, make_model
+from .runs import CHECKPOINTS, WEIGHTS, Run, find_run, make_model
 from .scored_labels import FILE, write_label_scores
-from .sharding import connect, copy_parts, shard_blocks
+from .sharding import connect, copy_parts, kept_mib, shard_blocks
 from .threads import N_SIDE, ThreadTeam
 
 
@@ -66,6 +70,8 @@ class Session:
         if self.sharding is not None:
             shard_blocks(self.model, self.sharding)
         self.optimizer = make_optimizer(self.config, self.model)
+        decay = self.config.ema_decay
+        self.average = None if decay is None else Average(self.model, decay)
         # blocks that are split are collected for one group of molecules at a time
         many = self.side_by_side and not shard
         self.team = ThreadTeam(self.device, N_SIDE if many else 1)
@@ -95,6 +101,18 @@ class Session:
         own_dropout = self.model.encoder.own_dropout and not self.config.compile
         return self.device.type == "cpu" and own_dropout
 
+    def judged(self) -> AbstractContextManager[None]:
+        """Inside, the model has the weights that are scored and handed out.
+
+        Those are their average, where the run keeps one.
+        """
+        return nullcontext() if self.average is None else self.average.shown()
+
+    def kept_mib(self) -> float:
+        """MiB of parameters, gradients, optimiser state and averages that this process keeps."""
+        averages = {} if self.average is None else self.average.tensors
+        return kept_mib(self.model, self.optimizer, averages.values())
+
     def sample(self, step: int) -> np.ndarray:
         """Ids in the corpus of the molecules of a step (from 0), whatever has happened before."""
         return self.train_ids[self.draws.positions(step, self.config.global_batch)]
@@ -122,7 +140,7 @@ class Session:
     @property
     def checkpoints(self) -> Path:
         """Where checkpoints lie."""
-        return self.run.path / "checkpoints"
+        return self.run.path / CHECKPOINTS
 
     def masked_batches(
         self,
@@ -160,12 +178,20 @@ class Session:
 
 
 def resume(session: Session) -> None:
-    """Go on where the run stopped: its last checkpoint, and no row logged after it."""
+    """Go on where the run stopped: its last checkpoint, and no row logged after it.
+
+    A branch that has none yet begins with one of its parent.
+    """
     places = split_places(session.model)
     checkpoint = last_checkpoint(session.checkpoints, places, session.sharding)
+    origin = f"the checkpoint in {session.checkpoints}"
+    if checkpoint is None and session.config.branch is not None:
+        checkpoint = parent_checkpoint(session.config, places, session.sharding)
+        origin = f"the checkpoint of step {checkpoint.step:,} in {session.config.branch}"
     if checkpoint is not None:
-        origin = f"the checkpoint in {session.checkpoints}"
         restore_state(session.model, session.optimizer, checkpoint.tensors, origin)
+        if session.average is not None:
+            session.average.restore(checkpoint.tensors, origin)
         session.step = checkpoint.step
         session.accounts.restore(checkpoint.noted, session.step * session.config.global_batch)
     if session.ranks.is_first:
@@ -186,6 +212,7 @@ def save(session: Session, **noted: Any) -> None:
     if not is_first and sharding is None:
         return
     state = gather_state(session.model, session.optimizer)
+    state |= {} if session.average is None else session.average.tensors
     state = copy_to_cpu(state) if sharding is None else copy_parts(state, sharding)
     label_scores = session.label_scores
     session.label_scores = None
@@ -193,13 +220,14 @@ def save(session: Session, **noted: Any) -> None:
     step = session.step
     run = session.run
     folder = session.checkpoints
+    keep_every = session.config.keep_every
 
     def write() -> None:
         if sharding is None:
-            write_checkpoint(folder, step, state, computed)
-            write_tensors(weights_of(state), run.path / WEIGHTS)
+            write_checkpoint(folder, step, state, computed, keep_every)
+            write_tensors(judged_weights(state), run.path / WEIGHTS)
         else:
-            write_sharded_checkpoint(folder, step, state, sharding, computed)
+            write_sharded_checkpoint(folder, step, state, sharding, computed, keep_every)
         if not is_first:
             return
         if sharding is not None:

@@ -124,6 +124,26 @@ def cut(tensor: Tensor, parameter: Tensor, sharding: Sharding) -> Tensor:
     return distribute_tensor(tensor, sharding.writing, parameter.placements, src_data_rank=None)
 
 
+def whole_of(parameter: Tensor, part: Tensor) -> Tensor:
+    """The whole tensor of which each process has a part, split as a parameter is.
+
+    All processes call this together; of a parameter that is not split, the part is the whole.
+    """
+    if not is_split(parameter):
+        return part
+    return _with_part(parameter, part, parameter.device_mesh).full_tensor()
+
+
+def cut_like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """Of a tensor that each process has whole, the own part as that of a parameter is split."""
+    if not is_split(parameter):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    places = (parameter.device_mesh, parameter.placements)
+    return distribute_tensor(tensor, *places, src_data_rank=None).to_local()
+
+
 def _with_part(tensor: Tensor, part: Tensor, mesh: DeviceMesh) -> Tensor:
     """A split tensor as another is, with another part in this process."""
     from torch.distributed.tensor import DTensor
@@ -138,9 +158,11 @@ def _with_part(tensor: Tensor, part: Tensor, mesh: DeviceMesh) -> Tensor:
     )
 
 
-def kept_mib(model: Model, optimizer: torch.optim.Optimizer) -> float:
-    """MiB of parameters, their gradients and their optimiser state that this process keeps."""
-    kept: list[Tensor] = []
+def kept_mib(
+    model: Model, optimizer: torch.optim.Optimizer, averages: Iterable[Tensor] = ()
+) -> float:
+    """MiB of parameters, gradients, optimiser state and averages that this process keeps."""
+    kept = [*averages]
     for parameter in model.parameters():
         kept.append(parameter)
         if parameter.grad is not None:
@@ -196,9 +218,9 @@ def read_parts(
     folder: Path,
     parameters: Mapping[str, Tensor] | None = None,
     sharding: Sharding | None = None,
-    prefix: str = "",
+    prefix: str | tuple[str, ...] = "",
 ) -> dict[str, Tensor]:
-    """Tensors of such a folder on the CPU, those whose name begins with a prefix.
+    """Tensors of such a folder on the CPU, those whose name begins with a prefix, or one of some.
 
     Whole, or where names stand among split `parameters` the own part.
     """
