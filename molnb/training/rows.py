@@ -24,7 +24,7 @@ from .config import RunConfig
 class Rows(NamedTuple):
     """Ids in the corpus of training molecules, and of those that are scored at every validation.
 
-    That are some of the split's part val, and some held out of training at random.
+    Those are some of the part val of the split, and some held out of training at random.
     """
 
     train: Int[np.ndarray, " train"]
