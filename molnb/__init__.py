@@ -74,6 +74,7 @@ _PUBLIC = {
     "training.sweeps": "Sweep make_sweep load_sweep",
     "training.sweep_runs": "run_sweep",
     "training.sweep_tables": "sweep_table by_setting",
+    "training.tensorboard": "export_tensorboard",
     "training.conversion": "convert",
     "inference.featurizer": "featurize",
     "inference.predictor": "TrainedModel load_run embed predict",

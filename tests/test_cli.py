@@ -191,6 +191,8 @@ def test_every_option_in_the_help_of_a_command_is_taken(
         pytest.importorskip("lightgbm")
         report = SimpleNamespace(sentences=[], tables={})
         monkeypatch.setattr("molnb.evaluation.studies.catalogue.run_study", lambda *_, **__: report)
+    if option == "--tensorboard":
+        pytest.importorskip("tensorboardX")
     monkeypatch.setattr("molnb.training.sweep_runs.run_sweep", lambda *_, **__: {})
     monkeypatch.setattr("molnb.training.sweep_runs.check_sweep", lambda *_: [])
     begun = make_sweep("pretrain_tiny", [table], {}, tmp_path / "sweep", seeds=(0, 1))
@@ -216,6 +218,7 @@ def test_every_option_in_the_help_of_a_command_is_taken(
         "--run": [str(label_run.path)],
         "--predictions": [str(tmp_path / "predictions.csv")],
         "--out": [str(tmp_path / {"run": "x.ipynb"}.get(command, "x.csv"))],
+        "--tensorboard": [str(tmp_path / "board")],
         "--go-on": [],
     }
     if command == "sweep":
