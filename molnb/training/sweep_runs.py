@@ -229,18 +229,26 @@ def _train_cell(cell: Cell, device: str, standing: _Standing) -> str | None:
     except Exception as error:
         return reason_of(error)
     shown = sys.stderr
+    raised: list[Exception] = []
 
     def watch(report: Report) -> bool:
         with redirect_stderr(shown):
-            return standing.look({cell.name: report.step})
+            try:
+                return standing.look({cell.name: report.step})
+            except Exception as error:  # of who watches: it is no failure of the run, which stops
+                raised.append(error)
+                return False
 
+    reason = None
     with (run.path / LOG).open("a", encoding="utf-8") as log, redirect_stderr(log):
         try:
             train(run, watch=watch, device=device)
         except InputError as error:
             print(f"{COMPLAINT}{error}", file=log)
-            return reason_of(error)
+            reason = reason_of(error)
         except Exception as error:
             traceback.print_exc(file=log)
-            return reason_of(error)
-    return None
+            reason = reason_of(error)
+    if raised:
+        raise raised[0]
+    return reason

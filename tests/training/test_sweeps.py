@@ -262,6 +262,13 @@ def test_stopping_leaves_a_sweep_that_goes_on_to_the_same_bits(unbroken, trees, 
     assert digests(load_sweep(moved)) == digests(unbroken)
 
 
+def test_an_error_of_who_watches_is_no_failure_of_a_run(trees, tmp_path):
+    sweep = rates(trees, tmp_path / "s")
+    with pytest.raises(ZeroDivisionError):
+        run_sweep(sweep, device="cpu", watch=lambda report: 1 / (report.step - 3))
+    assert sweep.cells[0].state == "stopped" and sweep.failures() == {}
+
+
 def die_in_the_second_run(trees, folder):
     """Train a sweep, and be killed after the third step of its second run."""
 
