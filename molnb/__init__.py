@@ -72,6 +72,10 @@ _PUBLIC = {
     "training.presets": "PRESETS make_preset presets_table",
     "training.launched": "launch follow",
     "training.loop": "train fit training_steps",
+    "training.sweeps": "Sweep make_sweep load_sweep",
+    "training.sweep_runs": "run_sweep",
+    "training.sweep_tables": "sweep_table by_setting",
+    "training.tensorboard": "export_tensorboard",
     "training.conversion": "convert",
     "inference.featurizer": "featurize",
     "inference.predictor": "TrainedModel load_run embed predict",
@@ -95,6 +99,7 @@ _PUBLIC = {
         "plot_sampling plot_seen"
     ),
     "figures.studies": "plot_learning_curves plot_changes plot_amounts plot_interference",
+    "figures.sweeps": "plot_sweep",
     "figures.scatter": "plot_parity plot_repeats plot_ratios plot_seeds plot_displaced",
     "figures.tracks": "plot_maps plot_stacks plot_moves",
     "figures.tables": "show_table",

@@ -23,6 +23,7 @@ from .commands.lessons import add_lessons
 from .commands.options import add_shared
 from .commands.recipes import add_recipes
 from .commands.studies import add_studies
+from .commands.sweeps import add_sweeps
 from .commands.training import add_training
 from .errors import InputError
 from .extras import explain_missing
@@ -44,10 +45,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"molnb {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, function: Any, *shared: str, out: str = "") -> argparse.ArgumentParser:
+    def add(
+        name: str, function: Any, *shared: str, out: str = "", **meanings: str
+    ) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
         command.set_defaults(function=function)
-        add_shared(command, shared, out)
+        add_shared(command, shared, out, meanings)
         return command
 
     for add_commands in (
@@ -56,6 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
         add_data,
         add_curated,
         add_training,
+        add_sweeps,
         add_answers,
         add_studies,
     ):

@@ -42,7 +42,7 @@ def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     assert done.stdout.startswith("[] usage: molnb")
     commands = (
         "lessons lab tour run recipes fetch curate inspect verify train evaluate embed predict "
-        "convert presets runs"
+        "convert presets runs sweep"
     )
     for command in commands.split():
         assert f"\n    {command} " in done.stdout
@@ -56,6 +56,7 @@ TAKEN = {
     "fetch": ("--out",),
     "curate": ("--out", "--workers"),
     "train": ("--out", "--seed", "--device"),
+    "sweep": ("--out", "--workers", "--device"),
     "evaluate": ("--out", "--seed", "--device"),
     "embed": ("--out", "--workers", "--device"),
     "predict": ("--out", "--workers", "--device"),
@@ -85,6 +86,7 @@ def test_a_shared_option_that_a_command_does_not_take_is_refused_with_the_reason
         "fetch": ["nci"],
         "curate": ["nci"],
         "train": ["pretrain_tiny"],
+        "sweep": ["pretrain_tiny"],
         "evaluate": ["x"],
         "embed": ["x.csv", "--run", "x"],
         "predict": ["x.csv", "--run", "x"],
@@ -144,6 +146,8 @@ VALUES = {
     "--watch": [],
     "--accounts": [],
     "--shard": [],
+    "--grid": ["n_val=4"],
+    "--seeds": ["0,1"],
 }
 
 
@@ -173,6 +177,7 @@ def test_every_option_in_the_help_of_a_command_is_taken(
 
     import molnb.notebooks.execution as execution
     from molnb.curation import pipeline
+    from molnb.training.sweeps import make_sweep, write_sweep
 
     config = SimpleNamespace(steps=1)
     done = SimpleNamespace(path=table, name="x", config=config, saved_scores=dict)
@@ -186,6 +191,12 @@ def test_every_option_in_the_help_of_a_command_is_taken(
         pytest.importorskip("lightgbm")
         report = SimpleNamespace(sentences=[], tables={})
         monkeypatch.setattr("molnb.evaluation.studies.catalogue.run_study", lambda *_, **__: report)
+    if option == "--tensorboard":
+        pytest.importorskip("tensorboardX")
+    monkeypatch.setattr("molnb.training.sweep_runs.run_sweep", lambda *_, **__: {})
+    monkeypatch.setattr("molnb.training.sweep_runs.check_sweep", lambda *_: [])
+    begun = make_sweep("pretrain_tiny", [table], {}, tmp_path / "sweep", seeds=(0, 1))
+    write_sweep(begun)
     notebook = str(write_notebook(tmp_path / "a.ipynb", "1"))
     needed = {
         "lessons": [str(tmp_path / "lessons")],
@@ -195,6 +206,7 @@ def test_every_option_in_the_help_of_a_command_is_taken(
         "fetch": ["nci"],
         "curate": [str(table), "--smiles", "SMILES"],
         "train": ["pretrain_tiny"],
+        "sweep": [str(begun.path)] if option == "--go-on" else ["pretrain_tiny", "laptop_0m1"],
         "runs": [str(label_run.path)],
         "evaluate": [str(label_run.path)],
         "embed": [str(table), "--run", str(label_run.path), "--workers", "0"],
@@ -206,7 +218,11 @@ def test_every_option_in_the_help_of_a_command_is_taken(
         "--run": [str(label_run.path)],
         "--predictions": [str(tmp_path / "predictions.csv")],
         "--out": [str(tmp_path / {"run": "x.ipynb"}.get(command, "x.csv"))],
+        "--tensorboard": [str(tmp_path / "board")],
+        "--go-on": [],
     }
+    if command == "sweep":
+        values["--set"] = ["steps=2"]
     if command == "study":
         values["--set"] = ["n_fold", "2"]
     if command == "evaluate":
@@ -454,12 +470,13 @@ def outputs(folder: Path) -> dict[str, list[str]]:
         "export": ["export", notebook, "--out"],
         "curate": ["curate", str(csv), "--label", "y:eV", "--out"],
         "train": ["train", "pretrain_tiny", "--data", "NCI", "--out"],
+        "sweep": ["sweep", "pretrain_tiny", "--data", "NCI", "--seeds", "0,1", "--out"],
         "tour": ["tour", "--out"],
         "convert": ["convert", "RUN"],
     }
 
 
-COMMANDS = ("embed", "predict", "run", "export", "curate", "train", "tour", "convert")
+COMMANDS = ("embed", "predict", "run", "export", "curate", "train", "sweep", "tour", "convert")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

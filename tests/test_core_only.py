@@ -34,14 +34,17 @@ def test_what_these_tests_take_away_is_what_the_core_has_not() -> None:
 def test_commands_that_train_need_the_core_alone(nci: Shards, tmp_path: Path, home: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(gzip.decompress(CHECKPOINT.read_bytes()))
     train = ["train", "pretrain_tiny", "--data", str(nci.path)]
+    sweep = ["sweep", "pretrain_tiny", "--data", str(nci.path), "--seeds", "1,2"]
     for name, value in {"steps": "2", "global_batch": "4", "n_val": "4"}.items():
         train += ["--set", name, value]
+        sweep += ["--set", f"{name}={value}"]
     done = run_core_only(
         commands(
             ["presets"],
             ["inspect", str(nci.path)],
             ["verify", str(nci.path)],
             train,
+            sweep,
             ["convert", "checkpoint.pt", str(home / "runs" / "official")],
             ["runs"],
         ),
@@ -52,6 +55,7 @@ def test_commands_that_train_need_the_core_alone(nci: Shards, tmp_path: Path, ho
     assert "validation of the saved weights (step 2): loss " in done.stdout
     assert f"recipe        nci, {nci.manifest['recipe_id']}" in done.stdout
     assert "all as the manifest says" in done.stdout
+    assert "loss over seeds" in done.stdout
     listed = done.stdout[done.stdout.rindex("run ") :]
     assert "pretrain-tiny_" in listed and "\nofficial " in listed
 

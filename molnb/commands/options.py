@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 
-# Name, function, names of shared options, and as `out` what goes there -> the parser of a command.
+# Name, function, names of shared options, and as `out` what goes there (others by name where they
+# mean something else than elsewhere) -> the parser of a command.
 Add = Callable[..., argparse.ArgumentParser]
 
 # Options that several commands share: type and meaning.
@@ -23,16 +24,22 @@ PAIR: dict[str, Any] = {"nargs": 2, "action": "append", "default": [], "metavar"
 SEVERAL: dict[str, Any] = {"action": "append", "default": []}
 
 
-def add_shared(command: argparse.ArgumentParser, names: Sequence[str], out: str) -> None:
+def add_shared(
+    command: argparse.ArgumentParser,
+    names: Sequence[str],
+    out: str,
+    meanings: Mapping[str, str] | None = None,
+) -> None:
     """Give a command those of the shared options that it takes; `out` says what goes there.
 
-    The others are not in its help: given, they are refused with the reason (`refuse_given`).
+    The others are not in its help: given, they are refused with the reason (`refuse_given`). Where
+    an option means something else than elsewhere, `meanings` say what, by its name.
     """
     if out:
         command.add_argument("--out", type=Path, help=out)
     for name, (kind, meaning) in SHARED.items():
         if out:  # a command that computes something
-            meaning = meaning if name in names else argparse.SUPPRESS
+            meaning = (meanings or {}).get(name, meaning) if name in names else argparse.SUPPRESS
             command.add_argument(f"--{name}", type=kind, help=meaning)
 
 

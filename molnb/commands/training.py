@@ -174,6 +174,8 @@ def show_runs(args: argparse.Namespace) -> int:
             raise InputError(
                 f"--{option} is of one run: name it, as in `molnb runs RUN --{option}`"
             )
+    if args.tensorboard is not None:
+        return _export(args)
     if args.run and not args.accounts:
         return _show_run(args)
     rows = account_rows(args.run or None) if args.accounts else run_rows()
@@ -194,11 +196,22 @@ def _show_run(args: argparse.Namespace) -> int:
     name, *others = args.run
     if others:
         raise InputError(
-            f"{len(args.run)} runs are named: name one, or see what several cost (--accounts)"
+            f"{len(args.run)} runs are named: name one, see what several cost (--accounts), or "
+            "write them for TensorBoard (--tensorboard FOLDER)"
         )
     if args.stop:
         return _stop(name)
     return _watch(name) if args.watch else _show_scores(name, args.labels)
+
+
+def _export(args: argparse.Namespace) -> int:
+    """Write the runs that are named, or all, for TensorBoard."""
+    from ..training.runs import load_runs
+    from ..training.tensorboard import export_tensorboard
+
+    files = export_tensorboard(args.run or load_runs(), args.tensorboard)
+    print(f"{len(files):,} runs in {args.tensorboard}: `tensorboard --logdir {args.tensorboard}`")
+    return 0
 
 
 def _stop(name: str) -> int:
@@ -322,6 +335,12 @@ def add_training(add: Add) -> None:
         "--accounts",
         action="store_true",
         help="what the runs, or all, cost: device hours, FLOPs, memory, energy",
+    )
+    told.add_argument(
+        "--tensorboard",
+        metavar="FOLDER",
+        type=Path,
+        help="write what the runs, or all, have logged for TensorBoard, a folder below FOLDER each",
     )
     command = add("convert", run_convert)
     command.epilog = _RELEASE

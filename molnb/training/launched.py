@@ -25,7 +25,7 @@ START_SECONDS = 300  # to import torch and read the data, on a slow disk
 LOOKS = 0.2  # seconds between two looks at a process that starts
 LITTLE = 2**20  # bytes that are left of a disk that is full: systems keep some for themselves
 _N_LINE = 3  # last lines of a log that an error quotes where none is a complaint
-_COMPLAINT = "molnb train: "  # how the command says what it refuses
+COMPLAINT = "molnb train: "  # how the command says what it refuses
 
 
 def launch(
@@ -157,14 +157,23 @@ def reports_after(run: Run, step: int) -> list[Report]:
 def last_words(run: Run) -> str:
     """What the process of a run last complained of, or said, and where the rest stands."""
     file = run.path / LOG
-    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
+    said = said_last(file)
+    if not said:
         return f"Its log is empty ({file}){_lack_of_room(run)}"
+    return f"Its log says: {' / '.join(said)} ({file})"
+
+
+def said_last(file: Path, since: int = 0) -> list[str]:
+    """The last complaint in a log behind so many bytes, or its last lines; none where it is empty.
+
+    A complaint is what the command refuses, with the command's name before it.
+    """
+    content = file.read_bytes()[since:] if file.exists() else b""
+    text = content.decode("utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     # what torchrun adds when a process has failed stands behind it
-    complaints = [line for line in lines if _COMPLAINT in line]
-    last = complaints[-1:] or lines[-_N_LINE:]
-    return f"Its log says: {' / '.join(last)} ({file})"
+    complaints = [line for line in lines if COMPLAINT in line]
+    return complaints[-1:] or lines[-_N_LINE:]
 
 
 def _lack_of_room(run: Run) -> str:

@@ -22,6 +22,15 @@ def change(config: Record, changes: Mapping[str, Any]) -> Record:
     return config
 
 
+def read_setting(config: Any, key: str) -> Any:
+    """The value that a setting has, by the name that `change` knows it by."""
+    name, _, rest = key.partition(".")
+    if isinstance(config, Mapping):
+        return config.get(key)  # names of tasks or settings may have dots of their own
+    value = getattr(config, name)
+    return read_setting(value, rest) if rest else value
+
+
 def _replace_in(record: Any, path: list[str], value: Any, key: str) -> Any:
     name = path[0]
     names = [f.name for f in fields(record)]

@@ -27,6 +27,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -54,9 +55,10 @@ MAX_SAME_NAME = 999  # runs of one configuration on one day
 NOTES = "notes.json"
 COUNTS = ("_positives", "_n", "_rarest")  # how names of counts end, among terms
 DATA = "data.json"
+MACHINE = "machine.json"
 MAX_HEAVY_ATOMS = 64  # that recipes let in unless they say otherwise
 # What lies in a folder before it is a run: config.json comes last.
-_FIRST_FILES = {"checkpoints", "machine.json", DATA}
+_FIRST_FILES = {"checkpoints", MACHINE, DATA}
 LOGS = ("metrics.jsonl", "timings.jsonl")
 STOP = "stop"
 WEIGHTS = "weights.safetensors"
@@ -165,6 +167,20 @@ class Run:
         file = self.path / LOGS[1]
         return file.stat().st_size if file.exists() else 0
 
+    @property
+    def last_step(self) -> int:
+        """The last step that was logged; 0 before any. Of a log the end is read alone."""
+        file = self.path / LOGS[1]
+        if not file.exists():
+            return 0
+        with file.open("rb") as lines:
+            lines.seek(max(0, file.stat().st_size - 1_000))
+            end = lines.read().decode()
+        for line in reversed(end.splitlines()):
+            with suppress(json.JSONDecodeError):  # cut short by a kill, or where the end begins
+                return json.loads(line)["step"]
+        return 0
+
     def losses(self, part: str | None = None, features: str | None = None) -> pd.DataFrame:
         """The rows of `metrics` as a table: a row a logged step, a column a term."""
         import pandas as pd
@@ -198,6 +214,18 @@ class Run:
         if step is not None:
             rows = [row for row in rows if row["step"] <= step]
         return rows[-1] if rows else {}
+
+    def saved_losses(self) -> dict[tuple[str, str], float | None]:
+        """Validation losses of the weights that are saved, by part and how features were shown.
+
+        Parts are val, and others whose names begin so. The first is what a validation logs first.
+        """
+        step = self.saved_scores().get("step")
+        return {
+            (row["part"], row["features"]): row["loss"]
+            for row in self.metrics()
+            if row["step"] == step and row["part"].startswith("val")
+        }
 
     def label_scores(self, part: str | None = None) -> pd.DataFrame:
         """Scores of each label by the weights that are saved: a row a label and metric.
@@ -357,7 +385,7 @@ def start_run(
         return run
     path = _new_folder(config) if out is None else Path(out)
     (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-    write_json(describe_machine(), path / "machine.json")
+    write_json(describe_machine(), path / MACHINE)
     limit = max_heavy_atoms or largest_allowed(config.data)
     if limit is not None:
         rules = {"max_heavy_atoms": limit, "metals": treatment_of_metals(config.data)}

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from ...progress import Progress
 from ...shapes import Float, Int
 from ...training.config import RunConfig
 from ...training.loop import train
+from ...training.many_runs import as_done, differing_settings
 from ...training.rows import open_corpus
 from ...training.runs import Run
 from ...training.threads import one_thread
@@ -102,50 +103,25 @@ def run_trials(
         Pool(min(workers, max(map(len, left), default=0))) as pool,
     ):
         for trials in left:
-            for trial in _finished(pool, trials):
+            for trial, future in as_done(partial(pool.submit, _finish), trials, pool.workers):
+                future.result()
                 display.advance(1, trial.folder.name)
                 if watch is not None:
                     watch(n_all - n_left + display.done, n_all)
     return n_left
 
 
-def _finished(pool: Pool, trials: Sequence[Trial]) -> Iterator[Trial]:
-    """Trials as they are done, as many under way as there are workers."""
-    waiting = list(reversed(trials))
-    under_way: dict[Future, Trial] = {}
-    while waiting or under_way:
-        while waiting and len(under_way) < max(1, pool.workers):
-            trial = waiting.pop()
-            under_way[pool.submit(_finish, trial)] = trial
-        for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-            trial = under_way.pop(future)
-            future.result()
-            yield trial
-
-
 def _check_folders(trials: Sequence[Trial]) -> None:
     """Raise InputError where a folder holds a run of other settings: it would be taken for ours."""
     for trial in trials:
-        if (trial.folder / "config.json").exists():
-            stored = _settings(Run(trial.folder).config)
-            asked = _settings(trial.config)
-            if not asked["objective"].get("task_names", True):  # all that the data have
-                stored["objective"].pop("task_names")
-                asked["objective"].pop("task_names")
-            if stored != asked:
-                raise InputError(
-                    f"{trial.folder} holds a run with other settings than this study's: give the "
-                    "study another folder (--out), or delete that one"
-                )
-
-
-def _settings(config: RunConfig) -> dict[str, Any]:
-    """A configuration without what is read from the data when it begins, and without places."""
-    stored = json.loads(json.dumps(config.to_dict()))
-    stored.pop("start_from")
-    for name in ("tasks_scaled", "beside_widths"):
-        stored["objective"].pop(name, None)
-    return stored
+        if not (trial.folder / "config.json").exists():
+            continue
+        differing = differing_settings(Run(trial.folder).config, trial.config)
+        if set(differing) - {"start_from"}:  # a place, and a study may have moved
+            raise InputError(
+                f"{trial.folder} holds a run with other settings than this study's: give the "
+                "study another folder (--out), or delete that one"
+            )
 
 
 def _finish(trial: Trial) -> None:
