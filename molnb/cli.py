@@ -22,6 +22,7 @@ from .commands.data import add_data
 from .commands.lessons import add_lessons
 from .commands.options import add_shared
 from .commands.recipes import add_recipes
+from .commands.scaling import add_scaling
 from .commands.studies import add_studies
 from .commands.sweeps import add_sweeps
 from .commands.training import add_training
@@ -62,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
         add_sweeps,
         add_answers,
         add_studies,
+        add_scaling,
     ):
         add_commands(add)
     return parser

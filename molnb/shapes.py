@@ -8,9 +8,10 @@
     head     attention heads                      xyz      three Cartesian components, in Å
     label    labels (columns) of a task           k        labelled molecules, atoms, bonds or pairs
     output   numbers that a head gives: one a     class    classes of a label
-             label, or one a class                draw     resampled sets of molecules
+             label, or one a class                draw     resampled sets of molecules or runs
     graph    connected graphs of one size         channel  numbers of an encoding
-    cost     FLOPs and bytes
+    cost     FLOPs and bytes                      point    losses of runs after so many steps
+    term     summands of a law of losses          size     sizes of models
 
 Signatures read ``Float[Tensor, "mol n d_atom"]``. ``Int`` is a signed integer, ``Integer`` any.
 Annotations are never evaluated at run time; the tests evaluate those of functions and dataclasses,

@@ -26,6 +26,11 @@ def readable_share(n: int, of: int) -> str:
     return f"{100 * n / of:.1f} %" if of else ""
 
 
+def rounded(value: float, digits: int = 3) -> str:
+    """A large number with so many significant digits: 973,000."""
+    return f"{float(f'{value:.{digits}g}'):,.0f}"
+
+
 def some_of(names: Sequence[str], most: int = 8) -> str:
     """Names in a sentence: the first few, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""

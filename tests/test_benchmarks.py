@@ -173,3 +173,12 @@ def test_a_lesson_is_timed_alone_and_beside_others() -> None:
     lines = re.findall(r"(alone|beside 1 busy jobs|two at once, each) +([\d.]+) s", process.stdout)
     assert len(lines) == 3 and all(float(seconds) > 1 for _, seconds in lines)
     assert "1.00 times as long as alone" in process.stdout
+
+
+def test_coverage_of_intervals_of_laws_is_told_for_each_kind_of_noise():
+    rows = ["independent", "one seed, autocorrelated"]
+    process = run("law_coverage.py", "--tables", 3, "--draws", 20, "--rows", *rows)
+    assert process.returncode in (0, 1), process.stderr  # of three tables all intervals may hold
+    lines = process.stdout.splitlines()
+    assert [line[:26].strip() for line in lines] == rows
+    assert all(re.search(r"a \d+\.\d% .*new run", line) for line in lines)

@@ -42,7 +42,7 @@ def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     assert done.stdout.startswith("[] usage: molnb")
     commands = (
         "lessons lab tour run recipes fetch curate inspect verify train evaluate embed predict "
-        "convert presets runs sweep"
+        "convert presets runs sweep study advise"
     )
     for command in commands.split():
         assert f"\n    {command} " in done.stdout
@@ -148,6 +148,9 @@ VALUES = {
     "--shard": [],
     "--grid": ["n_val=4"],
     "--seeds": ["0,1"],
+    "--hours": ["0.02"],
+    "--features": ["visible"],
+    "--flops-per-second": ["1e10"],
 }
 
 
@@ -174,6 +177,7 @@ def test_every_option_in_the_help_of_a_command_is_taken(
     """Curation, training and the tour are not done, only asked for."""
     pytest.importorskip("papermill")
     from made_notebooks import write_notebook
+    from made_runs import made_sweep
 
     import molnb.notebooks.execution as execution
     from molnb.curation import pipeline
@@ -197,6 +201,8 @@ def test_every_option_in_the_help_of_a_command_is_taken(
     monkeypatch.setattr("molnb.training.sweep_runs.check_sweep", lambda *_: [])
     begun = make_sweep("pretrain_tiny", [table], {}, tmp_path / "sweep", seeds=(0, 1))
     write_sweep(begun)
+    if command == "advise":
+        made_sweep(tmp_path / "sweep", n_seed=1)
     notebook = str(write_notebook(tmp_path / "a.ipynb", "1"))
     needed = {
         "lessons": [str(tmp_path / "lessons")],
@@ -212,6 +218,7 @@ def test_every_option_in_the_help_of_a_command_is_taken(
         "embed": [str(table), "--run", str(label_run.path), "--workers", "0"],
         "predict": [str(table), "--run", str(label_run.path), "--workers", "0"],
         "study": ["controls"],
+        "advise": [str(tmp_path / "sweep"), "--hours", "0.01"],
     }
     values = {
         **VALUES,

@@ -89,6 +89,7 @@ def test_names_of_the_core_can_be_imported_and_used(nci: Shards) -> None:
         (["predict", "x.csv", "--run", "x"], "curate"),
         (["embed", "x.csv", "--run", "x"], "curate"),
         (["evaluate", "x"], "evaluate"),
+        (["advise", "x", "--hours", "1"], "evaluate"),
         (["tour"], "notebook"),
         (["run", "05_pretrain"], "notebook"),
         (["export", "05_pretrain"], "notebook"),

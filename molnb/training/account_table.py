@@ -48,11 +48,13 @@ def _row(run: Run) -> dict[str, Any]:
         "run": run.path.name,
         "family": stored["model"].get("family"),
         **_sizes(run),
-        "device": _device(run, status),
+        "device": device_name(run, status),
         "devices": status.get("processes"),
         "step": status.get("step", 0),
         "molecules": status.get("step", 0) * stored["global_batch"],
-        "unique_molecules": _unique_molecules(stored, status),
+        "unique_molecules": unique_molecules(
+            stored, status.get("train_molecules"), status.get("step", 0)
+        ),
         "hours": None if seconds is None else seconds / _SECONDS,
         "device_hours": status.get("device_hours"),
         "flops": None if flops is None else float(flops),
@@ -75,7 +77,7 @@ def _sizes(run: Run) -> dict[str, int | None]:
     return {"N": counts.n, "parameters": counts.total}
 
 
-def _device(run: Run, status: dict[str, Any]) -> str | None:
+def device_name(run: Run, status: dict[str, Any]) -> str | None:
     """The GPU or the processor that a run was trained on."""
     name = status.get("device")
     if name is None:
@@ -84,16 +86,18 @@ def _device(run: Run, status: dict[str, Any]) -> str | None:
     return machine.get("gpu" if name.startswith("cuda") else "processor") or name
 
 
-def _unique_molecules(stored: dict[str, Any], status: dict[str, Any]) -> int | None:
-    """Different training molecules that were seen; None where they are drawn unevenly."""
+def unique_molecules(stored: dict[str, Any], n_train: int | None, step: int) -> int | None:
+    """Different training molecules seen in so many steps of a stored configuration.
+
+    None where they are drawn unevenly, or where nobody noted how many there are (`n_train`).
+    """
     sampling = stored.get("sampling") or {}
     evenly = sampling.get("kind", "uniform") == "uniform" and not (
         sampling.get("weights") or sampling.get("temperature")
     )
-    n_train = status.get("train_molecules")
     if n_train is None or not evenly:
         return None
-    return min(n_train, status.get("step", 0) * stored["global_batch"])
+    return min(n_train, step * stored["global_batch"])
 
 
 def _padding_share(status: dict[str, Any]) -> float | None:

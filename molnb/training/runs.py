@@ -8,6 +8,7 @@
     timings.jsonl    seconds since the start, for the same steps
     status.json      running, done, stopped or failed; the step of the weights; what it cost
     notes.json       what its rows cannot tell, in sentences
+    prediction.json  a forecast of its loss, where somebody wrote one before it began
     baselines.json   what each term must beat
     label_scores.parquet  of each label by several measures, by the saved weights (`scored_labels`)
     weights.safetensors, checkpoints/
@@ -56,9 +57,10 @@ NOTES = "notes.json"
 COUNTS = ("_positives", "_n", "_rarest")  # how names of counts end, among terms
 DATA = "data.json"
 MACHINE = "machine.json"
+PREDICTION = "prediction.json"  # there before the run is (`evaluation.scaling.forecast`)
 MAX_HEAVY_ATOMS = 64  # that recipes let in unless they say otherwise
 # What lies in a folder before it is a run: config.json comes last.
-_FIRST_FILES = {"checkpoints", MACHINE, DATA}
+_FIRST_FILES = {"checkpoints", MACHINE, DATA, PREDICTION}
 LOGS = ("metrics.jsonl", "timings.jsonl")
 STOP = "stop"
 WEIGHTS = "weights.safetensors"
