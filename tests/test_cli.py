@@ -202,7 +202,7 @@ def test_every_option_in_the_help_of_a_command_is_taken(
     begun = make_sweep("pretrain_tiny", [table], {}, tmp_path / "sweep", seeds=(0, 1))
     write_sweep(begun)
     if command == "advise":
-        made_sweep(tmp_path / "sweep", n_seed=1)
+        made_sweep(tmp_path / "family", n_seed=1)
     notebook = str(write_notebook(tmp_path / "a.ipynb", "1"))
     needed = {
         "lessons": [str(tmp_path / "lessons")],
@@ -218,7 +218,7 @@ def test_every_option_in_the_help_of_a_command_is_taken(
         "embed": [str(table), "--run", str(label_run.path), "--workers", "0"],
         "predict": [str(table), "--run", str(label_run.path), "--workers", "0"],
         "study": ["controls"],
-        "advise": [str(tmp_path / "sweep"), "--hours", "0.01"],
+        "advise": [str(tmp_path / "family"), "--hours", "0.01"],
     }
     values = {
         **VALUES,

@@ -72,7 +72,12 @@ def _make_sweep(args: argparse.Namespace) -> Sweep:
             raise InputError(f"--{option} gives {twice!r} twice: give it once")
     names = args.data or ["nci"]
     settings = (dict(pairs["grid"]), args.out, dict(pairs["set"]), _read_seeds(args.seeds))
-    make_sweep(args.presets, names, *settings)  # refused before anything is curated
+    sweep = make_sweep(args.presets, names, *settings)  # refused before anything is curated
+    if len(sweep.cells) == 1 and not pairs["grid"]:
+        raise InputError(
+            "the grid is empty: give it a setting with several values, several presets or seeds; a "
+            "single run is what `molnb train` is for"
+        )
     return make_sweep(args.presets, [data.curated_folder(name) for name in names], *settings)
 
 

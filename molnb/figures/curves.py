@@ -117,10 +117,10 @@ def plot_losses(
     figure.update_xaxes(title_text=X_AXES[x])
     if logx:
         for axis in figure.select_xaxes():
-            _make_log(figure, axis)
+            make_log(figure, axis)
     if logy:
         for axis in figure.select_yaxes():
-            _make_log(figure, axis)
+            make_log(figure, axis)
     return figure.update_layout(legend=LEGEND_BELOW, margin={"b": 90})
 
 
@@ -153,7 +153,7 @@ def _add_baseline(figure: go.Figure, value: float, name: str, position: Mapping[
     )
 
 
-def _make_log(figure: go.Figure, axis: Any) -> None:
+def make_log(figure: go.Figure, axis: Any) -> None:
     """Make an axis logarithmic, with ticks that can be read however few decades it spans."""
     # plotly calls the axes xaxis, xaxis2, ...; a trace refers to them as x, x2, ...
     letter = axis.plotly_name[0]
@@ -161,14 +161,24 @@ def _make_log(figure: go.Figure, axis: Any) -> None:
     values = []
     for trace in figure.data:
         if (trace[f"{letter}axis"] or letter) == letter + number:
-            values += [value for value in trace[letter] if value > 0]
+            values += [value for value in trace[letter] if value is not None and value > 0]
     low = np.log10(min(values, default=1.0))
     high = np.log10(max(values, default=1.0))
     steps = next(steps for decades, steps in _TICKS if high - low < decades)
     powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
     ticks = [step * 10.0**power for power in powers for step in steps]
-    labels = [f"{tick / 1000:.12g}k" if tick >= 1000 else f"{tick:.12g}" for tick in ticks]
-    axis.update(type="log", tickangle=0, tickvals=ticks, ticktext=labels)
+    texts = [_tick_text(tick) for tick in ticks]
+    axis.update(type="log", tickangle=0, tickvals=ticks, ticktext=texts)
+
+
+def _tick_text(tick: float) -> str:
+    """A number at an axis: 250k, 2.5M, 3·10¹²."""
+    for unit, suffix in ((1, ""), (1e3, "k"), (1e6, "M")):
+        if tick < 1e3 * unit:
+            return f"{tick / unit:.12g}{suffix}"
+    power = int(np.floor(np.log10(tick) + 1e-9))
+    factor = round(tick / 10.0**power, 6)
+    return ("" if factor == 1 else f"{factor:g}·") + f"10<sup>{power}</sup>"
 
 
 def _run_names(runs: Sequence[Run]) -> list[str]:

@@ -98,7 +98,7 @@ def check_sweep(sweep: Sweep, workers: int | None = None, device: str = "auto") 
             "processes: start it without torchrun"
         )
     places = make_places(device, workers)
-    check_sweep_folder(sweep.path)
+    check_sweep_folder(sweep)
     _check_cells(sweep.cells)
     return places
 

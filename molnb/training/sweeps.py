@@ -19,6 +19,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
@@ -29,7 +30,9 @@ import numpy as np
 from ..errors import InputError
 from ..files import check_folder, write_json
 from ..paths import find_run_folder, home
-from .config import RunConfig
+from ..texts import some_of
+from .branches import cool_downs
+from .config import COOLING, RunConfig
 from .overrides import read_setting
 from .ownership import LOCK
 from .presets import make_preset
@@ -123,6 +126,29 @@ def make_sweep(
     return Sweep(path, tuple(cells))
 
 
+def cool_down_sweep(
+    sweep: Sweep, ends: Sequence[int], out: str | Path | None = None, share: float = COOLING
+) -> Sweep:
+    """The cool-downs of a sweep's stable runs to each of some ends, as a sweep of its own.
+
+    So a family of runs becomes a table of what trainings of several lengths reach (`cool_downs`).
+    Without `out` it lies beside the sweep. Raises InputError for runs that are not finished.
+    """
+    path = Path(out) if out is not None else sweep.path.with_name(f"{sweep.path.name}-cool-downs")
+    unfinished = [cell.name for cell in sweep.left()]
+    if unfinished:
+        raise InputError(
+            f"{some_of(unfinished)} of {sweep.path} are not finished: run_sweep them first, they "
+            "are what cool-downs begin with"
+        )
+    cells = []
+    for cell in sweep.cells:
+        for config in cool_downs(cell.run, ends, share):
+            folder = path / f"{cell.name}-to-{config.steps}"
+            cells.append(Cell(config, folder, {**cell.values, "steps": config.steps}))
+    return Sweep(path, tuple(cells))
+
+
 def split_values(name: str, values: Sequence | str) -> list[Any]:
     """The values of a setting; a text is split at its commas, those within brackets apart.
 
@@ -173,11 +199,6 @@ def _check_grid(
         raise InputError(
             f"the grid has {n_cell:,} runs, and a sweep at most {MOST_CELLS:,}: leave out values, "
             "or make several sweeps"
-        )
-    if not grid and n_cell == 1:
-        raise InputError(
-            "the grid is empty: give it a setting with several values, several presets or seeds; a "
-            "single run is what `molnb train` is for"
         )
     for name in grid:
         if name in changes:
@@ -272,16 +293,20 @@ def _stored_cells(path: Path) -> Iterator[Cell]:
         yield Cell(config, path / entry["folder"], entry["values"])
 
 
-def check_sweep_folder(path: Path) -> None:
-    """Raise InputError for a folder where a sweep can neither be made nor gone on with."""
-    check_folder(path, _is_sweep_folder)
+def check_sweep_folder(sweep: Sweep) -> None:
+    """Raise InputError where a sweep can neither be made nor gone on with."""
+    check_folder(sweep.path, partial(_is_folder_of, sweep))
 
 
-def _is_sweep_folder(folder: Path) -> bool:
-    """Whether a folder is that of a sweep, or was about to become one when its process ended."""
+def _is_folder_of(sweep: Sweep, folder: Path) -> bool:
+    """Whether a folder is that of a sweep, or was about to become one when its process ended.
+
+    Folders of cells may be there before: forecasts of their runs are written into them.
+    """
     if (folder / SWEEP).is_file():
         return "cells" in _read(folder / SWEEP)
-    return {name for name in os.listdir(folder) if not name.startswith(".")} <= {LOCK}
+    expected = {LOCK, *(cell.name for cell in sweep.cells)}
+    return {name for name in os.listdir(folder) if not name.startswith(".")} <= expected
 
 
 def with_begun(sweep: Sweep) -> Sweep:

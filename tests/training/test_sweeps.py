@@ -157,7 +157,6 @@ def test_a_text_is_read_as_the_command_line_reads_settings(trees, tmp_path):
             "laptop_0m1-learning_rate=-1-seed=0: learning_rate is -1.0: give a number above 0",
         ),
         (["laptop_0m1"], {"steps": "5,many"}, {}, (0,), "steps=many-seed=0: .*give a int"),
-        (["laptop_0m1"], {}, {}, (0,), "the grid is empty"),
         (["laptop_0m1"], {"steps": []}, {}, (0,), "no value for 'steps'"),
         (["laptop_0m1"], {"steps": "5,,6"}, {}, (0,), "no value for 'steps', or an empty one"),
         (["laptop_0m1"], {"betas": "(0.9,0.99"}, {}, (0,), "a bracket is open in '.0.9,0.99'"),

@@ -140,14 +140,18 @@ def later_points(points: pd.DataFrame, share: float = LEFT_OUT) -> pd.DataFrame:
 
 
 def sizes_table(points: pd.DataFrame) -> pd.DataFrame:
-    """What points there are, a row a size: runs, seeds, points, data, FLOPs and last losses."""
+    """What points there are, a row a size: runs, seeds, points, data, FLOPs and last losses.
+
+    A size goes by the name of a run that is no cool-down.
+    """
     rows = []
-    for (n, name), of_size in points.groupby(["N", "name"], dropna=False, sort=True):
+    for (n, _), of_size in points.groupby(["N", "family"], dropna=False, sort=True):
+        trunks = of_size[of_size["run"] == of_size["trunk"]]
         last = of_size.sort_values("step").groupby("run").tail(1)
         rows.append(
             {
                 "N": n,
-                "name": name,
+                "name": (trunks if len(trunks) else of_size)["name"].iloc[0],
                 "runs": of_size["run"].nunique(),
                 "seeds": of_size["seed"].nunique(),
                 "points": len(of_size),
