@@ -17,6 +17,7 @@ from ...errors import InputError, did_you_mean
 from ...models.families import count_parameters
 from ...models.interface import Counts, EncoderConfig
 from ...paths import find_run_folder
+from ...texts import some_of
 from ...training.account_table import device_name, unique_molecules
 from ...training.runs import Run, find_run, load_runs
 
@@ -142,12 +143,12 @@ def later_points(points: pd.DataFrame, share: float = LEFT_OUT) -> pd.DataFrame:
 def sizes_table(points: pd.DataFrame) -> pd.DataFrame:
     """What points there are, a row a size: runs, seeds, points, data, FLOPs and last losses."""
     rows = []
-    for (n, name), of_size in points.groupby(["N", "name"], dropna=False, sort=True):
+    for n, of_size in points.groupby("N", dropna=False, sort=True):
         last = of_size.sort_values("step").groupby("run").tail(1)
         rows.append(
             {
                 "N": n,
-                "name": name,
+                "name": some_of(of_size["name"].unique().tolist(), 2),
                 "runs": of_size["run"].nunique(),
                 "seeds": of_size["seed"].nunique(),
                 "points": len(of_size),
