@@ -99,6 +99,7 @@ _PUBLIC = {
     "evaluation.scaling.forecast": "write_prediction check_prediction",
     "evaluation.scaling.isoflop": "find_optima",
     "evaluation.scaling.advice": "advise",
+    "evaluation.scaling.published": "published_predictions published_claims paper_compute",
     "figures.conformers": "plot_landscape plot_rmsd_map plot_discovery plot_points",
     "figures.curves": "plot_curves plot_losses",
     "figures.distributions": "plot_histograms plot_label_histograms plot_drops plot_shares",

@@ -110,10 +110,10 @@ def _on_side_of(value: float, low: float, high: float) -> tuple[float, float]:
 def bootstrap_law(fit: LawFit, n_draw: int = N_DRAW, seed: int = 0) -> Bootstrap:
     """Intervals of a fitted law, from so many draws of its runs.
 
-    Runs are drawn among those of their size, all points of one together. Where no run has a
-    replicate, residuals are dealt out anew in pieces of runs, which says nothing of how lucky a
-    seed is: such intervals are lower bounds, and so they are where some size has a single run.
-    Raises InputError where there are as few points as numbers in the law.
+    Runs are drawn among those of their size, all points of one together. Where most have no
+    replicate, residuals are dealt out anew in pieces of runs, which says little of how lucky a seed
+    is: such intervals are lower bounds, and so they are where some size has a single run. Raises
+    InputError where there are as few points as numbers in the law.
     """
     if n_draw < 2:
         raise InputError(f"n_draw is {n_draw}: give some hundreds")

@@ -53,6 +53,7 @@ def make_laptop(n_layer: int) -> TwoTrackConfig:
 
 # The name is N; the number of layers says all.
 LAPTOP: dict[str, TwoTrackConfig] = {
+    "0m002": make_laptop(1),
     "0m017": make_laptop(2),
     "0m056": make_laptop(3),
     "0m1": make_laptop(4),

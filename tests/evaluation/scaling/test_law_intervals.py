@@ -92,6 +92,10 @@ def test_a_size_with_a_single_run_is_named():
     few = points[(points["name"] != "size4") | (points["seed"] == 0)]
     resampled = bootstrap_law(fit_law(few), 50)
     assert resampled.is_lower_bound and "one run of N = 10,000,000" in resampled.reason
+    fewer = points[(points["name"] == "size0") | (points["seed"] == 0)]
+    assert make_strata(few).can_be_drawn and not make_strata(fewer).can_be_drawn
+    dealt = bootstrap_law(fit_law(fewer), 50)
+    assert dealt.is_lower_bound and dealt.stretch < 1.1, "residuals are dealt out"
 
 
 def test_runs_and_their_cool_downs_are_drawn_together():
