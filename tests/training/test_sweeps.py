@@ -33,7 +33,13 @@ from molnb.training.ownership import is_owned, read_owner
 from molnb.training.runs import LOGS, Run
 from molnb.training.sweep_runs import run_sweep
 from molnb.training.sweep_tables import by_setting, setting_rows, sweep_rows, sweep_table
-from molnb.training.sweeps import MOST_CELLS, Sweep, load_sweep, make_sweep
+from molnb.training.sweeps import (
+    MOST_CELLS,
+    Sweep,
+    cool_down_sweep,
+    load_sweep,
+    make_sweep,
+)
 
 SHORT = {
     "model": TINY,
@@ -561,3 +567,33 @@ def test_the_last_step_is_read_from_the_end_of_a_log(unbroken, tmp_path):
     lines = [json.dumps({"step": step, "seconds": step / 7}) for step in range(1000)]
     (tmp_path / LOGS[1]).write_text("\n".join(lines) + '\n{"step": 1000, "sec')
     assert copied.last_step == 999
+
+
+def test_the_cool_downs_of_a_sweep_are_a_sweep_that_needs_its_runs(trees, tmp_path):
+    stable = {**SHORT, "schedule": "stable", "decay_steps": 2, "keep_every": 1}
+    family = make_sweep("laptop_0m1", [trees.path], {}, tmp_path / "s", stable, seeds=(0, 1))
+    with pytest.raises(InputError, match="laptop_0m1-seed=0, laptop_0m1-seed=1 .*not finished"):
+        cool_down_sweep(family, [3])
+    assert run_sweep(family, device="cpu") == {}
+    cooled = cool_down_sweep(family, [3, 4], share=0.5)
+    assert cooled.path == tmp_path / "s-cool-downs"
+    assert [cell.name for cell in cooled.cells] == [
+        f"laptop_0m1-seed={seed}-to-{end}" for seed in (0, 1) for end in (3, 4)
+    ]
+    assert run_sweep(cooled, device="cpu") == {}
+    for cell in cooled.cells:
+        assert cell.run.config.branch_step == cell.config.steps // 2
+        assert cell.run.last_step == cell.config.steps
+    before = result_digests(cooled.cells[0].run)
+    assert run_sweep(cool_down_sweep(family, [3, 4, 5], share=0.5), device="cpu") == {}
+    assert result_digests(cooled.cells[0].run) == before, "what is done is not trained again"
+
+
+def test_a_folder_of_a_cell_may_be_there_before_the_sweep(trees, tmp_path):
+    sweep = make_sweep("laptop_0m1", [trees.path], {}, tmp_path / "s", SHORT)
+    sweep.cells[0].folder.mkdir(parents=True)
+    (sweep.cells[0].folder / "prediction.json").write_text("{}")
+    assert run_sweep(sweep, device="cpu") == {} and sweep.cells[0].state == "done"
+    (tmp_path / "t" / "another").mkdir(parents=True)
+    with pytest.raises(InputError):
+        run_sweep(replace(sweep, path=tmp_path / "t"), device="cpu")

@@ -17,7 +17,6 @@ from ...errors import InputError, did_you_mean
 from ...models.families import count_parameters
 from ...models.interface import Counts, EncoderConfig
 from ...paths import find_run_folder
-from ...texts import some_of
 from ...training.account_table import device_name, unique_molecules
 from ...training.runs import Run, find_run, load_runs
 
