@@ -17,7 +17,6 @@ from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file
 
 from ..data.dataset import Corpus
@@ -86,8 +85,7 @@ def take_step(session: Session) -> tuple[float, dict[str, float]]:
     for group in session.optimizer.param_groups:
         group["lr"] = group["share"] * rate
     with one_thread():
-        clip = torch.nn.utils.clip_grad_norm_ if session.sharding is None else clip_gradients
-        norm = clip(session.model.parameters(), config.clip_norm)
+        norm = clip_gradients(session.model.parameters(), config.clip_norm)
     means = session.objective.means(sums, counts)
     told = session.objective.reported_weights(counts)
     loss = sum(told[name] * value for name, value in means.items() if name in told)

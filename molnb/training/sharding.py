@@ -4,6 +4,11 @@ A process keeps its part of each block's parameters, gradients and optimiser sta
 block when it is computed. Tables and heads stay whole everywhere: they are small, and which of them
 a group of molecules needs depends on its labels, while a block is collected by all processes at
 once.
+
+AdamW makes any difference of rounding larger, so there is none where it can be helped: two
+processes that have a group of molecules each make the same bits with blocks split or whole. Of more
+groups gradients are added in another order, over the processes after every group, since no process
+has room for those of all blocks.
 """
 
 from __future__ import annotations
@@ -27,6 +32,10 @@ if TYPE_CHECKING:
 
 # torch.distributed's tensors, FSDP and checkpoints are imported where they are needed: that takes a
 # second, and most trainings are of one process.
+
+# AdamW on a CPU computes so many numbers of float32 at once, at most; what is left over at the end
+# of a tensor it computes one by one, which rounds differently.
+VECTOR = 16
 
 
 class Sharding(NamedTuple):
@@ -59,8 +68,9 @@ def shard_blocks(model: Model, sharding: Sharding) -> None:
             f"encoders of the family {encoder.config.family!r} name no parts that could be split: "
             "train it without sharding"
         )
-    split = {id(parameter) for block in blocks for parameter in block.parameters()}
-    whole = {parameter for parameter in encoder.parameters() if id(parameter) not in split}
+    n_part = sharding.computing.size()
+    split = {p for block in blocks for p in block.parameters() if _splits_well(p, n_part)}
+    whole = set(encoder.parameters()) - split
     # Where tasks are of several levels, a group of one process may lack the labels of one level and
     # leave parameters out that another process uses: they then count as zero. Otherwise what
     # nothing uses has no gradient anywhere.
@@ -75,12 +85,25 @@ def shard_blocks(model: Model, sharding: Sharding) -> None:
     # of; nothing here is changed in place.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module")
     for block in blocks:
-        fully_shard(block, mesh=sharding.computing, reshard_after_forward=True)
+        fully_shard(
+            block, mesh=sharding.computing, reshard_after_forward=True, ignored_params=whole
+        )
         block.set_gradient_divide_factor(1.0)
         block.set_force_sum_reduction_for_comms(True)
         if may_differ:
             block.set_reduce_scatter_unused_params(True)
     fully_shard(encoder, mesh=sharding.computing, ignored_params=whole)  # collects ahead
+
+
+def _splits_well(parameter: nn.Parameter, n_part: int) -> bool:
+    """Whether AdamW computes all parts of a parameter as it computes the whole.
+
+    Short vectors are not worth a difference of rounding, nor the few bytes of a part.
+    """
+    if parameter.ndim == 0:
+        return False
+    n_row = -(-len(parameter) // n_part)  # of every part but the last
+    return n_row * parameter[0].numel() % VECTOR == 0
 
 
 def is_split(tensor: Tensor) -> bool:
@@ -176,18 +199,31 @@ def kept_mib(
 
 @torch.no_grad()
 def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
-    """Scale gradients down to a norm, which is that of all of them in all processes; returns it."""
+    """Scale gradients down to a norm, which is that of all of them in all processes; returns it.
+
+    Squares are added in float64, so that in float32 all are scaled alike, split or not.
+    """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    split = [g.to_local() for g in gradients if is_split(g)]
-    whole = [g for g in gradients if not is_split(g)]
-    square = torch.nn.utils.get_total_norm(split).double() ** 2 if split else torch.zeros(())
-    square = square.double()
-    dist.all_reduce(square)
-    norm = torch.sqrt(square + torch.nn.utils.get_total_norm(whole).double() ** 2)
+    if not gradients:
+        return torch.zeros(())
+    split = [own_part(gradient) for gradient in gradients if is_split(gradient)]
+    whole = [gradient for gradient in gradients if not is_split(gradient)]
+    square = _sum_of_squares(whole)
+    if split:
+        square_of_parts = _sum_of_squares(split)
+        dist.all_reduce(square_of_parts)
+        square = square + square_of_parts
+    norm = square.sqrt()
     factor = (limit / (norm + 1e-6)).clamp(max=1.0)
-    for gradient in (*split, *whole):
-        gradient.mul_(factor.to(gradient.dtype))
+    torch._foreach_mul_([*split, *whole], factor.to(gradients[0].dtype))
     return norm
+
+
+def _sum_of_squares(tensors: list[Tensor]) -> Tensor:
+    """The sum of the squares of all numbers of some tensors, in float64."""
+    if not tensors:
+        return torch.zeros((), dtype=torch.float64)
+    return torch.stack(torch._foreach_norm(tensors, dtype=torch.float64)).square().sum()
 
 
 # -------------------------------------------------------------------------------------- checkpoints

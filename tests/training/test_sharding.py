@@ -25,7 +25,7 @@ from molnb.objectives.supervised import Supervised
 from molnb.training.checkpoints import last_checkpoint
 from molnb.training.loop import prepare_run, train
 from molnb.training.runs import Run
-from molnb.training.sharding import shard_blocks
+from molnb.training.sharding import clip_gradients, shard_blocks
 
 # blocks hold nearly all of it, as they do in every model that is too large for one GPU
 WIDE = replace(SMALL, n_layer=4, d_atom=128, d_ffn=2048)
@@ -55,10 +55,11 @@ def test_two_processes_with_half_of_the_blocks_each_do_what_one_does(config, tmp
     split = prepare_run(config, tmp_path / "split")
     train_together(split.path, 2, shard=True)
     assert split.state == "done" and split.config == whole.config
-    assert np.abs(losses(split) / losses(whole) - 1).max() < 1e-5
-    assert distance(split, whole) < 1e-4
+    # the same bits; a process more rounds the sums of losses that are logged once more
+    assert distance(split, whole) == 0
+    assert np.abs(losses(split) / losses(whole) - 1).max() < 1e-6
     assert [row["loss"] for row in split.metrics("val")] == pytest.approx(
-        [row["loss"] for row in whole.metrics("val")], rel=1e-5
+        [row["loss"] for row in whole.metrics("val")], rel=1e-6
     )
     kept = [run.status()["kept_mib"] for run in (split, whole)]
     assert 0.45 * kept[1] < kept[0] <= 0.55 * kept[1]
@@ -66,6 +67,32 @@ def test_two_processes_with_half_of_the_blocks_each_do_what_one_does(config, tmp
     (checkpoint,) = (split.path / "checkpoints").glob("step-000000008")
     sizes = [file.stat().st_size for file in checkpoint.glob("*.safetensors")]
     assert len(sizes) == 2 and max(sizes) < 0.6 * sum(sizes)
+
+
+def test_vectors_whose_parts_would_be_rounded_otherwise_stay_whole(nci, tmp_path):
+    """Parts of 12 numbers of 24: AdamW takes 8 or 16 at once, and the rest one by one."""
+    pytest.importorskip("torch_geometric")
+    config = small_run(nci, model=SMALL_GRAPH, objective=LABELS, **FEW)
+    runs = [prepare_run(config, tmp_path / name) for name in ("whole", "split")]
+    for run, shard in zip(runs, (False, True)):
+        train_together(run.path, 2, shard)
+    assert (losses(runs[0]) == losses(runs[1])).all() and distance(*runs) == 0
+
+
+def test_gradients_are_scaled_down_to_a_norm():
+    generator = torch.Generator().manual_seed(0)
+    gradients = [torch.randn(shape, generator=generator) for shape in [(300, 40), (7,), (3, 5)]]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    for limit in (0.5, 2 * float(norm)):
+        parameters = [torch.nn.Parameter(torch.zeros_like(g)) for g in gradients]
+        for parameter, gradient in zip(parameters, gradients):
+            parameter.grad = gradient.clone()
+        unused = torch.nn.Parameter(torch.zeros(2))
+        assert clip_gradients([*parameters, unused], limit) == pytest.approx(float(norm), rel=1e-6)
+        for parameter, gradient in zip(parameters, gradients):
+            scaled = gradient * min(1.0, limit / float(norm))
+            torch.testing.assert_close(parameter.grad, scaled)
+    assert clip_gradients([unused], 1.0) == 0 and unused.grad is None
 
 
 def test_any_kind_of_training_goes_on_with_any_kind_of_checkpoint(nci, tmp_path):
@@ -101,6 +128,8 @@ from molnb import train
 train(sys.argv[1], shard=True)
 print(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 """
+# so fast that blocks which a new model leaves out are of use in the second step
+COMPILED_RUN = {"steps": 2, "n_val": 0, "global_batch": 4, "learning_rate": 0.02, "warmup_steps": 0}
 
 
 @pytest.mark.slow
@@ -108,17 +137,18 @@ print(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 def test_parts_are_compiled_one_by_one(model, nci, tmp_path):
     """In a process of its own: checks of shapes, which tests put everywhere, cannot be compiled."""
     pytest.importorskip("torch_geometric")
-    config = small_run(nci, model=model, objective=LABELS, steps=2, eval_every=2)
+    config = small_run(nci, model=replace(model, n_layer=5), objective=LABELS, **COMPILED_RUN)
     plain = train(config, tmp_path / "plain", shard=True)
     compiled = prepare_run(replace(config, compile=True), tmp_path / "compiled")
     command = [sys.executable, "-c", COMPILED, str(compiled.path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    # blocks of two tracks are compiled only together
-    assert (int(done.stdout) > 0) == (model is STEADY_GRAPH)
-    first = [run.metrics("train")[0] for run in (compiled, plain)]
-    for name in ("loss", "gradient_norm"):
-        assert first[0][name] == pytest.approx(first[1][name], rel=1e-4)
+    # blocks share their code: of two tracks one graph for the last and one for all before it, at
+    # each of two padded lengths at most
+    assert 0 < int(done.stdout) <= 4
+    for ours, theirs in zip(compiled.metrics("train"), plain.metrics("train"), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
+        assert ours["gradient_norm"] == pytest.approx(theirs["gradient_norm"], rel=1e-4)
 
 
 def test_with_patience_the_best_weights_are_kept_whole(nci, tmp_path):

@@ -66,16 +66,19 @@ class Block(nn.Module):
         self,
         graph: Graph,
         states: States,
-        previous: Float[Tensor, "atom d_out"] | None,
         node: Float[Tensor, "mol d_out"] | None,
+        residual: bool,
     ) -> tuple[States, Float[Tensor, "mol d_out"] | None]:
-        """New states and the new virtual node; `previous` is added as the residual, if any."""
+        """New states and the new virtual node; as a `residual` atoms are added as they were."""
+        # given once: of two arguments that are one tensor, what collects a split block would have
+        # gradients added in another order than autograd has
+        before = states.atoms
         states = self.layer(graph, states)
         x = states.atoms
         if not self.complete:
             x = self.dropout(F.gelu(self.norm(x)))
-            if previous is not None:
-                x = x + previous
+            if residual:
+                x = x + before
         if self.virtual is not None:
             pooled = pool(self.pooling, graph, x)
             node = self.virtual(pooled if node is None else pooled + node)
@@ -196,8 +199,7 @@ class GraphEncoder(Encoder):
         after: list[States] = []
         node = None
         for depth, block in enumerate(self.blocks, 1):
-            previous = states.atoms if self._has_residual(depth) else None
-            states, node = block(graph, states, previous, node)
+            states, node = block(graph, states, node, self._has_residual(depth))
             after.append(states)
         return after
 

@@ -63,11 +63,17 @@ from .inputs import (
     EncoderInputs,
     bond_kinds,
     make_inputs,
-    mark_shapes,
 )
 from .layers import Block, DistanceKernel
 from .movement import MovementHead
-from .packing import MAX_GRAPHS, Layout, group_sizes, packed_layout, padded_layout
+from .packing import (
+    MAX_GRAPHS,
+    Layout,
+    group_sizes,
+    mark_shapes,
+    packed_layout,
+    padded_layout,
+)
 from .vocabulary import SeenRows, names_of_rows, unseen_in
 
 # What one more size group costs on a CPU, in numbers of the pair track; speed is the same from
@@ -103,7 +109,8 @@ class TwoTrack(Encoder):
         self.blocks = nn.ModuleList(Block(c) for _ in range(c.n_layer))
         self.register_buffer("bond_rows", bond_kinds(), persistent=False)
         self.seen = None if c.conventions.name == REFERENCE.name else SeenRows()
-        self._fused = None
+        self.fused = False  # whether it is compiled, as a whole or block by block
+        self._fused = None  # `encode`, compiled as a whole
 
     def width(self, level: str) -> int:
         return self.config.d_pair if level in ("bond", "pair") else self.config.d_atom
@@ -141,19 +148,17 @@ class TwoTrack(Encoder):
         """Pairs that the CPU pads rather than have one more size group."""
         return GROUP_COST // self.config.d_pair
 
-    @property
-    def fused(self) -> bool:
-        """True after `fuse()`."""
-        return self._fused is not None
-
     def fuse(self, **options) -> None:
         """Compile `encode`: one graph for each padded length, any number of molecules."""
         options = {"fullgraph": True, "dynamic": None} | options
         self._fused = torch.compile(self.encode, **options)
+        self.fused = True
 
     def fuse_parts(self, **options) -> None:
-        """Blocks by themselves stay as they are: the sizes in a layout would be symbols in them,
-        which torch cannot hand to the functions that update pairs."""
+        """Compile each block by itself: one graph for each padded length, which they share."""
+        for block in self.blocks:
+            block.fuse(**options)
+        self.fused = True
 
     def padded_length(self, longest: int, device: torch.device) -> int:
         """Atoms that a batch is padded to: those of its longest molecule, or full eights of nodes.
@@ -167,11 +172,11 @@ class TwoTrack(Encoder):
     def make_layout(self, inputs: EncoderInputs) -> Layout:
         """Packed groups on the CPU, where all work saved counts; one padded group elsewhere.
 
-        On a GPU shapes should be few.
+        On a GPU, and for compiled code, shapes should be few.
         """
         real = torch.cat([torch.ones_like(inputs.real[:, :1]), inputs.real], 1)  # mol n_node
         padded_norm = self.config.conventions.length_norm == "padded"
-        if real.device.type == "cpu" and not torch.compiler.is_compiling():
+        if real.device.type == "cpu" and not self.fused:
             return packed_layout(real, padded_norm, slack=self._slack)
         return padded_layout(real, padded_norm)
 
@@ -248,12 +253,12 @@ class TwoTrack(Encoder):
         if self.training and self.seen is not None and self.tokens.weight.requires_grad:
             self.seen.mark(inputs, self.bond_rows)
         last_pairs = not {"bond", "pair"}.isdisjoint(levels)
-        if self.fused:
-            mark_shapes(inputs)
-            with torch._dynamo.config.patch(recompile_limit=MAX_GRAPHS):
-                after = self._fused(inputs, last_pairs, keep_layers)
-        else:
-            after = self.encode(inputs, last_pairs, keep_layers)
+        if not self.fused:
+            return self.wrap(inputs, self.encode(inputs, last_pairs, keep_layers), batch)
+        encode = self._fused or self.encode
+        mark_shapes(inputs)
+        with torch._dynamo.config.patch(recompile_limit=MAX_GRAPHS):
+            after = encode(inputs, last_pairs, keep_layers)
         return self.wrap(inputs, after, batch)
 
     def wrap(

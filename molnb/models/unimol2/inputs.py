@@ -117,13 +117,3 @@ def bond_kinds() -> Int[Tensor, "63 3"]:
             for conjugated in range(2):
                 kinds.append((type_row + kind, stereo_row + stereo, conjugation_row + conjugated))
     return torch.tensor(kinds)
-
-
-def mark_shapes(inputs: EncoderInputs) -> None:
-    """Tell torch.compile that the number of molecules varies, and a padded length does not.
-
-    Each length is worth code of its own.
-    """
-    for array in inputs:
-        torch._dynamo.maybe_mark_dynamic(array, 0)
-        torch._dynamo.mark_static(array, list(range(1, array.ndim)))

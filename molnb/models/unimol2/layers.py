@@ -18,7 +18,7 @@ from ...shapes import Float, Int
 from ..dropout import apply_dropout
 from ..precision import at_least_float32
 from .config import TwoTrackConfig
-from .packing import Layout
+from .packing import Layout, mark_shapes, remake_padded
 from .pair_autograd import (
     PairDropout,
     PairWeights,
@@ -194,6 +194,15 @@ class Block(nn.Module):
         self.pair_ffn = Transition(d_pair, d_pair)
         self.dropout = config.dropout
         self.pair_dropout = config.pair_dropout
+        self._fused = None
+
+    def fuse(self, **options) -> None:
+        """Compile the layer for padded layouts: one graph for each padded length.
+
+        Layers that are alike share it.
+        """
+        options = {"fullgraph": True, "dynamic": None} | options
+        self._fused = torch.compile(self._update_padded, **options)
 
     def forward(
         self,
@@ -203,6 +212,29 @@ class Block(nn.Module):
         update_pairs: bool = True,
     ) -> tuple[Float[Tensor, "node d_atom"], Float[Tensor, "pair d_pair"]]:
         """Both tracks after the layer; pairs as they were where `update_pairs` is false."""
+        if self._fused is None:
+            return self._update(atoms, pairs, layout, update_pairs)
+        arrays = (atoms, pairs, layout.key_mask, layout.length)
+        mark_shapes(arrays)
+        return self._fused(*arrays, update_pairs)
+
+    def _update_padded(
+        self,
+        atoms: Float[Tensor, "node d_atom"],
+        pairs: Float[Tensor, "pair d_pair"],
+        key_mask: Float[Tensor, "mol 1 1 n_node"],
+        length: Float[Tensor, " mol"],
+        update_pairs: bool,
+    ) -> tuple[Float[Tensor, "node d_atom"], Float[Tensor, "pair d_pair"]]:
+        return self._update(atoms, pairs, remake_padded(key_mask, length), update_pairs)
+
+    def _update(
+        self,
+        atoms: Float[Tensor, "node d_atom"],
+        pairs: Float[Tensor, "pair d_pair"],
+        layout: Layout,
+        update_pairs: bool,
+    ) -> tuple[Float[Tensor, "node d_atom"], Float[Tensor, "pair d_pair"]]:
         dropout = self.dropout if self.training else 0.0
         update = self.attention(self.attention_norm(atoms), pairs, layout)  # node d_atom
         atoms = atoms + apply_dropout(update, dropout)

@@ -14,7 +14,7 @@ molecule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -23,8 +23,20 @@ from torch import Tensor
 from ...data.batch import real_pairs
 from ...shapes import Bool, Float, Int
 
-# Compiled code is made for each padded length; they go up in eights, dropout on and off are apart.
-MAX_GRAPHS = 64
+# Compiled code is made for each padded length; they go up in eights, dropout on and off are apart,
+# and so is a last block that leaves pairs as they are.
+MAX_GRAPHS = 128
+
+
+def mark_shapes(arrays: Iterable[Tensor]) -> None:
+    """Tell torch.compile that the number of molecules varies, and a padded length does not.
+
+    Arrays begin with the axis of molecules, or of the rows of all. Each length is worth code of its
+    own.
+    """
+    for array in arrays:
+        torch._dynamo.maybe_mark_dynamic(array, 0)
+        torch._dynamo.mark_static(array, list(range(1, array.ndim)))
 
 
 class SizeGroup(NamedTuple):
@@ -128,11 +140,27 @@ def padded_layout(real: Bool[Tensor, "mol n_node"], padded_norm: bool) -> Layout
     With `padded_norm` the normalisations divide by the padded length, else by a molecule's own.
     """
     n_mol, n_node = real.shape
-    numbers = torch.arange(n_mol, device=real.device)
     if padded_norm:
         length = torch.full((n_mol,), float(n_node), device=real.device)
     else:
         length = real.sum(1).float()
+    return _one_group(real, length)
+
+
+def remake_padded(
+    key_mask: Float[Tensor, "mol 1 1 n_node"], length: Float[Tensor, " mol"]
+) -> Layout:
+    """A padded layout once more, from two of its arrays, within code that is compiled.
+
+    Its sizes come from shapes. Those of a layout that is given to such code from outside become
+    symbols there that torch cannot hand to functions with gradients of their own.
+    """
+    return _one_group(key_mask[:, 0, 0] == 0, length)
+
+
+def _one_group(real: Bool[Tensor, "mol n_node"], length: Float[Tensor, " mol"]) -> Layout:
+    n_mol, n_node = real.shape
+    numbers = torch.arange(n_mol, device=real.device)
     return Layout(
         groups=(SizeGroup(n_mol, n_node, first_node=0, first_pair=0),),
         first_node=numbers * n_node,

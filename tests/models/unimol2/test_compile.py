@@ -1,4 +1,4 @@
-"""The compiled encoder: one graph, the same numbers, new code for a new length only.
+"""The compiled encoder, whole or block by block: the same numbers, new code for a new length only.
 
 Runs in a process of its own, since the checks of shapes that tests put around every function
 cannot be compiled.
@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
@@ -47,18 +48,23 @@ def losses_and_gradients(model: Model, molecules) -> tuple[dict, dict]:
     return losses, gradients
 
 
-def compare() -> tuple[int, int]:
-    """Assert that both give the same on batches of two lengths.
+def compare(whole: bool) -> tuple[int, int]:
+    """Assert that both give the same, as a `whole` on batches of two lengths and else of one.
 
-    Returns how often code was made for the encoder and for the movement head.
+    Returns how often code was made for the encoder, whole or block by block, and for the movement
+    head.
     """
     plain = make_model()
     compiled = make_model()
     encoder_counter = CompileCounterWithBackend("aot_eager")
     movement_counter = CompileCounterWithBackend("aot_eager")
-    compiled.encoder.fuse(backend=encoder_counter)
-    compiled.heads["movement"].fuse(backend=movement_counter)
-    for smiles in (SHORT[:3], SHORT, SHORT[1:], LONG, LONG[:2]):
+    if whole:
+        compiled.encoder.fuse(backend=encoder_counter)
+        compiled.heads["movement"].fuse(backend=movement_counter)
+    else:
+        compiled.encoder.fuse_parts(backend=encoder_counter)
+    batches = [SHORT[:3], SHORT, SHORT[1:]]
+    for smiles in [*batches, LONG, LONG[:2]] if whole else batches:
         molecules = [featurize(s) for s in smiles]
         compiled_losses, compiled_gradients = losses_and_gradients(compiled, molecules)
         plain_losses, plain_gradients = losses_and_gradients(plain, molecules)
@@ -78,15 +84,18 @@ def compare() -> tuple[int, int]:
     return n_compiled
 
 
-def test_compiled_and_plain_give_the_same_losses_and_gradients_in_one_graph_a_length():
+# lengths 7 and 15, whatever the number of molecules and of blocks
+@pytest.mark.parametrize(("how", "n_compiled"), [("whole", "2 2"), ("by blocks", "1 0")])
+def test_compiled_and_plain_give_the_same_losses_and_gradients_in_one_graph_a_length(
+    how, n_compiled
+):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     process = subprocess.run(
-        [sys.executable, __file__], capture_output=True, text=True, env=environment
+        [sys.executable, __file__, how], capture_output=True, text=True, env=environment
     )
     assert process.returncode == 0, process.stderr[-3000:]
-    # lengths 7 and 15, whatever the number of molecules
-    assert process.stdout.split() == ["2", "2"]
+    assert process.stdout.strip() == n_compiled
 
 
 if __name__ == "__main__":
-    print(*compare())
+    print(*compare(sys.argv[1] == "whole"))

@@ -122,13 +122,16 @@ def test_norms_of_the_pair_track_are_not_widened_by_autocast(device, tmp_path, m
 # Checks of shapes, which tests put around every function, cannot be compiled: a process of its own.
 
 
-def compare_compiled(folder: Path, device: str) -> dict[str, float]:
+def compare_compiled(folder: Path, device: str, how: str) -> dict[str, float]:
     """How far the compiled model's losses and gradients are from the plain one's."""
     masked = make_masked(folder)
     config = replace(STEADY, n_layer=1)  # compiling takes as long as there are layers
     compiled = make_model(config).to(device)
     backend = {} if device == "cuda" else {"backend": "aot_eager"}
-    compiled.encoder.fuse(**backend)
+    if how == "whole":
+        compiled.encoder.fuse(**backend)
+    else:
+        compiled.encoder.fuse_parts(**backend)
     compiled.heads["movement"].fuse(**backend)
     plain_terms, plain_gradients = terms_and_gradients(
         make_model(config), OBJECTIVE, masked, device
@@ -142,12 +145,20 @@ def compare_compiled(folder: Path, device: str) -> dict[str, float]:
     return errors
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_compiled_code_gives_the_losses_and_gradients_of_plain_code(device, tmp_path):
+# by blocks on a CPU: test_compile
+COMPILED = [
+    ("cpu", "whole"),
+    pytest.param("cuda", "whole", marks=pytest.mark.gpu),
+    pytest.param("cuda", "by blocks", marks=pytest.mark.gpu),
+]
+
+
+@pytest.mark.parametrize(("device", "how"), COMPILED)
+def test_compiled_code_gives_the_losses_and_gradients_of_plain_code(device, how, tmp_path):
     root = Path(__file__).parents[3]
     paths = os.pathsep.join([str(root), str(root / "tests")])
     process = subprocess.run(
-        [sys.executable, __file__, str(tmp_path / "shards"), device],
+        [sys.executable, __file__, str(tmp_path / "shards"), device, how],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": paths},
@@ -160,4 +171,4 @@ def test_compiled_code_gives_the_losses_and_gradients_of_plain_code(device, tmp_
 
 
 if __name__ == "__main__":
-    print(json.dumps(compare_compiled(Path(sys.argv[1]), sys.argv[2])))
+    print(json.dumps(compare_compiled(Path(sys.argv[1]), *sys.argv[2:])))
