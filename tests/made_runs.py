@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from molnb.evaluation.scaling.laws import Law, SizeDataLaw
+from molnb.evaluation.scaling.transfer import RANDOM, TRAINED
 from molnb.files import write_json
 from molnb.models.families import count_parameters
 from molnb.models.unimol2.sizes import make_laptop
@@ -24,6 +25,7 @@ SIZES = tuple(np.geomspace(1e5, 1e7, 5))
 DATA = tuple(np.geomspace(64_000, 640_000, 20))
 CORPUS = 400_000
 RATE = 2e10  # FLOP/s
+SLOPE = 0.6  # of log errors on an assay against log losses
 
 
 def noisy(random: np.random.Generator, n: int, lag: float = 0.0) -> np.ndarray:
@@ -160,3 +162,19 @@ def made_sweep(folder: Path, n_seed: int = 2, lengths=(100, 200, 400), layers=(4
                 plan = Plan(n_layer, steps, seed, f"laptop-{n_layer}")
                 made_run(folder / f"{n_layer}-{steps}-{seed}", plan)
     return folder
+
+
+def made_encoders(n_stage=3, noise=0.002, seed=0, of_size=0.0):
+    """Encoders of three sizes, two seeds and some stages, whose errors follow a power of losses."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for n in (1e4, 1e5, 1e6):
+        for run_seed in (0, 1):
+            for stage in range(n_stage):
+                loss = 2.0 * n**-0.05 * (stage + 1) ** -0.3 * np.exp(0.01 * random.normal())
+                error = loss**SLOPE * n**of_size * np.exp(noise * random.normal())
+                row = {"kind": TRAINED, "N": n, "trunk": f"{n}-{run_seed}", "step": stage + 1}
+                rows.append(row | {"loss": loss, "error": error})
+            begin = {"kind": RANDOM, "N": n, "trunk": f"{n}-{run_seed}", "step": 0}
+            rows.append(begin | {"loss": 3.0, "error": 9.0})
+    return pd.DataFrame(rows)

@@ -249,8 +249,6 @@ def plot_advice(advice: Advice, size: float | None = None) -> go.Figure:
         opacity=0.6,
         layer="below",
         line_width=0,
-        annotation_text="sizes that were trained",
-        annotation_position="top left",
     )
     figure.add_scatter(
         x=curve["N"].to_numpy(),
@@ -283,6 +281,13 @@ def plot_advice(advice: Advice, size: float | None = None) -> go.Figure:
             marker={"symbol": "circle-open", "size": 15, "color": "#444", "line": {"width": 3}},
             name=f"chosen: N = {rounded(chosen['N'])}, {rounded(chosen['samples'])} molecules",
         )
+    figure.add_scatter(
+        x=[None],
+        y=[None],
+        mode="markers",
+        name="sizes that were trained",
+        marker={"symbol": "square", "size": 14, "color": "#e6e9ed"},
+    )
     figure.update_xaxes(title_text=AXES["N"])
     figure.update_yaxes(title_text="expected loss")
     _logarithms(figure, True, False)
@@ -329,6 +334,7 @@ def plot_transfer(points: pd.DataFrame, axis: str, slope: Slope | None = None) -
     )
     figure.update_xaxes(title_text="pretraining: validation loss")
     figure.update_yaxes(title_text=axis)
+    _logarithms(figure, True, False)
     return figure.update_layout(legend=LEGEND_BELOW)
 
 

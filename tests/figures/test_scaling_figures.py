@@ -7,8 +7,7 @@ import pytest
 
 pytest.importorskip("plotly")
 pytest.importorskip("scipy")
-from made_runs import TRUTH, made_points
-from test_transfer import encoders
+from made_runs import TRUTH, made_encoders, made_points
 
 from molnb.errors import InputError
 from molnb.evaluation.scaling.advice import advise
@@ -92,7 +91,7 @@ def test_a_budget_shows_the_best_size_and_the_chosen_one(points):
     advice = advise(law, points, hours=100)
     chosen = points["N"].median()
     figure = plot_advice(advice, chosen)
-    curve, best, other = figure.data
+    curve, best, other, _ = figure.data
     assert min(curve.y) == pytest.approx(advice.loss, rel=1e-6) and best.x[0] == advice.size
     assert other.x[0] == pytest.approx(chosen, rel=0.05) and other.y[0] >= advice.loss
 
@@ -113,7 +112,7 @@ def test_sliders_move_the_figure_and_say_why_nothing_can_be_said(points):
 
 
 def test_transfer_has_a_mark_an_encoder_and_a_line_only_with_a_slope():
-    table = encoders()
+    table = made_encoders()
     slope = transfer_slope(table)
     figure = plot_transfer(table, "error (eV)", slope)
     n_mark = sum(len(trace.x) for trace in figure.data if trace.marker.symbol == "circle")

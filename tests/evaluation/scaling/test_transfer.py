@@ -9,38 +9,14 @@ import pandas as pd
 import pytest
 
 pytest.importorskip("scipy")
-from made_runs import Plan, made_run
+from made_runs import SLOPE, Plan, made_encoders, made_run
 
 from molnb.errors import InputError
-from molnb.evaluation.scaling.transfer import (
-    FEWEST,
-    RANDOM,
-    TRAINED,
-    transfer_points,
-    transfer_slope,
-)
-
-SLOPE = 0.6
-
-
-def encoders(n_stage=3, noise=0.002, seed=0, of_size=0.0):
-    """Encoders of three sizes, two seeds and some stages, whose errors follow a power of losses."""
-    random = np.random.default_rng(seed)
-    rows = []
-    for n in (1e4, 1e5, 1e6):
-        for run_seed in (0, 1):
-            for stage in range(n_stage):
-                loss = 2.0 * n**-0.05 * (stage + 1) ** -0.3 * np.exp(0.01 * random.normal())
-                error = loss**SLOPE * n**of_size * np.exp(noise * random.normal())
-                row = {"kind": TRAINED, "N": n, "trunk": f"{n}-{run_seed}", "step": stage + 1}
-                rows.append(row | {"loss": loss, "error": error})
-            begin = {"kind": RANDOM, "N": n, "trunk": f"{n}-{run_seed}", "step": 0}
-            rows.append(begin | {"loss": 3.0, "error": 9.0})
-    return pd.DataFrame(rows)
+from molnb.evaluation.scaling.transfer import FEWEST, TRAINED, transfer_points, transfer_slope
 
 
 def test_the_slope_is_that_of_trained_encoders_with_an_interval_around_it():
-    table = encoders()
+    table = made_encoders()
     slope = transfer_slope(table)
     trained = table[table["kind"] == TRAINED]
     plain = np.polyfit(np.log(trained["loss"]), np.log(trained["error"]), 1)[0]
@@ -50,7 +26,7 @@ def test_the_slope_is_that_of_trained_encoders_with_an_interval_around_it():
 
 
 def test_what_size_does_to_vectors_is_left_out_within_sizes():
-    table = encoders(of_size=-0.2)
+    table = made_encoders(of_size=-0.2)
     assert abs(transfer_slope(table).value - SLOPE) > 0.5
     within = transfer_slope(table, within_sizes=True)
     assert within.value == pytest.approx(SLOPE, abs=0.05)
@@ -75,9 +51,9 @@ def test_stages_of_one_training_are_drawn_together():
 
 
 def test_few_or_equal_encoders_have_no_slope():
-    few = encoders(n_stage=2)
+    few = made_encoders(n_stage=2)
     assert (few["kind"] == TRAINED).sum() < FEWEST and transfer_slope(few) is None
-    assert transfer_slope(encoders().assign(loss=1.0)) is None
+    assert transfer_slope(made_encoders().assign(loss=1.0)) is None
 
 
 def test_runs_that_may_have_seen_the_assay_are_refused(tmp_path):
