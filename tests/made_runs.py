@@ -174,7 +174,8 @@ def made_encoders(n_stage=3, noise=0.002, seed=0, of_size=0.0):
                 loss = 2.0 * n**-0.05 * (stage + 1) ** -0.3 * np.exp(0.01 * random.normal())
                 error = loss**SLOPE * n**of_size * np.exp(noise * random.normal())
                 row = {"kind": TRAINED, "N": n, "trunk": f"{n}-{run_seed}", "step": stage + 1}
+                row |= {"term": "loss"}
                 rows.append(row | {"loss": loss, "error": error})
             begin = {"kind": RANDOM, "N": n, "trunk": f"{n}-{run_seed}", "step": 0}
-            rows.append(begin | {"loss": 3.0, "error": 9.0})
+            rows.append(begin | {"term": "loss", "loss": 3.0, "error": 9.0})
     return pd.DataFrame(rows)

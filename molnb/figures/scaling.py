@@ -16,7 +16,7 @@ from ..evaluation.scaling.isoflop import IsoFlops
 from ..evaluation.scaling.transfer import RANDOM, TRAINED, Slope
 from ..texts import rounded
 from .curves import make_log
-from .style import COLOURS, DASHED, LEGEND_BELOW, X_AXES
+from .style import COLOURS, DASHED, LEGEND_BELOW, X_AXES, term_label
 
 AXES = {
     "N": "parameters without tables and heads, N",
@@ -66,7 +66,7 @@ def plot_family(
         )
         named.add(n)
     figure.update_xaxes(title_text=AXES[x])
-    figure.update_yaxes(title_text="validation loss")
+    figure.update_yaxes(title_text=_loss_words(points))
     _logarithms(figure, logx, logy)
     return figure.update_layout(legend=LEGEND_BELOW)
 
@@ -108,7 +108,7 @@ def plot_law(
     if len(held_out):
         _explain_marks(figure)
     figure.update_xaxes(title_text=AXES[x])
-    figure.update_yaxes(title_text="validation loss")
+    figure.update_yaxes(title_text=_loss_words(fitted))
     _logarithms(figure, True, True)
     return figure.update_layout(legend=LEGEND_BELOW)
 
@@ -332,7 +332,7 @@ def plot_transfer(points: pd.DataFrame, axis: str, slope: Slope | None = None) -
         name=RANDOM,
         marker={"symbol": "x-thin-open", "size": 11, "color": "#444", "line": {"width": 3}},
     )
-    figure.update_xaxes(title_text="pretraining: validation loss")
+    figure.update_xaxes(title_text=f"pretraining: {_loss_words(points)}")
     figure.update_yaxes(title_text=axis)
     _logarithms(figure, True, False)
     return figure.update_layout(legend=LEGEND_BELOW)
@@ -352,6 +352,11 @@ def _add_slope(figure: go.Figure, trained: pd.DataFrame, slope: Slope) -> None:
         showlegend=False,
         hoverinfo="skip",
     )
+
+
+def _loss_words(points: pd.DataFrame) -> str:
+    """What the losses of a table of points are, as an axis calls them."""
+    return term_label(points["term"].iloc[0])
 
 
 def _logarithms(figure: go.Figure, logx: bool, logy: bool) -> None:

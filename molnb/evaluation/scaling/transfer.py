@@ -47,6 +47,7 @@ def transfer_points(
     folds: Sequence[Fold],
     features: str = "hidden",
     part: str = "val",
+    term: str = "loss",
     progress: bool = True,
 ) -> pd.DataFrame:
     """A row an encoder: its pretraining loss, and the error on an assay of ridge on its vectors.
@@ -63,7 +64,7 @@ def transfer_points(
     encoders: dict[str, pd.DataFrame] = {}
     methods: dict[str, Method] = {}
     for number, run in enumerate(runs):
-        points = loss_points([run], features, part).sort_values("step", kind="stable")
+        points = loss_points([run], features, part, term).sort_values("step", kind="stable")
         encoders[f"{TRAINED} {number}"] = points.tail(1).assign(kind=TRAINED)
         methods[f"{TRAINED} {number}"] = frozen_encoder(run)
         if points["step"].iloc[0] == 0:  # a cool-down begins where another run stood
