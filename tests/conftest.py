@@ -6,7 +6,8 @@ import contextlib
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from molnb.data.dataset import Corpus
     from molnb.evaluation.benchmark import BenchmarkTask
     from molnb.evaluation.folds import Fold
+    from molnb.notebooks.pages import NotebookResult
     from molnb.shards import Shards
     from molnb.training.runs import Run
 
@@ -137,6 +139,22 @@ def label_run(nci: Shards, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="session")
+def run_lesson(shared_home: Path) -> Callable[[Path], NotebookResult]:
+    """What runs a lesson at its smallest size, once for all who look at its executed copy."""
+    from quick_kernels import quick_kernels
+
+    from molnb.notebooks.execution import run_notebook
+
+    @cache
+    def run(path: Path) -> NotebookResult:
+        with quick_kernels():
+            copy = shared_home / "executed" / path.name
+            return run_notebook(path, copy, {"size": "test"}, home=shared_home)
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def checkout() -> Path:
     """The root of the clone these tests stand in."""
     return Path(__file__).resolve().parent.parent
@@ -152,7 +170,13 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return "on_devices" not in collection_path.read_text(encoding="utf-8")
 
 
+# Files whose tests take many seconds each. They come first: workers share short tests evenly, and
+# none should begin a long one while the others have nothing left to do.
+LONG = ["test_browser.py", "test_lessons.py", "test_gpu_benchmark.py", "test_wheel.py"]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
     marked = {
         mark: [item for item in items if item.get_closest_marker(mark)] for mark in ("gpu", "ui")
     }

@@ -1,30 +1,36 @@
 """Processes that need not import torch: copies of one that has, for tests that start and kill many.
 
-A training that is killed, or several that train together, take a second each to begin as commands;
-as copies of a server they take none. They are processes like any other: of their own memory,
-killed by SIGKILL, connected by nothing but what they open.
+A training that is killed, several that train together, and a script that says in a line what it
+refuses, take seconds each to begin as commands; as copies of a server they take none. They are
+processes like any other: of their own memory, killed by SIGKILL, connected by nothing but what they
+open.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import runpy
 import socket
+import sys
+import tempfile
 from collections.abc import Mapping
-from functools import cache
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from subprocess import CompletedProcess
 
 PRELOADED = ["molnb.training.loop", "molnb.models.graph.encoder", "molnb.models.unimol2.encoder"]
 
 
-@cache
-def server() -> ForkServerContext:
-    """What starts copies of a process that has imported all that trains."""
+def server(*more: str) -> ForkServerContext:
+    """What starts copies of a process that has imported all that trains, and more modules.
+
+    There is one: the first that asks says what it imports, and copies import the rest themselves.
+    """
     context = get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    context.set_forkserver_preload([*PRELOADED, *more])
     return context
 
 
@@ -61,6 +67,26 @@ def train_together(folder: Path, n_process: int, shard: bool = False) -> None:
     assert [rank.exitcode for rank in ranks] == [0] * n_process
 
 
+def start_command(*words: str | Path) -> BaseProcess:
+    """A process that does what the `molnb` command with these words does."""
+    process = server().Process(target=_run_command, args=(list(map(str, words)), dict(os.environ)))
+    process.start()
+    return process
+
+
+def run_script(script: Path, *words: object) -> CompletedProcess:
+    """What a script does that is called with these words: its exit code, and what it printed."""
+    with tempfile.TemporaryDirectory() as folder:
+        printed = Path(folder, "stdout"), Path(folder, "stderr")
+        command = [str(script), *map(str, words)]
+        arguments = (command, dict(os.environ), *printed)
+        process = server().Process(target=_run_script, args=arguments)
+        process.start()
+        process.join()
+        texts = [file.read_text(encoding="utf-8") for file in printed]
+    return CompletedProcess(command, process.exitcode, *texts)
+
+
 def free_port() -> int:
     """A port that nobody listens at, and that the system gives to no connection by itself."""
     while True:
@@ -79,3 +105,21 @@ def _train(folder: str, n_thread: int, variables: dict[str, str], shard: bool) -
 
     torch.set_num_threads(n_thread)
     train(folder, shard=shard)
+
+
+def _run_command(words: list[str], variables: dict[str, str]) -> None:
+    os.environ.update(variables)
+    from molnb.cli import main
+
+    sys.exit(main(words))
+
+
+def _run_script(command: list[str], variables: dict[str, str], stdout: Path, stderr: Path) -> None:
+    os.environ.update(variables)
+    for stream, file in ((sys.stdout, stdout), (sys.stderr, stderr)):
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT)
+        os.dup2(descriptor, stream.fileno())
+        os.close(descriptor)
+    sys.argv[:] = command
+    sys.path.insert(0, str(Path(command[0]).parent))
+    runpy.run_path(command[0], run_name="__main__")

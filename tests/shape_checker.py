@@ -68,37 +68,69 @@ def check_once(
     check = partial(jaxtyped, typechecker=typechecker, **options)
     if not inspect.isfunction(function) or _reads_values(function):
         return check(function)
-    seen: dict[Hashable, set[Hashable]] = {}  # what came out, by what went in
-    checked: list[Callable] = []  # made at the first call: most functions have none
-    result = threading.local()
-
-    def give_result(*args: Any, **kwargs: Any) -> Any:
-        return result.value
+    memory = _memory_of(function)
 
     @wraps(function)
     def remembering(*args: Any, **kwargs: Any) -> Any:
-        if not checked:
-            # annotations are read by the names of the function's own module
-            given = FunctionType(
-                give_result.__code__, function.__globals__, closure=give_result.__closure__
-            )
-            checked[:] = check(function), check(update_wrapper(given, function))
+        if not memory.checks:
+            memory.checks[:] = _make_checks(check, function, memory.current)
         came_in = describe(args), describe(kwargs) if kwargs else None
-        known = seen.get(came_in)
+        known = memory.seen.get(came_in)
         if known is None:
-            returned = checked[0](*args, **kwargs)
-            seen.setdefault(came_in, set()).add(describe(returned))
+            memory.current.function = function
+            returned = memory.checks[0](*args, **kwargs)
+            memory.seen.setdefault(came_in, set()).add(describe(returned))
             return returned
         returned = function(*args, **kwargs)
         came_out = describe(returned)
         if came_out not in known:
-            result.value = returned
-            checked[1](*args, **kwargs)
-            result.value = None
+            memory.current.result = returned
+            memory.checks[1](*args, **kwargs)
+            memory.current.result = None
             known.add(came_out)
         return returned
 
     return remembering
+
+
+class Memory:
+    """What is known of a function, or of all functions that a function makes within itself."""
+
+    def __init__(self):
+        self.seen: dict[Hashable, set[Hashable]] = {}  # what came out, by what went in
+        self.checks: list[Callable] = []  # made at the first call: most functions have none
+        self.current = threading.local()  # the `function` that is called, or its `result`
+
+
+MEMORIES: dict[Hashable, Memory] = {}  # of functions within functions, which are made at each call
+
+
+def _memory_of(function: FunctionType) -> Memory:
+    """A memory of its own, but for functions that differ in nothing that their checks look at."""
+    if "<locals>" not in function.__qualname__:
+        return Memory()
+    defaults = describe(function.__defaults__), describe(function.__kwdefaults__)
+    return MEMORIES.setdefault((function.__code__, *defaults), Memory())
+
+
+def _make_checks(
+    check: Callable, function: FunctionType, current: threading.local
+) -> tuple[Callable, Callable]:
+    """The checked function, and a check of what it was given beside what it has returned."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return current.function(*args, **kwargs)
+
+    def give_result(*args: Any, **kwargs: Any) -> Any:
+        return current.result
+
+    def checked(stand_in: FunctionType) -> Callable:
+        # annotations are read by the names of the function's own module
+        code = stand_in.__code__
+        stand_in = FunctionType(code, function.__globals__, closure=stand_in.__closure__)
+        return check(update_wrapper(stand_in, function))
+
+    return checked(call), checked(give_result)
 
 
 def _reads_values(function: FunctionType) -> bool:

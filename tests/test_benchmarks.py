@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from quick_processes import run_script
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,10 +42,14 @@ class Loader:
 }
 
 
+@pytest.fixture(autouse=True)
+def of_this_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that a script starts import molnb from here."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
 def run(script: str, *args: object) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, ROOT / "benchmarks" / script, *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
+    return run_script(ROOT / "benchmarks" / script, *args)
 
 
 def test_steps_and_loader_are_timed_without_the_reference(nci):
@@ -144,8 +148,7 @@ def test_conservation_counts_what_is_kept_and_dropped_and_finds_what_is_changed(
     rows = ["CCO", "[Na+].CC(=O)[O-]", "C1CC", "[Zn+2].CC([O-])=O.CC([O-])=O", "c1ccccc1.CCO"]
     (tmp_path / "mine.smi").write_text("\n".join(rows) + "\n")
     script = ROOT / "benchmarks" / "conservation.py"
-    arguments = [sys.executable, str(script), str(tmp_path / "mine.smi")]
-    done = subprocess.run(arguments, capture_output=True, text=True)
+    done = run_script(script, tmp_path / "mine.smi")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("5 rows,") and "2  kept" in done.stdout
     reasons = ["unreadable structure", "organometallic or metal complex", "two organic parents"]

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ import pytest
 from conftest import CHROMIUM
 
 from molnb.figures.threedmol import HOW_TO, find_viewer
+from molnb.notebooks.pages import NotebookResult
 
 pytestmark = pytest.mark.ui
 
@@ -390,44 +391,49 @@ def test_plain_py3dmol_needs_no_network_also_below_a_base_url(tmp_path: Path, ho
 
 @needs_viewer
 def test_pages_of_the_tour_show_everything_from_the_file_system(
-    tmp_path: Path, shared_home: Path, checkout: Path
+    tmp_path: Path, checkout: Path, run_lesson: Callable[[Path], NotebookResult]
 ) -> None:
     pytest.importorskip("latex2mathml")
-    from molnb.notebooks.execution import export, tour
+    from molnb.notebooks.execution import export
+    from molnb.notebooks.pages import write_site
 
-    lesson = checkout / "notebooks" / "03_conformers.ipynb"
-    (shared_home / "data").mkdir(exist_ok=True)  # where no test before has curated
-    (tmp_path / "data").symlink_to(shared_home / "data")
-    done = tour(tmp_path, size="test", notebooks=[lesson])
-    assert done[0].code == 0, done[0].error
-    folder = tmp_path / "runs" / "tour"
-    alone = export(folder / "03_conformers.ipynb", tmp_path / "alone" / "03.html", single=True)
+    done = run_lesson(checkout / "notebooks" / "03_conformers.ipynb")
+    assert done.code == 0, done.error
+    index = write_site(tmp_path / "tour", [done])
+    among_others = index.parent / "03_conformers.html"
+    alone = export(done.path, tmp_path / "alone" / "03.html", single=True)
     assert [file.name for file in alone.parent.iterdir()] == ["03.html"]
-    assert (
-        max(
-            (folder / name).stat().st_size for name in ("03_conformers.html", "03_conformers.ipynb")
-        )
-        < 1_000_000
-    )
-    for path in (folder / "index.html", folder / "03_conformers.html", alone):
+    assert max(file.stat().st_size for file in (among_others, done.path)) < 1_000_000
+    for path in (index, among_others, alone):
         with page() as tab:
             tab.goto(path.as_uri())
-            if path.name != "index.html":
+            if path == among_others:
                 _everything_is_drawn(tab)
+            elif path == alone:  # the same page, its scripts within it
+                for kind in SCENES:
+                    _canvas_is_coloured(tab.locator(kind).first)
+                assert tab.locator(".js-plotly-plot .main-svg").count() >= 5
             keep_picture(tab, f"{path.parent.name}-{path.stem}.png")
             assert not tab.wrong
 
 
+SCENES = (".molnb-scene", "[id^='3dmolviewer']")  # 3D views of molnb's, and plain ones of py3Dmol
+
+
 def _everything_is_drawn(tab: Any) -> None:
     """Scroll through a page: each 3D view gets a coloured canvas, each plot its picture."""
-    scenes = tab.locator(".molnb-scene, [id^='3dmolviewer']")
+    scenes = tab.locator(", ".join(SCENES))
     plots = tab.locator(".js-plotly-plot")
     assert scenes.count() >= 10 and plots.count() >= 5
     for scene in scenes.all():
-        scene.evaluate("e => e.scrollIntoView({ block: 'center' })")
-        canvas = scene.locator("canvas")
-        canvas.wait_for(timeout=20 * SECONDS)
-        until_coloured(canvas)
+        _canvas_is_coloured(scene)
     assert tab.locator(".molnb-why").count() == 0, "no drawing stands for a view"
     for plot in plots.all():
         assert plot.locator(".main-svg").count() > 0
+
+
+def _canvas_is_coloured(scene: Any) -> None:
+    scene.evaluate("e => e.scrollIntoView({ block: 'center' })")
+    canvas = scene.locator("canvas")
+    canvas.wait_for(timeout=20 * SECONDS)
+    until_coloured(canvas)

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from molnb.notebooks.execution import NOTEBOOKS, list_notebooks, run_notebook
+from molnb.notebooks.pages import NotebookResult
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("papermill")
 pytest.importorskip("ipykernel")
 from made_mixes import write_member, write_mix
+from quick_kernels import quick_kernels
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Lessons run in kernels that have their packages already."""
+    with quick_kernels():
+        yield
 
 
 def resolves(name: str) -> bool:
@@ -46,8 +56,10 @@ def test_names_of_the_package_in_texts_exist(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", list_notebooks(), ids=lambda path: path.stem)
-def test_every_lesson_runs_at_size_test(path: Path, tmp_path: Path, shared_home: Path) -> None:
-    done = run_notebook(path, tmp_path / path.name, {"size": "test"}, home=shared_home)
+def test_every_lesson_runs_at_size_test(
+    path: Path, run_lesson: Callable[[Path], NotebookResult]
+) -> None:
+    done = run_lesson(path)
     assert done.code == 0, done.error
     assert done.text, "a lesson leaves a headline"
     assert done.path.stat().st_size < 1_000_000

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 import tracemalloc
 from argparse import Namespace
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from quick_processes import run_script
 from tiny import TINY
 
 from molnb.data.dataset import Corpus
@@ -75,22 +74,25 @@ def test_made_data_are_what_their_manifests_say(datasets):
 
 
 def test_memory_before_the_first_step_grows_by_ids_alone(benchmark, datasets, tmp_path):
-    def first_step(number: int, name: str) -> int:
+    def first_step(number: int, name: str) -> None:
         paths = [shards.path for shards in datasets[number]]
         config = replace(benchmark.make_config("labels", paths, SETTINGS), model=TINY)
+        session = Session(prepare_run(config, tmp_path / name), "cpu")
+        say_notes(session)
+        session.corpus.batch(hash_sample(session.train_ids, 64), session.objective.tasks)
+        with session.team:
+            take_step(session)
+
+    def peak(number: int, name: str) -> int:
         tracemalloc.start()
         try:
-            session = Session(prepare_run(config, tmp_path / name), "cpu")
-            say_notes(session)
-            session.corpus.batch(hash_sample(session.train_ids, 64), session.objective.tasks)
-            with session.team:
-                take_step(session)
+            first_step(number, name)
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
 
     first_step(0, "once")  # what is made once in a process is made here
-    peaks = [first_step(0, "small"), first_step(1, "large")]
+    peaks = [peak(0, "small"), peak(1, "large")]
     assert peaks[0] > 2**20  # what numpy holds is seen
     assert peaks[1] - peaks[0] < BYTES * (SIZES[1] - SIZES[0])
 
@@ -111,11 +113,7 @@ def test_labels_of_a_batch_cost_no_more_in_a_large_dataset(datasets):
 
 def measured(n: int, *options: str) -> str:
     """What the benchmark prints of training on the labels of n molecules."""
-    command = [sys.executable, SCRIPT, "--molecules", n, "--objectives", "labels", *options]
-    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])}
-    process = subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, env=environment
-    )
+    process = run_script(SCRIPT, "--molecules", n, "--objectives", "labels", *options)
     assert process.returncode == 0, process.stderr
     return process.stdout
 

@@ -13,15 +13,17 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+from quick_processes import start_command, start_training
 from tiny import small_run
 
 from molnb.errors import InputError
 from molnb.training.loop import fit, train, training_steps
 from molnb.training.ownership import LOCK, is_owned, owned, read_owner
-from molnb.training.runs import start_run
+from molnb.training.runs import Run, start_run
 
 HOLD = """
 import sys, time
@@ -123,16 +125,24 @@ def test_a_run_has_one_owner_and_a_second_training_is_refused(nci, tmp_path):
     assert train(run).state == "done"
 
 
+def wait_until_trained(run: Run, process: BaseProcess) -> None:
+    while process.is_alive() and run.read("status.json").get("state") != "running":
+        time.sleep(0.05)
+
+
+def kill(process: BaseProcess) -> None:
+    process.kill()
+    process.join()
+
+
 def test_a_killed_run_is_not_running_for_ever(nci, tmp_path):
     run = start_run(small_run(nci, steps=4000), tmp_path / "r")
-    command = [sys.executable, "-c", f"from molnb import train; train({str(run.path)!r})"]
-    with subprocess.Popen(command) as process:
-        while process.poll() is None and run.read("status.json").get("state") != "running":
-            time.sleep(0.05)
-        assert run.state == "running"
-        with pytest.raises(InputError, match=f"trained by process {process.pid} on"):
-            train(run)
-        process.kill()
+    process = start_training(run.path)
+    wait_until_trained(run, process)
+    assert run.state == "running"
+    with pytest.raises(InputError, match=f"trained by process {process.pid} on"):
+        train(run)
+    kill(process)
     assert run.state == "killed"
 
 
@@ -184,14 +194,11 @@ def test_a_configuration_given_twice_to_one_folder_is_trained_once(nci, tmp_path
     assert steps_logged(train(run)) == list(range(1, 13))
 
 
-COMMAND = "import sys; from molnb.cli import main; sys.exit(main(sys.argv[1:]))"
-
-
 def test_the_command_line_is_refused_a_run_that_a_program_trains(nci, tmp_path):
     run = start_run(small_run(nci), tmp_path / "r")
     steps = training_steps(run)
     next(steps)
-    command = [sys.executable, "-c", COMMAND, "train", str(run.path)]
+    command = [sys.executable, "-m", "molnb", "train", str(run.path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert f"molnb train: {run.path} is being trained by process {os.getpid()} on" in done.stderr
@@ -202,14 +209,12 @@ def test_the_command_line_is_refused_a_run_that_a_program_trains(nci, tmp_path):
 
 def test_a_program_is_refused_a_run_that_the_command_line_trains(nci, tmp_path):
     run = start_run(small_run(nci, steps=4000), tmp_path / "r")
-    command = [sys.executable, "-c", COMMAND, "train", str(run.path)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and run.read("status.json").get("state") != "running":
-            time.sleep(0.05)
-        for again in (lambda: train(run), lambda: asyncio.run(fit(run))):
-            with pytest.raises(InputError, match=f"trained by process {process.pid} on"):
-                again()
-        process.kill()
+    process = start_command("train", run.path)
+    wait_until_trained(run, process)
+    for again in (lambda: train(run), lambda: asyncio.run(fit(run))):
+        with pytest.raises(InputError, match=f"trained by process {process.pid} on"):
+            again()
+    kill(process)
     steps = steps_logged(run)
     assert steps == sorted(set(steps))
 
@@ -221,15 +226,13 @@ def test_a_folder_that_was_deleted_and_is_trained_anew_belongs_to_the_new_traini
     next(old)
     shutil.rmtree(tmp_path / "r")
     new = start_run(replace(config, seed=1, steps=4000), tmp_path / "r")
-    command = [sys.executable, "-c", COMMAND, "train", str(new.path)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and new.read("status.json").get("state") != "running":
-            time.sleep(0.05)
-        message = f"no longer this training's: process {process.pid} on .* trains it now"
-        with pytest.raises(InputError, match=message):
-            list(old)
-        assert new.state == "running"
-        process.kill()
+    process = start_command("train", new.path)
+    wait_until_trained(new, process)
+    message = f"no longer this training's: process {process.pid} on .* trains it now"
+    with pytest.raises(InputError, match=message):
+        list(old)
+    assert new.state == "running"
+    kill(process)
     assert new.config.seed == 1
     steps = steps_logged(new)
     assert steps == sorted(set(steps))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -15,6 +14,7 @@ import pytest
 import torch
 from curated_files import curate_smiles
 from made_shards import make_shards
+from quick_processes import run_script
 
 from molnb.data.crops import cut
 from molnb.data.dataset import Corpus
@@ -163,9 +163,11 @@ for turn in range(3):
     add_array(shards, f"mine_{number}_{turn}", "molecule", np.full(shards.n, number))
 keep_encodings(shards, [f"transitions_{number + 1}", "commute"])
 """
-    command = [sys.executable, "-c", code, str(shards.path)]
-    running = [subprocess.Popen([*command, str(number)]) for number in range(4)]
-    assert [process.wait() for process in running] == [0] * 4
+    script = tmp_path / "add.py"
+    script.write_text(code)
+    with ThreadPoolExecutor(4) as pool:
+        done = pool.map(lambda number: run_script(script, shards.path, number), range(4))
+        assert [process.returncode for process in done] == [0] * 4
     together = load_shards(shards.path)
     assert verify_shards(together).differences == ()
     for number in range(4):

@@ -10,6 +10,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,9 @@ SHORT = ["CCO", "CC(=O)N", "c1ccncc1", "CCN", "CC#N"]
 LONG = ["CC(=O)Oc1ccccc1C(=O)O", "CN1CCC[C@H]1c1cccnc1", "Cn1cnc2c1c(=O)n(C)c(=O)n2C"]
 
 
-def make_model() -> Model:
+def make_model(n_layer: int) -> Model:
     torch.manual_seed(0)
-    model = Model(*make_two_track(CONFIG))
+    model = Model(*make_two_track(replace(CONFIG, n_layer=n_layer)))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -48,23 +49,26 @@ def losses_and_gradients(model: Model, molecules) -> tuple[dict, dict]:
     return losses, gradients
 
 
-def compare(whole: bool) -> tuple[int, int]:
-    """Assert that both give the same, as a `whole` on batches of two lengths and else of one.
+def fuse(model: Model, whole: bool) -> list[CompileCounterWithBackend]:
+    """Compile a model's encoder, whole or block by block, and with a whole one its movement head.
 
-    Returns how often code was made for the encoder, whole or block by block, and for the movement
-    head.
+    Returns what counts how often code is made for the two.
     """
-    plain = make_model()
-    compiled = make_model()
-    encoder_counter = CompileCounterWithBackend("aot_eager")
-    movement_counter = CompileCounterWithBackend("aot_eager")
+    encoder, movement = (CompileCounterWithBackend("aot_eager") for _ in range(2))
     if whole:
-        compiled.encoder.fuse(backend=encoder_counter)
-        compiled.heads["movement"].fuse(backend=movement_counter)
+        model.encoder.fuse(backend=encoder)
+        model.heads["movement"].fuse(backend=movement)
     else:
-        compiled.encoder.fuse_parts(backend=encoder_counter)
-    batches = [SHORT[:3], SHORT, SHORT[1:]]
-    for smiles in [*batches, LONG, LONG[:2]] if whole else batches:
+        model.encoder.fuse_parts(backend=encoder)
+    return [encoder, movement]
+
+
+def compare(whole: bool) -> list[int]:
+    """Assert that both give the same; returns how often code was made for batches of one length."""
+    plain = make_model(2)
+    compiled = make_model(2)
+    counters = fuse(compiled, whole)
+    for smiles in (SHORT[:3], SHORT, SHORT[1:]):
         molecules = [featurize(s) for s in smiles]
         compiled_losses, compiled_gradients = losses_and_gradients(compiled, molecules)
         plain_losses, plain_gradients = losses_and_gradients(plain, molecules)
@@ -77,15 +81,25 @@ def compare(whole: bool) -> tuple[int, int]:
                 compiled_gradients[name], gradient, rtol=1e-3, atol=1e-5 * largest
             )
             assert close, name
-    n_compiled = (encoder_counter.frame_count, movement_counter.frame_count)
-    compiled.train()  # with dropout
-    losses, _ = losses_and_gradients(compiled, [featurize(s) for s in SHORT])
-    assert all(math.isfinite(loss) for loss in losses.values())
-    return n_compiled
+    return [counter.frame_count for counter in counters]
 
 
-# lengths 7 and 15, whatever the number of molecules and of blocks
-@pytest.mark.parametrize(("how", "n_compiled"), [("whole", "2 2"), ("by blocks", "1 0")])
+def train_at_two_lengths() -> list[int]:
+    """Assert that losses with dropout are finite; returns how often code was made.
+
+    Of one layer: compiling takes as long as there are layers.
+    """
+    compiled = make_model(1).train()
+    counters = fuse(compiled, whole=True)
+    for smiles in (SHORT[:3], SHORT, LONG, LONG[:2]):
+        losses, _ = losses_and_gradients(compiled, [featurize(s) for s in smiles])
+        assert all(math.isfinite(loss) for loss in losses.values())
+    return [counter.frame_count for counter in counters]
+
+
+# of the encoder and of the movement head, whatever the number of molecules and of blocks: at length
+# 7, and of whole ones at lengths 7 and 15
+@pytest.mark.parametrize(("how", "n_compiled"), [("whole", "1 1 2 2"), ("by blocks", "1 0")])
 def test_compiled_and_plain_give_the_same_losses_and_gradients_in_one_graph_a_length(
     how, n_compiled
 ):
@@ -98,4 +112,5 @@ def test_compiled_and_plain_give_the_same_losses_and_gradients_in_one_graph_a_le
 
 
 if __name__ == "__main__":
-    print(*compare(sys.argv[1] == "whole"))
+    is_whole = sys.argv[1] == "whole"
+    print(*compare(is_whole), *(train_at_two_lengths() if is_whole else ()))
