@@ -22,10 +22,11 @@ from quick_processes import server
 
 TESTS = Path(__file__).resolve().parent
 PACKAGES = [
-    *("ipykernel.kernelapp", "ipywidgets", "anywidget", "nbformat", "py3Dmol", "pandas", "duckdb"),
-    *("plotly.io._renderers", "plotly.graph_objs._figure", "scipy.stats", "sklearn.ensemble"),
-    *("lightgbm", "torch_geometric.nn", "molnb.evaluation.classical", "molnb.figures.view3d"),
+    *("ipykernel.kernelapp", "nbformat", "pandas", "duckdb", "plotly.graph_objs._figure"),
+    *("scipy.stats", "sklearn.ensemble", "lightgbm", "torch_geometric.nn"),
+    *("molnb.evaluation.classical", "molnb.figures.view3d"),
 ]
+LATER = {"plotly.io._renderers", "ipywidgets"}  # they look for a kernel when they are imported
 
 
 class Copy:
@@ -78,6 +79,7 @@ def start_kernel(
 
 def _run_kernel(arguments: list[str], variables: dict[str, str], folder: str | None) -> None:
     """What such a process does."""
+    assert not LATER & sys.modules.keys()
     os.environ.clear()
     os.environ.update(variables)
     os.chdir(folder or os.getcwd())
