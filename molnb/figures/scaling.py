@@ -231,7 +231,7 @@ def plot_iso_flops(optima: IsoFlops) -> go.Figure:
         )
     figure.update_xaxes(title_text=AXES["N"])
     figure.update_yaxes(title_text="validation loss")
-    _logarithms(figure, True, False)
+    _logarithms(figure, True, True)  # the parabolas are of log loss
     return figure.update_layout(legend=LEGEND_BELOW)
 
 

@@ -88,7 +88,8 @@ class Advice:
         )
 
     def _beyond_sizes(self) -> str:
-        smallest, largest = self.points["N"].min(), self.points["N"].max()
+        smallest = self.points["N"].min()
+        largest = self.points["N"].max()
         factor = max(smallest / self.size, self.size / largest)
         if factor <= 1:
             return ""
@@ -254,7 +255,8 @@ def _refuse_far(best: int, costs: pd.DataFrame) -> None:
     """Raise InputError where the best of the sizes that were tried is the first or the last."""
     if 0 < best < _N_TRIED - 1:
         return
-    side, way = ("smaller", "more") if best == 0 else ("larger", "less")
+    side = "smaller" if best == 0 else "larger"
+    way = "more" if best == 0 else "less"
     raise InputError(
         f"the best size for this budget is more than {FARTHEST:g} times {side} than any that was "
         f"trained (N = {costs['N'].min():,.0f} to {costs['N'].max():,.0f}): train {side} ones "

@@ -122,7 +122,8 @@ def make_starts(
 
     Lines with an exponent share equally, or at random, what the constant leaves of the mean loss.
     """
-    n_line, n_slope = len(lines.x), len(lines.sloped)
+    n_line = len(lines.x)
+    n_slope = len(lines.sloped)
     has_constant = n_line > n_slope
     grid = np.array([*product(_CONSTANTS if has_constant else (0.0,), *[_EXPONENTS] * n_slope)])
     random = np.random.default_rng(seed)

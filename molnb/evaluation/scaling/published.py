@@ -144,8 +144,10 @@ def _claim_of_prediction(size: str) -> Claim:
 
 def _claim_of_error(size: str) -> Claim:
     """The relative error is that of the quoted losses."""
-    guess, loss = QUOTED_PREDICTIONS[size], QUOTED_LOSSES[size]
-    guesses, losses = _ends(guess), _ends(loss)
+    guess = QUOTED_PREDICTIONS[size]
+    loss = QUOTED_LOSSES[size]
+    guesses = _ends(guess)
+    losses = _ends(loss)
     found = 100 * abs(guess - loss) / loss
     all_errors = [100 * (g - y) / y for g in guesses for y in losses]
     highest = max(map(abs, all_errors))
