@@ -51,6 +51,23 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("shared")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def remembered_conformers() -> Iterator[None]:
+    """Curation within this process makes the conformer of a molecule once: tests use few molecules.
+
+    That it is the same every time is shown where conformers are made.
+    """
+    if not CURATES:
+        yield
+        return
+    from unittest.mock import patch
+
+    from molnb.curation import geometries
+
+    with patch.object(geometries, "make_conformer", cache(geometries.make_conformer)):
+        yield
+
+
 @pytest.fixture(scope="session")
 def nci(shared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Shards:
     """A hundred rows of nci with all labels: real molecules for models, objectives and the loop.

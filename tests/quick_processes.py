@@ -15,6 +15,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -85,6 +86,16 @@ def run_script(script: Path, *words: object) -> CompletedProcess:
         process.join()
         texts = [file.read_text(encoding="utf-8") for file in printed]
     return CompletedProcess(command, process.exitcode, *texts)
+
+
+class QuickPool(ProcessPoolExecutor):
+    """Processes that work for a `Pool` of molnb's, which ends its own in the words of loky."""
+
+    def __init__(self, workers: int):
+        super().__init__(workers, server())
+
+    def shutdown(self, wait: bool = True, kill_workers: bool = False, **options: bool) -> None:
+        super().shutdown(wait, **options)
 
 
 def free_port() -> int:

@@ -471,8 +471,8 @@ def outputs(folder: Path) -> dict[str, list[str]]:
     csv.write_text("smiles,y\nCCO,1\n")
     notebook = str(write_notebook(folder / "a.ipynb", "print(1)"))
     return {
-        "embed": ["embed", str(csv), "--run", "RUN", "--out"],
-        "predict": ["predict", str(csv), "--run", "RUN", "--out"],
+        "embed": ["embed", str(csv), "--run", "RUN", "--workers", "0", "--out"],
+        "predict": ["predict", str(csv), "--run", "RUN", "--workers", "0", "--out"],
         "run": ["run", notebook, "--out"],
         "export": ["export", notebook, "--out"],
         "curate": ["curate", str(csv), "--label", "y:eV", "--out"],

@@ -25,6 +25,7 @@ RINGS = [
 ]
 GROUPS = ["O", "N", "CO", "CN", "CCO", "C(=O)O", "C#N", "F", "Cl", "CC", "OC", "C(C)=O"]
 SMALL = ["n_layer 1", "d_atom 32", "n_head 4", "d_ffn 32", "d_pair 16", "d_hidden 4", "n_kernel 8"]
+HERE = ["--workers", "0"]  # to start processes takes longer than the work
 QUICK = ["steps 12", "warmup_steps 2", "eval_every 4", "checkpoint_every 12", "log_every 6"]
 
 
@@ -58,20 +59,25 @@ def settings() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("label", "scores", "metric"),
+    ("label", "scores", "metric", "processes"),
     [
-        ("Outcome: final=active:binary(active=1,inactive=0)", {"AUROC", "Brier"}, "auroc"),
-        ("logS:log10(mol/L)", {"MAE", "R²"}, "mae"),
-        ("grade:classes(low,medium,high)", {"AUROC", "accuracy"}, "accuracy"),
+        ("Outcome: final=active:binary(active=1,inactive=0)", {"AUROC", "Brier"}, "auroc", []),
+        ("logS:log10(mol/L)", {"MAE", "R²"}, "mae", HERE),
+        ("grade:classes(low,medium,high)", {"AUROC", "accuracy"}, "accuracy", HERE),
     ],
     ids=["binary", "number", "three classes"],
 )
 def test_three_commands_lead_from_a_file_to_a_test_score(
-    label: str, scores: set, metric: str, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    label: str,
+    scores: set,
+    metric: str,
+    processes: list[str],
+    table: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
 ) -> None:
-    lines = molnb(
-        capsys, "curate", table, "--label", label, "--split-column", "set", "--keep", "batch"
-    )
+    options = ["--label", label, "--split-column", "set", "--keep", "batch", *processes]
+    lines = molnb(capsys, "curate", table, *options)
     shards = lines[-1]
     assert any("96 rows = 96 molecules + 0 dropped" in line for line in lines)
     assert any("held back as val" in line for line in lines)
@@ -95,7 +101,8 @@ def test_three_commands_lead_from_a_file_to_a_test_score(
     assert of_network[f"{metric}_low"] <= of_network[metric] <= of_network[f"{metric}_high"]
 
     answers = tmp_path / "answers.csv"
-    molnb(capsys, "predict", table, "--run", run, "--out", answers, "--keep", "batch")
+    options = ["--out", answers, "--keep", "batch", *processes]
+    molnb(capsys, "predict", table, "--run", run, *options)
     answered = pd.read_csv(answers)
     assert answered["id"].tolist()[:2] == ["mol-0-0", "mol-0-1"]
     assert answered["batch"].tolist()[-1] == "B7" and answered["error"].isna().all()

@@ -47,6 +47,7 @@ from .passes import (
     READING,
     check_row_counts,
     count_reasons,
+    cut_slices,
     merge_once,
     run_pass,
     take_snapshot,
@@ -187,6 +188,9 @@ def _make_molecules(
     seconds: dict[str, float] = {}
     with _timed(seconds, "source"):
         source = take_snapshot(job, located, plan["n"])
+        if pool.cluster is None:  # more processes than slices would start for nothing
+            slices = cut_slices(source["sampled"], LABELLING.least)
+            pool.workers = min(pool.workers, max(1, len(slices)))
         flags = read_lists(job)
     with _timed(seconds, "read"):
         run_pass(job, pool, READING, source["sampled"], progress)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future
 from typing import NamedTuple
@@ -224,9 +225,12 @@ def featurize_chunks(
         for chunk in chunks:
             yield FeaturizedChunk(chunk, work(chunk))
         return
+    first = next(chunks, [])
+    if len(first) < CHUNK:  # that is all: more processes than pieces would start for nothing
+        workers = min(workers, max(1, math.ceil(len(first) / _PIECE)))
     with Pool(workers) as pool:
         under_way: list[_UnderWay] = []
-        for chunk in chunks:
+        for chunk in itertools.chain([first], chunks):
             under_way.append(_begin(pool, chunk, work))
             if len(under_way) > _CHUNKS_AHEAD:
                 yield _collect(pool, under_way.pop(0))

@@ -109,7 +109,7 @@ def deadly_label_slice(job: Job, piece: Slice, write: bool = True) -> None:
 def test_a_row_that_kills_its_worker_is_found_and_dropped_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deadly = pipeline.LABELLING._replace(work=deadly_label_slice)
+    deadly = pipeline.LABELLING._replace(work=deadly_label_slice, least=3)  # two slices
     monkeypatch.setattr(pipeline, "LABELLING", deadly)
     smiles = ["C" * i + x for i in range(3, 6) for x in ("O", "Cl")]
     recipe = recipe_for_file(write_csv(tmp_path, smiles))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from quick_processes import QuickPool
 from tiny import SMALL
 
 pytest.importorskip("sklearn")
@@ -52,6 +53,7 @@ from molnb.evaluation.studies.low_resource import (
 from molnb.evaluation.studies.plans import make_plan
 from molnb.evaluation.studies.trials import trials_table
 from molnb.inference.predictor import load_run
+from molnb.processes import Pool
 from molnb.training.overrides import change
 from molnb.training.runs import Run
 
@@ -242,12 +244,13 @@ def test_errors_are_those_of_the_answers_in_the_unit_of_the_label(halves, tmp_pa
     assert table["mae"][0] == pytest.approx(errors.mean(), rel=1e-3)
 
 
-def test_processes_give_what_one_process_gives(halves, planted, tmp_path):
+def test_processes_give_what_one_process_gives(halves, planted, tmp_path, monkeypatch):
     assay, _ = halves
     arms = (Arm("first", QUESTION, BEFORE, (planted,)),)
     here = make_curve(assay, arms, tmp_path / "here", sizes=(4,))
     there = make_curve(assay, arms, tmp_path / "there", sizes=(4,))
     here.run(0)
+    monkeypatch.setattr(Pool, "_start", lambda pool: QuickPool(pool.workers))
     there.run(2)
     assert here.table()["mae"].tolist() == there.table()["mae"].tolist()
 

@@ -148,7 +148,8 @@ def test_unseen_features_are_named_and_contribute_nothing(label_run, model, tmp_
     assert not model.model.encoder.tokens.weight[34].any()
     file = write_smiles(tmp_path, ["CCOC", "CC[Se]C"])
     out = tmp_path / "e.parquet"
-    assert main(["embed", str(file), "--run", str(label_run.path), "--out", str(out)]) == 0
+    arguments = ["--run", str(label_run.path), "--out", str(out), "--workers", "0"]
+    assert main(["embed", str(file), *arguments]) == 0
     assert pq.read_table(out)["unseen"].to_pylist() == [None, ["element: Se"]]
     printed = capsys.readouterr()
     assert "2 rows, 0 errors" in printed.out
@@ -272,8 +273,9 @@ def test_columns_of_parquet_keep_their_types(label_run, tmp_path):
 def test_a_carriage_return_in_a_cell_is_read_back_from_text(label_run, tmp_path):
     note = ["a\rb", 'c\r\n"d"', "\r"]
     pq.write_table(pa.table({"smiles": ["CCO"] * 3, "note": note}), tmp_path / "m.pq")
-    write_embeddings(tmp_path / "m.pq", label_run.path, tmp_path / "e.csv", keep=["note"])
-    with (tmp_path / "e.csv").open(newline="") as text:
+    out = tmp_path / "e.csv"
+    write_embeddings(tmp_path / "m.pq", label_run.path, out, workers=0, keep=["note"])
+    with out.open(newline="") as text:
         assert [row["note"] for row in csv.DictReader(text)] == note
 
 
@@ -474,6 +476,7 @@ def test_no_row_that_was_answered_is_an_error_with_its_reason(label_run, tmp_pat
     file.write_text(FLAT * 30)
     out = tmp_path / "e.parquet"
     arguments = ["embed", str(file), "--run", str(label_run.path), "--out", str(out)]
+    arguments += ["--workers", "0"]
     assert main([*arguments, "--conformer", "given"]) == 2
     printed = capsys.readouterr()
     assert f"{out}: 30 rows, 30 errors" in printed.out
@@ -522,8 +525,8 @@ def test_a_file_without_rows_has_no_answer(label_run, tmp_path, capsys):
     file = tmp_path / "none.csv"
     file.write_text("SMILES\n")
     out = tmp_path / "p.csv"
-    run = str(label_run.path)
-    assert main(["predict", str(file), "--run", run, "--out", str(out)]) == 2
+    arguments = ["--run", str(label_run.path), "--out", str(out), "--workers", "0"]
+    assert main(["predict", str(file), *arguments]) == 2
     assert "no row of" in capsys.readouterr().err
 
 

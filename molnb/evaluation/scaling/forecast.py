@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,10 @@ from ...training.runs import PREDICTION, Run, check_run_folder, find_run
 from ..intervals import LEVEL
 from .bootstrap import Bootstrap
 from .points import loss_points
+
+# Some file systems keep whole seconds, and a status keeps tenths: either may name a time that lies
+# before the run's true beginning.
+CLOCK = timedelta(seconds=1)
 
 
 def write_prediction(
@@ -104,7 +108,7 @@ def check_prediction(run: Run | str | Path) -> pd.DataFrame:
             )
     written = datetime.fromisoformat(said["written"])
     began = _began_before(run)
-    if written > began:
+    if written > began + CLOCK:
         raise InputError(
             f"the forecast in {run.path} was written at {written:%Y-%m-%d %H:%M:%S}, and the run "
             f"began by {began:%Y-%m-%d %H:%M:%S} (UTC): it is no forecast"

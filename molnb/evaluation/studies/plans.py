@@ -104,7 +104,7 @@ SIZES = {
         n=300,
         **_SMALL,
         sizes=(25, 75),
-        positive_sizes=(25, 75),
+        positive_sizes=(75,),
         size=50,
         arms=(QUANTUM, SHUFFLED),
         inputs="",
@@ -113,7 +113,7 @@ SIZES = {
         numbers=(1, 2),
         n_repeat=2,
         n_fold=3,
-        settings=Settings(steps=20, epochs=4.0, batch=32, auxiliary_steps=30, auxiliary_batch=64),
+        settings=Settings(steps=20, epochs=3.0, batch=32, auxiliary_steps=25, auxiliary_batch=64),
     ),
     "full": FULL,
 }

@@ -134,6 +134,16 @@ def test_a_forecast_from_after_the_beginning_is_refused(resampled, tmp_path):
         check_prediction(run)
 
 
+@pytest.mark.parametrize("early", [0.1, 0.9])
+def test_a_clock_of_whole_seconds_refuses_no_forecast(resampled, tmp_path, early):
+    plan = Plan(n_layer=9)
+    said = write_prediction(tmp_path / "run", resampled, plan.config())
+    run = made_run(tmp_path / "run", plan)
+    before = datetime.fromisoformat(said["written"]).timestamp() - early
+    os.utime(run.path / "config.json", (before, before))
+    assert len(check_prediction(run)) == 1
+
+
 def test_files_of_a_copied_run_are_newer_and_its_status_still_tells(resampled, tmp_path):
     plan = Plan(n_layer=9)
     write_prediction(tmp_path / "run", resampled, plan.config())
