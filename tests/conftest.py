@@ -19,6 +19,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 
+# No test loses its power, and thousands of small files need not be on the disk before it goes on.
+os.fsync = lambda descriptor: None
+
 # Before the first import of the package, so that its shapes are checked.
 import shape_checker
 

@@ -217,6 +217,7 @@ needs_viewer = pytest.mark.skipif(find_viewer() is None, reason=f"needs 3Dmol.js
 
 
 @needs_viewer
+@pytest.mark.slow
 def test_the_conformer_lesson_turns_slides_and_answers_buttons(lab: Lab, checkout: Path) -> None:
     text = (checkout / "notebooks" / "03_conformers.ipynb").read_text(encoding="utf-8")
     assert 'size: str = \\"tour\\"' in text
@@ -374,6 +375,7 @@ view.show()
 
 
 @needs_viewer
+@pytest.mark.slow
 def test_plain_py3dmol_needs_no_network_also_below_a_base_url(tmp_path: Path, home: Path) -> None:
     pytest.importorskip("jupyterlab")
     write_cells(tmp_path / "plain.ipynb", PLAIN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import pytest
 jaxtyping = pytest.importorskip("jaxtyping")
 pytest.importorskip("beartype")
 import shape_checker
+from beartype import beartype
+from beartype.roar import BeartypeCallHintViolation
 from jaxtyping import Float
 from jaxtyping._decorator import jaxtyped
 
@@ -58,4 +61,25 @@ def test_no_module_that_states_shapes_is_left_unchecked(name: str) -> None:
         for function in vars(module).values()
         if inspect.isfunction(function) and function.__module__ == name
     ]
-    assert all(hasattr(function, "__wrapped__") for function in functions)
+    with_shapes = [function for function in functions if SHAPE.search(signature_of(function))]
+    assert all(hasattr(function, "__wrapped__") for function in with_shapes)
+
+
+SHAPE = re.compile(r"\b(Bool|Float|Int|Integer|Shaped|UInt8)\[")
+
+
+def signature_of(function) -> str:
+    return str(inspect.unwrap(function).__annotations__)
+
+
+def test_types_alone_are_checked_where_all_annotations_are() -> None:
+    def half(n: int) -> int:
+        return n / 2
+
+    checked = shape_checker.check_once(jaxtyped, half, typechecker=beartype)
+    with pytest.raises(BeartypeCallHintViolation):
+        checked(3.0)
+    with pytest.raises(BeartypeCallHintViolation):
+        checked(3)
+    as_it_is = shape_checker.check_once(jaxtyped, half, typechecker=shape_checker.check_shapes)
+    assert as_it_is is half

@@ -239,7 +239,7 @@ def test_learned_weights_are_resumed_and_shared_among_threads_in_the_same_bits(
 
 def test_learned_weights_tend_to_where_every_task_counts_a_half(trees, tmp_path):
     """exp(-s) L = 1/2 is the minimum over s: the larger a loss, the larger its variance."""
-    changes = {"steps": 200, "eval_every": 200, "head_learning_rate": 5e-2}
+    changes = {"steps": 130, "eval_every": 130, "head_learning_rate": 8e-2}
     config = learning_weights(trees, model=TINY, **changes)
     run = train(config, tmp_path / "r")
     rows = run.metrics("train")[-20:]

@@ -16,7 +16,7 @@ from molnb.data.dataset import Corpus
 from molnb.shards import Shards
 from molnb.training.loop import prepare_run, training_steps
 
-SIZES = (5000, 20_000)  # molecules: both above the pieces in which training rows are read
+SIZES = (5000, 12_000)  # molecules: both above the pieces in which training rows are read
 BYTES = 200  # that a molecule may add; ids and sizes take 24, the molecule itself 1,000 or more
 
 

@@ -208,8 +208,16 @@ def compare_compiled(folder: Path, name: str, device: str) -> dict[str, float]:
     return {"worst": worst, "made": made}
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("name", ["mpnn", "gps"])
+# on a GPU both; on a CPU one in every run of tests, since to compile one takes ten seconds
+COMPILED = [
+    ("mpnn", "cpu"),
+    pytest.param("gps", "cpu", marks=pytest.mark.slow),
+    pytest.param("mpnn", "cuda", marks=pytest.mark.gpu),
+    pytest.param("gps", "cuda", marks=pytest.mark.gpu),
+]
+
+
+@pytest.mark.parametrize(("name", "device"), COMPILED)
 def test_compiled_blocks_give_the_same_and_share_their_code(name, device, tmp_path):
     """Five blocks: the first, the last and those between, for batches of any size."""
     root = Path(__file__).parents[3]
