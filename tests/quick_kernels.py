@@ -20,6 +20,8 @@ from unittest.mock import patch
 
 from quick_processes import server
 
+from molnb import processes
+
 TESTS = Path(__file__).resolve().parent
 PACKAGES = [
     *("ipykernel.kernelapp", "nbformat", "pandas", "duckdb", "plotly.graph_objs._figure"),
@@ -77,6 +79,12 @@ def start_kernel(
     return Copy(process)
 
 
+def _work_here(pool: processes.Pool) -> processes.Executor:
+    """No further processes, which would import everything for seconds to work for tenths of one."""
+    pool.workers = 0
+    return processes._InProcess()
+
+
 def _run_kernel(arguments: list[str], variables: dict[str, str], folder: str | None) -> None:
     """What such a process does."""
     assert not LATER & sys.modules.keys()
@@ -87,6 +95,7 @@ def _run_kernel(arguments: list[str], variables: dict[str, str], folder: str | N
     sys.path[:] = [path for path in sys.path if TESTS not in (Path(path), *Path(path).parents)]
     os.setsid()
     gc.freeze()  # what was there before is no garbage of this process
+    processes.Pool._start = _work_here
     from ipykernel.kernelapp import launch_new_instance
 
     launch_new_instance()

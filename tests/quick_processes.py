@@ -88,11 +88,16 @@ def run_script(script: Path, *words: object) -> CompletedProcess:
     return CompletedProcess(command, process.exitcode, *texts)
 
 
+def _take_variables(variables: Mapping[str, str]) -> None:
+    os.environ.update(variables)
+
+
 class QuickPool(ProcessPoolExecutor):
     """Processes that work for a `Pool` of molnb's, which ends its own in the words of loky."""
 
     def __init__(self, workers: int):
-        super().__init__(workers, server())
+        # with the variables of now: the server has those of when it began
+        super().__init__(workers, server(), _take_variables, (dict(os.environ),))
 
     def shutdown(self, wait: bool = True, kill_workers: bool = False, **options: bool) -> None:
         super().shutdown(wait, **options)

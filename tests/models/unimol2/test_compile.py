@@ -99,8 +99,15 @@ def train_at_two_lengths() -> list[int]:
 
 
 # of the encoder and of the movement head, whatever the number of molecules and of blocks: at length
-# 7, and of whole ones at lengths 7 and 15
-@pytest.mark.parametrize(("how", "n_compiled"), [("whole", "1 1 2 2"), ("by blocks", "1 0")])
+# 7, or of whole ones at lengths 7 and 15
+CODES = [
+    ("whole", "1 1"),
+    pytest.param("two lengths", "2 2", marks=pytest.mark.slow),
+    ("by blocks", "1 0"),
+]
+
+
+@pytest.mark.parametrize(("how", "n_compiled"), CODES)
 def test_compiled_and_plain_give_the_same_losses_and_gradients_in_one_graph_a_length(
     how, n_compiled
 ):
@@ -113,5 +120,5 @@ def test_compiled_and_plain_give_the_same_losses_and_gradients_in_one_graph_a_le
 
 
 if __name__ == "__main__":
-    is_whole = sys.argv[1] == "whole"
-    print(*compare(is_whole), *(train_at_two_lengths() if is_whole else ()))
+    how = sys.argv[1]
+    print(*(train_at_two_lengths() if how == "two lengths" else compare(how == "whole")))
