@@ -52,6 +52,7 @@ def run(script: str, *args: object) -> subprocess.CompletedProcess:
     return run_script(ROOT / "benchmarks" / script, *args)
 
 
+@pytest.mark.slow
 def test_steps_and_loader_are_timed_without_the_reference(nci):
     options = "--size 0m1 --tasks step forward subnormal loader --rounds 1 --repeats 1 --threads 1"
     process = run("two_track.py", "--data", nci.path, *options.split())

@@ -272,6 +272,7 @@ print("ENDED AFTER", run.status()["step"])
 """
 
 
+@pytest.mark.slow
 def test_a_training_cell_shows_a_growing_curve_and_stop_leaves_a_usable_run(
     lab: Lab, nci: Any
 ) -> None:

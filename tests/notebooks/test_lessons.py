@@ -98,6 +98,7 @@ def test_the_lesson_on_curation_takes_a_label_of_any_name(
     assert done.code == 0, done.error
 
 
+@pytest.mark.slow
 def test_the_lesson_on_fine_tuning_takes_a_binary_column(tmp_path: Path, shared_home: Path) -> None:
     file = tmp_path / "mine.csv"
     rings = ["c1ccccc1", "c1ccncc1", "C1CCCCC1", "c1ccoc1", "c1ccsc1", "C1CCNCC1"]
@@ -114,6 +115,7 @@ def test_the_lesson_on_fine_tuning_takes_a_binary_column(tmp_path: Path, shared_
     assert "LightGBM: AUROC" in done.text
 
 
+@pytest.mark.slow
 def test_the_lesson_on_many_tasks_takes_a_mix_with_a_binary_assay(
     tmp_path: Path, shared_home: Path
 ) -> None:

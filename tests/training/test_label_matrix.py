@@ -124,6 +124,7 @@ pytest_proc = pytest.mark.skipif(
 
 
 @pytest_proc
+@pytest.mark.slow
 def test_the_benchmark_tells_bytes_seconds_and_memory(tmp_path):
     """Data that are kept are used again."""
     pytest.importorskip("torch_geometric")
