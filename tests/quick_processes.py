@@ -78,7 +78,7 @@ def start_command(*words: str | Path) -> BaseProcess:
 def run_script(script: Path, *words: object) -> CompletedProcess:
     """What a script does that is called with these words: its exit code, and what it printed."""
     with tempfile.TemporaryDirectory() as folder:
-        printed = Path(folder, "stdout"), Path(folder, "stderr")
+        printed = [Path(folder, name) for name in ("stdout", "stderr")]
         command = [str(script), *map(str, words)]
         arguments = (command, dict(os.environ), *printed)
         process = server().Process(target=_run_script, args=arguments)

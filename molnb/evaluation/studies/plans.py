@@ -130,12 +130,15 @@ def make_plan(size: str = "full", **changes: Any) -> Plan:
     return replace(SIZES[size], **changes)
 
 
-def load_dataset(name: str, n: int | None = None) -> Shards:
-    """Shards by their folder, or of a recipe, of which `n` rows are curated."""
+def load_dataset(name: str, n: int | None = None, labels: bool = True) -> Shards:
+    """Shards by their folder, or of a recipe, of which `n` rows are curated.
+
+    Without `labels` those are left out that a recipe would compute.
+    """
     try:
         folder = find_data(name)
     except InputError:
-        return curate(name, n=n)
+        return curate(name, n=n, labels=labels)
     return load_shards(folder)
 
 

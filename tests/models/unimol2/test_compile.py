@@ -54,7 +54,8 @@ def fuse(model: Model, whole: bool) -> list[CompileCounterWithBackend]:
 
     Returns what counts how often code is made for the two.
     """
-    encoder, movement = (CompileCounterWithBackend("aot_eager") for _ in range(2))
+    encoder = CompileCounterWithBackend("aot_eager")
+    movement = CompileCounterWithBackend("aot_eager")
     if whole:
         model.encoder.fuse(backend=encoder)
         model.heads["movement"].fuse(backend=movement)
