@@ -406,7 +406,7 @@ def test_controls_differ_from_seed_to_seed_and_count_what_is_found(nci, tmp_path
 def test_a_study_by_name_writes_its_tables(nci, tmp_path, monkeypatch):
     import molnb.evaluation.studies.plans as plans
 
-    monkeypatch.setattr(plans, "curate", lambda name, n=None: nci)
+    monkeypatch.setattr(plans, "curate", lambda name, n=None, labels=True: nci)
     plan = replace(make_plan("test"), n_repeat=1, planted_task="nci_dipole", planted_label="dipole")
     report = run_study("controls", plan, tmp_path / "study", 0)
     assert len(report.sentences) == 2
