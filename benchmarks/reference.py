@@ -163,7 +163,8 @@ def feature_arrays(
     n = len(numbers)
     edges = np.full((n, n, 3), 2)
     i, j = np.asarray(bonds, np.int64).reshape(-1, 2).T
-    edges[i, j] = edges[j, i] = np.asarray(bond_feats, np.int64) + 4 + 16 * np.arange(3)
+    edge_feats = np.asarray(bond_feats, np.int64).reshape(-1, 4)[:, :3]
+    edges[i, j] = edges[j, i] = edge_feats + 4 + 16 * np.arange(3)
     bonded = edges[..., 0] > 2
     hops = shortest_paths(torch.from_numpy(bonded)[None])[0].numpy().astype(np.int64)
     arrays = {
