@@ -11,7 +11,7 @@ from ..shards import Shards
 from .batch import MolBatch
 from .dataset import Corpus
 
-PAIR_BUDGET = 16_384
+PAIR_BUDGET = 16_384  # of a group that a CPU computes at a time
 _CONFORMER = 201  # channel of the random numbers
 
 

@@ -1,51 +1,38 @@
-"""Honest tables: benchmark tasks, folds, methods, results, intervals, sentences."""
+"""Honest tables: benchmark tasks, folds, methods, results, intervals, sentences.
+
+Names are imported on first use, so that `scaling`, which reads runs alone, needs no RDKit.
+"""
 
 from __future__ import annotations
 
-from .benchmark import BenchmarkTask, load_benchmark
-from .classical import classical_methods, core_coverage, free_wilson
-from .comparison import Comparison, Fitted, Method, compare, extend
-from .folds import Fold, make_folds, random_folds
-from .metrics import find_metric
-from .networks import fold_config, frozen_encoder, trained_network
-from .report import (
-    comparison_table,
-    conclusions,
-    default_metric,
-    readable_table,
-)
-from .results import fold_scores, load_results, write_results
-from .run_scores import evaluate, predictions
-from .similarity import nearest_training
-from .statistics import corrected_interval
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "BenchmarkTask",
-    "Comparison",
-    "Fitted",
-    "Fold",
-    "Method",
-    "classical_methods",
-    "compare",
-    "comparison_table",
-    "conclusions",
-    "core_coverage",
-    "corrected_interval",
-    "default_metric",
-    "evaluate",
-    "extend",
-    "find_metric",
-    "fold_config",
-    "fold_scores",
-    "free_wilson",
-    "frozen_encoder",
-    "load_benchmark",
-    "load_results",
-    "make_folds",
-    "nearest_training",
-    "predictions",
-    "random_folds",
-    "readable_table",
-    "trained_network",
-    "write_results",
-]
+# Module -> names that it defines.
+_PUBLIC = {
+    "benchmark": "BenchmarkTask load_benchmark",
+    "classical": "classical_methods core_coverage free_wilson",
+    "comparison": "Comparison Fitted Method compare extend",
+    "folds": "Fold make_folds random_folds",
+    "metrics": "find_metric",
+    "networks": "fold_config frozen_encoder trained_network",
+    "report": "comparison_table conclusions default_metric readable_table",
+    "results": "fold_scores load_results write_results",
+    "run_scores": "evaluate predictions",
+    "similarity": "nearest_training",
+    "statistics": "corrected_interval",
+}
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}
+__all__ = list(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

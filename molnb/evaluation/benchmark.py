@@ -15,9 +15,8 @@ from ..errors import InputError, did_you_mean
 from ..shapes import Bool, Int
 from ..shards import LOOSE_KEYS, Shards, label_numbers
 from ..units import readable, with_unit
+from .metrics import BINARY, REGRESSION
 
-REGRESSION = "regression"  # kinds of tasks that can be compared
-BINARY = "binary"
 FEWEST = 10  # labelled molecules that a comparison needs
 
 

@@ -20,9 +20,10 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from ..chemistry.fingerprints import descriptors, ecfp_counts, r_groups
 from ..errors import InputError
-from .benchmark import BINARY, REGRESSION, BenchmarkTask
+from .benchmark import BenchmarkTask
 from .comparison import Fitted, Method
 from .folds import Fold
+from .metrics import BINARY, REGRESSION
 from .similarity import training_neighbours
 
 N_TREE = 200

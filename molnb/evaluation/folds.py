@@ -9,7 +9,8 @@ import numpy as np
 from ..errors import InputError
 from ..rng import hash64
 from ..shapes import Int, Shaped
-from .benchmark import BINARY, BenchmarkTask
+from .benchmark import BenchmarkTask
+from .metrics import BINARY
 
 
 class Fold(NamedTuple):

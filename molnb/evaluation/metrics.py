@@ -14,8 +14,9 @@ import numpy as np
 
 from ..errors import InputError, did_you_mean
 from ..objectives.ranking import auroc, average_precision, macro, rank_correlation
-from .benchmark import BINARY, REGRESSION
 
+REGRESSION = "regression"  # kinds of tasks that can be compared
+BINARY = "binary"
 CLASSES = "classes"  # a kind of task, beside those that can be compared
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 

@@ -14,8 +14,7 @@ import pandas as pd
 
 from ..errors import InputError, did_you_mean
 from ..units import UNITLESS, readable
-from .benchmark import BINARY, REGRESSION
-from .metrics import DEFAULT, METRICS, find_metric
+from .metrics import BINARY, DEFAULT, METRICS, REGRESSION, find_metric
 from .results import NETWORK, check_results, fold_scores, kind_of
 from .statistics import corrected_interval
 

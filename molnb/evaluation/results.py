@@ -21,8 +21,7 @@ import pyarrow as pa
 
 from ..errors import InputError
 from ..files import write_table
-from .benchmark import REGRESSION
-from .metrics import find_metric
+from .metrics import REGRESSION, find_metric
 
 COLUMNS = {
     "dataset": "str",

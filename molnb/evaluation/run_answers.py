@@ -219,7 +219,8 @@ def network_answers(
     ):
         for start in range(0, len(judged.ids), PORTION):
             portion = judged.ids[start : start + PORTION]
-            buckets = size_buckets(judged.corpus.n_atoms[portion], judged.config.pair_budget)
+            budget = judged.config.group_budget(chosen_device)
+            buckets = size_buckets(judged.corpus.n_atoms[portion], budget)
             for batch, outputs in team.map(compute, [portion[group] for group in buckets]):
                 for key, output in outputs.items():
                     gathered[key].add(batch, output, table_of.get(key))

@@ -361,7 +361,8 @@ class TrainedModel:
         compute: Callable[[Int[np.ndarray, " k"]], list[_Result]],
     ) -> list[_Result]:
         """Results in the order of the molecules; `compute` gives those of a group of like size."""
-        groups = size_buckets(sizes, self.config.pair_budget, self.config.model.padded)
+        budget = self.config.group_budget(self.device)
+        groups = size_buckets(sizes, budget, self.config.model.padded)
         results: dict[int, _Result] = {}
         with ThreadTeam(self.device) as team:
             for group, of_group in zip(groups, team.map(compute, groups), strict=True):
@@ -540,7 +541,8 @@ def predict_stored(
                 rows = in_units(scaled, output.float())
         return rows.cpu().numpy()
 
-    groups = size_buckets(corpus.n_atoms[ids], config.pair_budget, config.model.padded)
+    budget = config.group_budget(device)
+    groups = size_buckets(corpus.n_atoms[ids], budget, config.model.padded)
     with ThreadTeam(device) as team:
         rows = np.concatenate(list(team.map(compute, groups)))
     table = np.empty_like(rows)

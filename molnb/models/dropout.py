@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..errors import InputError
 from ..shapes import Bool
@@ -42,8 +43,10 @@ def keep_mask(
     On the CPU four draws are taken from each 64-bit number, a quarter of the time of torch's own
     dropout.
     """
-    if device.type != "cpu" or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():
         return torch.rand(shape, device=device) >= dropout
+    if device.type != "cpu":  # written once, where `rand` would write four bytes an entry first
+        return torch.empty(shape, dtype=torch.bool, device=device).bernoulli_(1 - dropout)
     return _draws(shape) >= _threshold(dropout)
 
 
@@ -66,7 +69,7 @@ def apply_dropout(x: Tensor, dropout: float) -> Tensor:
     if not dropout:
         return x
     if x.device.type != "cpu" or torch.compiler.is_compiling():
-        return torch.where(keep_mask(x.shape, dropout, x.device), x / (1 - dropout), 0)
+        return F.dropout(x, dropout)
     return x * keep_factors(x.shape, dropout, x.dtype).mul_(1 / (1 - dropout))
 
 
@@ -74,6 +77,19 @@ def keep_factors(shape: tuple[int, ...], dropout: float, dtype: torch.dtype) -> 
     """`keep_mask` on the CPU as ones and zeros to multiply by, in a quarter of a choice's time."""
     factors = torch.empty(shape, dtype=dtype)
     return torch.ge(_draws(shape), _threshold(dropout), out=factors)
+
+
+def kept(x: Tensor, keep: Bool[Tensor, "*shape"], dropout: float, in_place: bool = False) -> Tensor:
+    """Entries of x that a mask keeps, scaled up, and zeros; `in_place` may overwrite x.
+
+    A step of a gradient that is written out: automatic differentiation is not asked.
+    """
+    scale = 1 / (1 - dropout)
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return torch.ops.aten.native_dropout_backward(x, keep, scale)  # one pass over x
+    # seen as bytes: a product with a mask of bool converts the mask first
+    masked = x.mul_(keep.view(torch.uint8)) if in_place else x * keep.view(torch.uint8)
+    return masked.mul_(scale)
 
 
 def check_dropout(name: str, dropout: float) -> None:

@@ -46,6 +46,14 @@ class EncoderConfig:
         """Whether molecules of a group are padded to its longest: groups are of like size then."""
         return True
 
+    @property
+    def gpu_budget(self) -> int:
+        """Padded pairs, or atoms, that a GPU computes at a time where a run says nothing else.
+
+        Large groups: what a small model costs there is to start one kernel after another.
+        """
+        return 65_536
+
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain data for JSON, with the name of its family."""
         return {"family": self.family, **asdict(self)}
@@ -169,10 +177,6 @@ class Encoder(nn.Module):
 
         return count
 
-    def fuse(self) -> None:
-        """Compile what can be fused into few kernels; here everything."""
-        self.compile()
-
     def parts(self) -> list[nn.Module]:
         """Modules that hold nearly all parameters, each called once in a forward pass.
 
@@ -180,10 +184,11 @@ class Encoder(nn.Module):
         """
         return list(getattr(self, "blocks", []))
 
-    def fuse_parts(self, **options) -> None:
-        """Compile each of the parts by itself, and what is in between not at all.
+    def fuse(self, **options) -> None:
+        """Compile each of the parts by itself into few kernels, what is in between not at all.
 
-        Only their `forward`: what collects a part that is split stands around it.
+        Parts that are alike share their code, so a deeper encoder compiles no longer. Only their
+        `forward`: what collects a part that is split stands around it.
         """
         for part in self.parts():
             part.forward = torch.compile(part.forward, **{"dynamic": True} | options)

@@ -89,15 +89,9 @@ class Model(nn.Module):
 
         return count
 
-    def fuse(self, whole: bool = True) -> None:
-        """Compile the encoder, and heads that gain by it, into few kernels (torch.compile).
-
-        Where it is not to be compiled as a `whole`, its parts are, one by one.
-        """
-        if whole:
-            self.encoder.fuse()
-        else:
-            self.encoder.fuse_parts()
+    def fuse(self) -> None:
+        """Compile the encoder, and heads that gain by it, into few kernels (torch.compile)."""
+        self.encoder.fuse()
         for head in self.heads.values():
             if hasattr(head, "fuse"):
                 head.fuse()

@@ -7,8 +7,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..data.draws import Sampling, make_sampling
+from ..data.sampling import PAIR_BUDGET
 from ..errors import InputError, did_you_mean
 from ..files import with_tuples
 from ..models.families import load_config
@@ -18,10 +20,12 @@ from ..objectives.pretraining import Pretrain
 from ..objectives.stored import describe, make_objective
 from ..paths import home
 
+if TYPE_CHECKING:
+    import torch
+
 _POSITIVE = (
     "steps",
     "global_batch",
-    "pair_budget",
     "hands",
     "eval_every",
     "checkpoint_every",
@@ -53,11 +57,11 @@ class RunConfig:
 
     `data` names folders of curated datasets (paths, or names below ``MOLNB_HOME/data``). The global
     batch is worked through in groups of at most `pair_budget` padded pairs (of atoms, where the
-    encoder pads nothing), dealt before into at least so many `hands`, of which every process takes
-    some: a run that begins on more processes has one for each. With `patience`, training stops
-    after that many validations without a better loss, and the best weights are kept. `start_from`
-    is a run folder whose encoder is taken over; its first `frozen_layers` blocks, and all that
-    comes before them, then stay as they are.
+    encoder pads nothing; None: what suits the device, which changes no result), dealt before into
+    at least so many `hands`, of which every process takes some: a run that begins on more processes
+    has one for each. With `patience`, training stops after that many validations without a better
+    loss, and the best weights are kept. `start_from` is a run folder whose encoder is taken over;
+    its first `frozen_layers` blocks, and all that comes before them, then stay as they are.
 
     The learning rate rises linearly over `warmup_steps` and falls to zero at `steps` (`schedules`):
     with the `schedule` linear from there on; with stable it is constant but for the last
@@ -113,7 +117,7 @@ class RunConfig:
     exclude: tuple[str, ...] = ()
     n_train: int | None = None
     n_val: int = 256
-    pair_budget: int = 16_384
+    pair_budget: int | None = None
     hands: int = 1
     eval_every: int = 200
     checkpoint_every: int = 200
@@ -142,6 +146,11 @@ class RunConfig:
         for name in _POSITIVE:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give 1 or more")
+        if self.pair_budget is not None and not _is_whole(self.pair_budget, 1):
+            raise InputError(
+                f"pair_budget is {self.pair_budget!r}: give 1 or more, or None for what suits the "
+                "device"
+            )
         if self.hands > self.global_batch:
             raise InputError(
                 f"hands is {self.hands}, and a global batch has {self.global_batch} molecules: "
@@ -277,8 +286,16 @@ class RunConfig:
         """Six hexadecimal digits of the configuration: the same as before it had later fields."""
         unused = {f.name for f in fields(self) if f.name in _LATER and self._is_default(f)}
         told = {name: value for name, value in self.to_dict().items() if name not in unused}
+        if self.pair_budget is None:
+            told["pair_budget"] = PAIR_BUDGET  # as its default was before
         text = json.dumps(told, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=3).hexdigest()
+
+    def group_budget(self, device: torch.device) -> int:
+        """Padded pairs, or atoms, of a group of molecules that a device computes at a time."""
+        if self.pair_budget is not None:
+            return self.pair_budget
+        return PAIR_BUDGET if device.type == "cpu" else self.model.gpu_budget
 
     def _is_default(self, of_field: Field) -> bool:
         return getattr(self, of_field.name) == of_field.default

@@ -57,8 +57,12 @@ def differing_settings(stored: RunConfig, asked: RunConfig) -> list[str]:
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
-    """A configuration as it is stored, without what is read from the data when a run begins."""
+    """A configuration as it is stored, without what is read from the data when a run begins.
+
+    Nor with what decides nothing but the time.
+    """
     stored = json.loads(json.dumps(config.to_dict()))
+    del stored["pair_budget"]
     for name in ("tasks_scaled", "beside_widths"):
         stored["objective"].pop(name, None)
     return stored

@@ -65,7 +65,7 @@ class Session:
             start_from(self.model, find_run(self.config.start_from), self.config.frozen_layers)
         self.model.to(self.device, number_of(self.config.precision))
         if self.config.compile:
-            self.model.fuse(whole=not shard)
+            self.model.fuse()
         self.sharding = connect(self.device) if shard else None
         if self.sharding is not None:
             shard_blocks(self.model, self.sharding)
@@ -158,7 +158,7 @@ class Session:
         With `draw` each is seen in a conformer drawn by (seed, step), else in its first. Groups
         that are `shared` are those of this process alone.
         """
-        budget = self.config.pair_budget
+        budget = self.config.group_budget(self.device)
         of_step = (seed, step) if draw else None
         groups = batches(
             self.corpus,

@@ -83,7 +83,8 @@ class Block(nn.Module):
             pooled = pool(self.pooling, graph, x)
             node = self.virtual(pooled if node is None else pooled + node)
             x = x + node.index_select(0, graph.mol_of_atom)
-        return states._replace(atoms=x), node
+        # made anew: what `_replace` gives is empty behind compiled code of torch 2.11
+        return States(x, states.bonds, states.row_of_edge, states.molecules), node
 
 
 class GraphEncoder(Encoder):
@@ -138,13 +139,11 @@ class GraphEncoder(Encoder):
         return GraphCounter(self, levels, item_size)
 
     def fuse(self, **options) -> None:
-        """Compile the blocks, for batches of any size; blocks that are alike share their code.
+        """Compile the blocks, for batches of any size.
 
         What stands before them depends on the data in ways that no graph of operations holds.
         """
-        options = {"fullgraph": True, "dynamic": True} | options
-        for block in self.blocks:
-            block.compile(**options)
+        super().fuse(**{"fullgraph": True} | options)
 
     def forward(
         self,

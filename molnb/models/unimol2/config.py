@@ -29,6 +29,9 @@ REFERENCE = Conventions(
 )
 
 
+NUMBERS_OF_GROUP = 4 * 10**8  # of the pair track over all layers; training keeps 13 bytes for each
+
+
 @dataclass(frozen=True)
 class TwoTrackConfig(EncoderConfig):
     """Widths, depth and conventions of a two-track encoder."""
@@ -55,6 +58,11 @@ class TwoTrackConfig(EncoderConfig):
             )
         for name in ("dropout", "attention_dropout", "pair_dropout"):
             check_dropout(f"model.{name}", getattr(self, name))
+
+    @property
+    def gpu_budget(self) -> int:
+        # what a pair keeps for the backward pass grows with its width and with the layers
+        return min(max(NUMBERS_OF_GROUP // (self.n_layer * self.d_pair), 16_384), 262_144)
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> TwoTrackConfig:

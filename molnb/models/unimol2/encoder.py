@@ -70,7 +70,6 @@ from .packing import (
     MAX_GRAPHS,
     Layout,
     group_sizes,
-    mark_shapes,
     packed_layout,
     padded_layout,
 )
@@ -109,8 +108,7 @@ class TwoTrack(Encoder):
         self.blocks = nn.ModuleList(Block(c) for _ in range(c.n_layer))
         self.register_buffer("bond_rows", bond_kinds(), persistent=False)
         self.seen = None if c.conventions.name == REFERENCE.name else SeenRows()
-        self.fused = False  # whether it is compiled, as a whole or block by block
-        self._fused = None  # `encode`, compiled as a whole
+        self.fused = False  # whether its blocks are compiled
 
     def width(self, level: str) -> int:
         return self.config.d_pair if level in ("bond", "pair") else self.config.d_atom
@@ -149,13 +147,7 @@ class TwoTrack(Encoder):
         return GROUP_COST // self.config.d_pair
 
     def fuse(self, **options) -> None:
-        """Compile `encode`: one graph for each padded length, any number of molecules."""
-        options = {"fullgraph": True, "dynamic": None} | options
-        self._fused = torch.compile(self.encode, **options)
-        self.fused = True
-
-    def fuse_parts(self, **options) -> None:
-        """Compile each block by itself: one graph for each padded length, which they share."""
+        """Compile each block: one graph for each padded length, which all share."""
         for block in self.blocks:
             block.fuse(**options)
         self.fused = True
@@ -255,10 +247,8 @@ class TwoTrack(Encoder):
         last_pairs = not {"bond", "pair"}.isdisjoint(levels)
         if not self.fused:
             return self.wrap(inputs, self.encode(inputs, last_pairs, keep_layers), batch)
-        encode = self._fused or self.encode
-        mark_shapes(inputs)
         with torch._dynamo.config.patch(recompile_limit=MAX_GRAPHS):
-            after = encode(inputs, last_pairs, keep_layers)
+            after = self.encode(inputs, last_pairs, keep_layers)
         return self.wrap(inputs, after, batch)
 
     def wrap(

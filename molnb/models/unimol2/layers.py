@@ -90,7 +90,8 @@ def attend(
     dropout: float,
 ) -> Float[Tensor, "mol head n_node d_head"]:
     """Softmax attention with an additive bias that learns."""
-    if q.device.type != "cpu":
+    # compiled, its parts are few kernels, and torch 2.11 hands a fused one a bias that it refuses
+    if q.device.type != "cpu" and not torch.compiler.is_compiling():
         return F.scaled_dot_product_attention(
             q, k, v, attn_mask=bias.contiguous(), dropout_p=dropout
         )

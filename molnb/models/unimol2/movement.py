@@ -13,7 +13,7 @@ from ..products import BatchCounter, Cost
 from .encoding import TwoTrackEncoding
 from .flops import movement_counter
 from .layers import attention_bias
-from .packing import MAX_GRAPHS, Layout, padded_layout
+from .packing import MAX_GRAPHS, Layout, mark_shapes, padded_layout
 from .pair_autograd import joint_product
 
 
@@ -68,10 +68,10 @@ class MovementHead(nn.Module):
     def forward(self, encoding: TwoTrackEncoding, masked: MaskedBatch) -> Float[Tensor, "atom xyz"]:
         """The coordinates of all atoms after the movement, in Å, from an encoding of noisy ones."""
         if self._fused is not None:
+            arrays = (encoding.nodes, encoding.pair_rows, encoding.coords, encoding.real)
+            mark_shapes(arrays)
             with torch._dynamo.config.patch(recompile_limit=MAX_GRAPHS):
-                moved = self._fused(
-                    encoding.nodes, encoding.pair_rows, encoding.coords, encoding.real
-                )
+                moved = self._fused(*arrays)
         else:
             moved = self.move(encoding)
         batch = masked.batch

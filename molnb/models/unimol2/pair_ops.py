@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...shapes import Bool, Float
+from ..dropout import kept
 from .packing import Layout, SizeGroup
 
 NORM_EPSILON = 1e-5
@@ -64,18 +65,17 @@ def add_dropped(
 ) -> Float[Tensor, "row d"]:
     """x + drop(update), without a mask x + update; overwrites `update`."""
     if keep is not None:
-        # seen as bytes: a product with a mask of bool converts the mask first
-        update.mul_(keep.view(torch.uint8)).mul_(1 / (1 - dropout))
-    return update.add_(x) if update.dtype == x.dtype else x + update
+        update = kept(update, keep, dropout, in_place=True)
+    # compiled code of torch 2.11 gives what a function wrote in place and returns no gradient
+    in_place = update.dtype == x.dtype and not torch.compiler.is_compiling()
+    return update.add_(x) if in_place else x + update
 
 
 def add_dropped_backward(
     grad: Float[Tensor, "row d"], keep: Bool[Tensor, "row d"] | None, dropout: float
 ) -> Float[Tensor, "row d"]:
     """Gradient of the update; that of x is `grad` itself."""
-    if keep is None:
-        return grad
-    return (grad * keep.view(torch.uint8)).mul_(1 / (1 - dropout))
+    return grad if keep is None else kept(grad, keep, dropout)
 
 
 def drop_rows(
@@ -85,25 +85,17 @@ def drop_rows(
 
     `keep` holds a mask `[m, 1, n, d_pair]` for each size group; if empty, nothing is dropped.
     """
-    if not keep:
-        return update
-    return _mask_rows(update, keep, layout).mul_(1 / (1 - dropout))
+    for group, mask in zip(layout.groups, keep):
+        squares = update[group.pairs].view(group.n_mol, group.n_node, group.n_node, -1)  # m i j d
+        squares.mul_(mask.to(update.dtype).mul_(1 / (1 - dropout)))
+    return update
 
 
 def drop_rows_backward(
     grad: Float[Tensor, "pair d_pair"], keep: Sequence[Tensor], dropout: float, layout: Layout
 ) -> Float[Tensor, "pair d_pair"]:
     """Gradient of the update before `drop_rows`."""
-    if not keep:
-        return grad
-    return _mask_rows(grad * (1 / (1 - dropout)), keep, layout)
-
-
-def _mask_rows(rows: Tensor, keep: Sequence[Tensor], layout: Layout) -> Tensor:
-    for group, mask in zip(layout.groups, keep):
-        squares = rows[group.pairs].view(group.n_mol, group.n_node, group.n_node, -1)  # m i j d
-        squares.mul_(mask.view(torch.uint8))
-    return rows
+    return drop_rows(grad.clone(), keep, dropout, layout) if keep else grad
 
 
 # --------------------------------------------------------------------------------------- transition
@@ -397,7 +389,8 @@ def _apply_gates(joint: Float[Tensor, "h4 pair"], layout: Layout) -> Float[Tenso
     """a and b of the triangle sums: value times sigmoid of its gate; zero on padded pairs."""
     value, gate = joint.chunk(2)
     gated = value * torch.sigmoid(gate)
-    return gated if layout.real_pairs is None else gated * layout.real_pairs
+    # of its own type: a product with a mask of bool is several times slower on a GPU
+    return gated if layout.real_pairs is None else gated.mul_(layout.real_pairs.to(gated.dtype))
 
 
 def _apply_gates_backward(
@@ -405,7 +398,7 @@ def _apply_gates_backward(
 ) -> Float[Tensor, "h4 pair"]:
     value, gate = joint.chunk(2)
     if layout.real_pairs is not None:
-        d_gated = d_gated * layout.real_pairs
+        d_gated = d_gated * layout.real_pairs.to(d_gated.dtype)
     gate = torch.sigmoid(gate)
     d_value = d_gated * gate
     return torch.cat([d_value, d_value * value * (1 - gate)])

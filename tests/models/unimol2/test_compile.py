@@ -1,4 +1,4 @@
-"""The compiled encoder, whole or block by block: the same numbers, new code for a new length only.
+"""The compiled encoder and movement head: the same numbers, new code for a new length only.
 
 Runs in a process of its own, since the checks of shapes that tests put around every function
 cannot be compiled.
@@ -49,27 +49,20 @@ def losses_and_gradients(model: Model, molecules) -> tuple[dict, dict]:
     return losses, gradients
 
 
-def fuse(model: Model, whole: bool) -> list[CompileCounterWithBackend]:
-    """Compile a model's encoder, whole or block by block, and with a whole one its movement head.
-
-    Returns what counts how often code is made for the two.
-    """
+def fuse(model: Model) -> list[CompileCounterWithBackend]:
+    """Compile a model's blocks and movement head; returns what counts how often code is made."""
     encoder = CompileCounterWithBackend("aot_eager")
     movement = CompileCounterWithBackend("aot_eager")
-    if whole:
-        model.encoder.fuse(backend=encoder)
-        model.heads["movement"].fuse(backend=movement)
-    else:
-        model.encoder.fuse_parts(backend=encoder)
+    model.encoder.fuse(backend=encoder)
+    model.heads["movement"].fuse(backend=movement)
     return [encoder, movement]
 
 
-def compare(whole: bool) -> list[int]:
+def compare() -> list[int]:
     """Assert that both give the same; returns how often code was made for batches of one length."""
-    n_layer = 1 if whole else 2  # compiling takes as long as there are layers, or kinds of them
-    plain = make_model(n_layer)
-    compiled = make_model(n_layer)
-    counters = fuse(compiled, whole)
+    plain = make_model(n_layer=2)
+    compiled = make_model(n_layer=2)
+    counters = fuse(compiled)
     for smiles in (SHORT[:3], SHORT, SHORT[1:]):
         molecules = [featurize(s) for s in smiles]
         compiled_losses, compiled_gradients = losses_and_gradients(compiled, molecules)
@@ -92,34 +85,28 @@ def train_at_two_lengths() -> list[int]:
     Of one layer, too.
     """
     compiled = make_model(1).train()
-    counters = fuse(compiled, whole=True)
+    counters = fuse(compiled)
     for smiles in (SHORT[:3], SHORT, LONG, LONG[:2]):
         losses, _ = losses_and_gradients(compiled, [featurize(s) for s in smiles])
         assert all(math.isfinite(loss) for loss in losses.values())
     return [counter.frame_count for counter in counters]
 
 
-# of the encoder and of the movement head, whatever the number of molecules and of blocks: at length
-# 7, or of whole ones at lengths 7 and 15
-CODES = [
-    ("whole", "1 1"),
-    pytest.param("two lengths", "2 2", marks=pytest.mark.slow),
-    ("by blocks", "1 0"),
-]
+# of a block and of the movement head, whatever the number of molecules and of blocks
+CODES = [("one length", "1 1"), pytest.param("two lengths", "2 2", marks=pytest.mark.slow)]
 
 
-@pytest.mark.parametrize(("how", "n_compiled"), CODES)
+@pytest.mark.parametrize(("lengths", "n_compiled"), CODES)
 def test_compiled_and_plain_give_the_same_losses_and_gradients_in_one_graph_a_length(
-    how, n_compiled
+    lengths, n_compiled
 ):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     process = subprocess.run(
-        [sys.executable, __file__, how], capture_output=True, text=True, env=environment
+        [sys.executable, __file__, lengths], capture_output=True, text=True, env=environment
     )
     assert process.returncode == 0, process.stderr[-3000:]
     assert process.stdout.strip() == n_compiled
 
 
 if __name__ == "__main__":
-    how = sys.argv[1]
-    print(*(train_at_two_lengths() if how == "two lengths" else compare(how == "whole")))
+    print(*(train_at_two_lengths() if sys.argv[1] == "two lengths" else compare()))

@@ -122,16 +122,13 @@ def test_norms_of_the_pair_track_are_not_widened_by_autocast(device, tmp_path, m
 # Checks of shapes, which tests put around every function, cannot be compiled: a process of its own.
 
 
-def compare_compiled(folder: Path, device: str, how: str) -> dict[str, float]:
+def compare_compiled(folder: Path, device: str) -> dict[str, float]:
     """How far the compiled model's losses and gradients are from the plain one's."""
     masked = make_masked(folder)
     config = replace(STEADY, n_layer=1)  # compiling takes as long as there are layers
     compiled = make_model(config).to(device)
     backend = {} if device == "cuda" else {"backend": "aot_eager"}
-    if how == "whole":
-        compiled.encoder.fuse(**backend)
-    else:
-        compiled.encoder.fuse_parts(**backend)
+    compiled.encoder.fuse(**backend)
     compiled.heads["movement"].fuse(**backend)
     plain_terms, plain_gradients = terms_and_gradients(
         make_model(config), OBJECTIVE, masked, device
@@ -147,18 +144,17 @@ def compare_compiled(folder: Path, device: str, how: str) -> dict[str, float]:
 
 # on a CPU test_compile shows the same of float32 in every run of tests
 COMPILED = [
-    pytest.param("cpu", "whole", marks=pytest.mark.slow),
-    pytest.param("cuda", "whole", marks=pytest.mark.gpu),
-    pytest.param("cuda", "by blocks", marks=pytest.mark.gpu),
+    pytest.param("cpu", marks=pytest.mark.slow),
+    pytest.param("cuda", marks=pytest.mark.gpu),
 ]
 
 
-@pytest.mark.parametrize(("device", "how"), COMPILED)
-def test_compiled_code_gives_the_losses_and_gradients_of_plain_code(device, how, tmp_path):
+@pytest.mark.parametrize("device", COMPILED)
+def test_compiled_code_gives_the_losses_and_gradients_of_plain_code(device, tmp_path):
     root = Path(__file__).parents[3]
     paths = os.pathsep.join([str(root), str(root / "tests")])
     process = subprocess.run(
-        [sys.executable, __file__, str(tmp_path / "shards"), device, how],
+        [sys.executable, __file__, str(tmp_path / "shards"), device],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": paths},
