@@ -41,7 +41,7 @@ GPU_OPTIONS = $(if $(DATA),--data '$(DATA)') $(if $(OUT),--out '$(OUT)') $(if $(
   $(if $(ATOMS),--atoms $(ATOMS)) $(if $(BATCH),--batch $(BATCH)) $(if $(STEPS),--steps $(STEPS)) \
   $(if $(REFERENCE),--reference '$(REFERENCE)') $(if $(CORE),--core '$(CORE)')
 
-gpu: ## measure on one GPU in eight minutes what only a GPU tells (DATA=shards OUT=folder ROWS="agree sizes")
+gpu: ## measure on one GPU in fifteen minutes what only a GPU tells (DATA=shards OUT=folder ROWS="agree sizes")
 	@PYTHONPATH='$(CURDIR)'$${PYTHONPATH:+:$$PYTHONPATH} $(PYTHON) benchmarks/gpu.py $(GPU_OPTIONS)
 
 lint: $(STAMP) ## check style, and that notebooks are stored without outputs

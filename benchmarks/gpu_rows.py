@@ -38,22 +38,22 @@ SIZES = "sizes"  # stands for the rows of all sizes
 FIRST = "84m"  # the size that is measured first, compiled too
 GRAPHS = "graphs"  # stands for the rows of all graph networks
 COMPILED_GRAPH = "10m"  # the graph network that is measured compiled too
-SECONDS_OF_SIZE = {"42m": 10, "84m": 20, "164m": 10, "310m": 12, "570m": 15, "1100m": 25}
-SPLIT = {"570m": 20, "1100m": 30}  # sizes that are trained with split blocks too, and seconds
+SECONDS_OF_SIZE = {"42m": 15, "84m": 20, "164m": 20, "310m": 25, "570m": 30, "1100m": 40}
+SPLIT = {"570m": 40, "1100m": 50}  # sizes that are trained with split blocks too, and seconds
 SECONDS = {
-    "card": 12,
-    "agree": 25,
+    "card": 15,
+    "agree": 20,
     "compiled": 60,
-    "tests": 50,
-    "resume": 25,
-    "reference": 15,
-    "graph-agree": 15,
-    "graph-resume": 20,
-    "graph-compiled": 25,
-    "connected": 20,
-    "checkpoint": 45,
+    "tests": 150,
+    "resume": 60,
+    "reference": 25,
+    "graph-agree": 20,
+    "graph-resume": 40,
+    "graph-compiled": 40,
+    "connected": 40,
+    "checkpoint": 60,
 }
-SECONDS_OF_GRAPH = 8
+SECONDS_OF_GRAPH = 20
 
 
 def make_rows(sizes: Iterable[str]) -> list[Row]:

@@ -208,10 +208,10 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]]:
     }
 
 
-def test_all_rows_fit_into_eight_minutes_in_the_order_of_their_worth(parts):
+def test_all_rows_fit_into_fifteen_minutes_in_the_order_of_their_worth(parts):
     sizes = ["42m", "84m", "164m", "310m", "570m", "1100m"]
     rows = parts["rows"].make_rows(sizes)
-    assert sum(row.seconds for row in rows) < 480
+    assert sum(row.seconds for row in rows) < 900
     names = [row.name for row in rows]
     assert names[:3] == ["card", "agree", "84m"]
     assert names[-4:] == ["split-570m", "split-1100m", "checkpoint", "reference"]

@@ -17,7 +17,7 @@ from ..models.graph.sizes import ASSAY, MINIMOL, TOYMIX
 from ..models.graph.sizes import LAPTOP as GRAPH_LAPTOP
 from ..models.graph.sizes import SIZES as GRAPH_SIZES
 from ..models.unimol2.config import TwoTrackConfig
-from ..models.unimol2.sizes import LAPTOP, PAPER, readable_size
+from ..models.unimol2.sizes import GPU, LAPTOP, PAPER, readable_size
 from ..objectives.pretraining import Pretrain
 from ..objectives.supervised import Supervised
 from .config import RunConfig, data_names
@@ -229,6 +229,22 @@ def laptop(data: Sequence[str], size: str) -> RunConfig:
     )
 
 
+def gpu(data: Sequence[str], size: str) -> RunConfig:
+    """A {size} encoder of the family that ends with the paper's 84M (81M of it N), for a GPU.
+
+    Depth and width grow together (`molnb.models.unimol2.sizes`). The learning rate is that of the
+    laptop family: it falls with the width. A step of 32 molecules takes as long as its kernels take
+    to start, a hundredth of a second a layer.
+    """
+    model = GPU[size]
+    return replace(
+        laptop(data, "1m"),
+        name=f"gpu-{size}",
+        model=model,
+        learning_rate=2e-3 * 96 / model.d_atom,
+    )
+
+
 _LAYER_NAMES = {"gcn": "GCN", "gin": "GIN", "gine": "GINE", "gated_gcn": "GatedGCN"}
 
 
@@ -274,6 +290,9 @@ for _size in LAPTOP:
 for _size in GRAPH_LAPTOP:
     _text = laptop_graph.__doc__.format(size=readable_size(_size))
     PRESETS[f"laptop_graph_{_size}"] = Preset(partial(laptop_graph, size=_size), _text)
+for _size in GPU:
+    _text = gpu.__doc__.format(size=readable_size(_size))
+    PRESETS[f"gpu_{_size}"] = Preset(partial(gpu, size=_size), _text)
 for _scale in PAPER:
     _text = paper.__doc__.format(size=readable_size(_scale))
     PRESETS[f"pretrain_{_scale}"] = Preset(partial(paper, scale=_scale), _text)

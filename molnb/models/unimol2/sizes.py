@@ -1,4 +1,4 @@
-"""Sizes of two-track models: the paper's six, and a family for laptops.
+"""Sizes of two-track models: the paper's six, and families for laptops and for a GPU.
 
 N, the size that scaling laws speak of, leaves out what does not grow with the work of the model:
 embedding tables (tokens, features, degrees, bonds, shortest paths, virtual atom and pair), the
@@ -63,6 +63,35 @@ LAPTOP: dict[str, TwoTrackConfig] = {
     "2m": make_laptop(10),
     "5m": make_laptop(13),
     "10m": make_laptop(16),
+}
+
+
+def make_scaled(n_layer: int) -> TwoTrackConfig:
+    """A size in the proportions of the paper's 84M from its depth; of 12 layers it is that.
+
+    Heads are 16 wide as there; pairs and their hidden width shrink with the atoms. No dropout.
+    """
+    d = 64 * n_layer
+    return TwoTrackConfig(
+        n_layer,
+        d_atom=d,
+        n_head=d // 16,
+        d_ffn=d,
+        d_pair=8 * round(16 * n_layer / 3),
+        d_hidden=4 * round(4 * n_layer / 3),
+        dropout=0.0,
+        attention_dropout=0.0,
+        pair_dropout=0.0,
+    )
+
+
+# The name is N, as above. The last is the paper's 84M, whose tables and heads N leaves out.
+GPU: dict[str, TwoTrackConfig] = {
+    "1m": make_scaled(3),
+    "2m": make_scaled(4),
+    "9m": make_scaled(6),
+    "31m": make_scaled(9),
+    "81m": make_scaled(12),
 }
 
 
