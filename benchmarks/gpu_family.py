@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from molnb.errors import InputError
-from molnb.evaluation.scaling.bootstrap import bootstrap_law
+from molnb.evaluation.scaling.bootstrap import Bootstrap, bootstrap_law
 from molnb.evaluation.scaling.fitting import fit_law
 from molnb.evaluation.scaling.forecast import check_prediction, write_prediction
 from molnb.evaluation.scaling.holdout import holdout_table
@@ -43,24 +43,21 @@ def main() -> int:
     ends = [args.steps // 4, args.steps // 2]
     cooled = cool_down_sweep(smaller, ends, args.out / "cool-downs", SHARE)
     train(cooled, args, began)
-    fitted = points_of((*smaller.cells, *cooled.cells))
-    law = bootstrap_law(fit_law(fitted))
-    print("\n".join(law.sentences()), flush=True)
+    law = law_of((*smaller.cells, *cooled.cells))
     largest = f"{args.family}_{args.largest}"
     bigger = make_sweep(largest, args.data, {}, args.out / "largest", changes, seeds)
-    for cell in bigger.cells:
+    for cell in bigger.cells if law is not None else ():
         if cell.run is None and not (cell.folder / PREDICTION).exists():
             write_prediction(cell.folder, law, cell.config)
     train(bigger, args, began)
-    forecasts = pd.concat([check_prediction(cell.run) for cell in bigger.cells])
     cells = (*smaller.cells, *cooled.cells, *bigger.cells)
     everything = points_of(cells)
-    tables = {
-        "losses": losses_of_sizes(everything),
-        "forecasts": forecasts[["N", "predicted", "low", "high", "measured", "percent", "inside"]],
-        "held out": holdout_table(everything, n_fitted=max(3, len(names) - 1)),
-        "cost": costs(cells),
-    }
+    tables = {"losses": losses_of_sizes(everything), "cost": costs(cells)}
+    if law is not None:
+        forecasts = pd.concat([check_prediction(cell.run) for cell in bigger.cells])
+        told = ["N", "predicted", "low", "high", "measured", "percent", "inside"]
+        tables["forecasts"] = forecasts[told]
+        tables["held out"] = holdout_table(everything, n_fitted=max(3, len(names) - 1))
     for name, table in tables.items():
         print(f"\n{name}\n{show_table(table.to_dict('records'), digits=4)}")
         table.to_csv(args.out / f"{name.replace(' ', '_')}.csv", index=False)
@@ -112,6 +109,17 @@ def train(sweep, args: argparse.Namespace, began: float) -> None:
     if failures:
         name, reason = next(iter(failures.items()))
         raise InputError(f"{len(failures)} of {sweep.path} failed; {name}: {reason}")
+
+
+def law_of(cells: tuple[Cell, ...]) -> Bootstrap | None:
+    """The law that the runs follow; None, saying why, where they tell none."""
+    try:
+        law = bootstrap_law(fit_law(points_of(cells)))
+    except InputError as refusal:
+        print(f"no forecast: {refusal}", flush=True)
+        return None
+    print("\n".join(law.sentences()), flush=True)
+    return law
 
 
 def points_of(cells: tuple[Cell, ...]) -> pd.DataFrame:

@@ -230,18 +230,19 @@ def laptop(data: Sequence[str], size: str) -> RunConfig:
 
 
 def gpu(data: Sequence[str], size: str) -> RunConfig:
-    """A {size} encoder of the family that ends with the paper's 84M (81M of it N), for a GPU.
+    """A {size} encoder of the family that ends with the paper's 84M (81M of it N), steps of 32.
 
-    Depth and width grow together (`molnb.models.unimol2.sizes`). The learning rate is that of the
-    laptop family: it falls with the width. A step of 32 molecules takes as long as its kernels take
-    to start, a hundredth of a second a layer.
+    Depth and width grow together (`molnb.models.unimol2.sizes`). The learning rate follows the rule
+    that held for the laptop family: 2e-3 for 8 molecules and a width of 48, more in proportion to
+    the molecules, less to the width. For a GPU.
     """
     model = GPU[size]
     return replace(
         laptop(data, "1m"),
         name=f"gpu-{size}",
         model=model,
-        learning_rate=2e-3 * 96 / model.d_atom,
+        global_batch=32,
+        learning_rate=2e-3 * (32 / 8) * 48 / model.d_atom,
     )
 
 
