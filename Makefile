@@ -26,7 +26,7 @@ tour: $(STAMP) ## run the notebooks in order, leave pages in runs/tour/index.htm
 	$(PY) -m molnb tour
 
 test: $(STAMP) ## run the tests
-	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lab: $(STAMP) ## open JupyterLab on the notebooks; data/ and runs/ stay in this folder
 	$(PY) -m molnb lab notebooks

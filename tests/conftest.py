@@ -81,22 +81,29 @@ def remembered_conformers() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def nci(shared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Shards:
-    """A hundred rows of nci with all labels: real molecules for models, objectives and the loop.
+def untouched_nci(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a hundred rows of nci with all labels as curation left it: copy it.
 
     Tests run in several processes; the first that asks curates for all of them.
     """
     from molnb.curation.pipeline import curate
-    from molnb.shards import load_shards
 
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # that of all processes
     with locked(folder / "nci.lock"):
         curated = curate("nci", n=100, workers=2, home=folder / "nci", progress=False)
-    path = shared_home / "data" / curated.path.name
+    return curated.path
+
+
+@pytest.fixture(scope="session")
+def nci(shared_home: Path, untouched_nci: Path) -> Shards:
+    """The same for models, objectives and the loop, which may keep encodings there."""
+    from molnb.shards import load_shards
+
+    path = shared_home / "data" / untouched_nci.name
     if not path.exists():
-        shutil.copytree(curated.path, path)
+        shutil.copytree(untouched_nci, path)
     return load_shards(path)
 
 

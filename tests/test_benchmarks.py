@@ -79,6 +79,7 @@ def test_what_cannot_be_done_is_said_in_one_line(nci, script, args, message):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc, as on Linux")
+@pytest.mark.slow
 def test_memory_is_told_for_each_number_of_molecules(nci):
     options = "--molecules 100 200 --objectives labels --rounds 1"
     process = run("memory.py", "--data", nci.path, *options.split())

@@ -325,6 +325,7 @@ print("ENDED", run.state)
 """
 
 
+@pytest.mark.slow  # without JupyterLab test_launched shows it in every run of tests
 def test_a_launched_training_outlives_its_kernel_and_another_shows_the_whole_curve(
     lab: Lab, nci: Any
 ) -> None:

@@ -36,8 +36,9 @@ OTHER_ROWS = [
     *("split-0m1", "checkpoint", "reference"),
 ]
 SMALLEST = "DEVICE=cpu SIZE=0m1 ATOMS=9 BATCH=4 STEPS=4".split()
-# each is a process of its own for five seconds, and to compile takes as long as all the rest
-LATER = ["connected", "0m1-compiled", "split-0m1", "checkpoint"]
+# each is a process of its own for five seconds, to compile takes as long as all the rest, and what
+# `agree` says of wrong models is shown below
+LATER = ["agree", "connected", "0m1-compiled", "split-0m1", "checkpoint"]
 ALL = [pytest.param(False, id="some"), pytest.param(True, id="all", marks=pytest.mark.slow)]
 
 
@@ -93,9 +94,6 @@ def test_every_row_runs_on_a_cpu_where_only_torch_and_its_few_companions_are(
     assert "this is a CPU" in rows["tests"]["reason"] or "pytest" in rows["tests"]["reason"]
     assert "no checkouts" in rows["reference"]["reason"]
     assert rows["card"]["flops"].keys() == {"float32", "tf32", "bfloat16"}
-    for model in rows["agree"]["models"].values():
-        assert 0 < model["device"]["gradients"] < rows["agree"]["limits"]["gradients"]
-        assert model["bfloat16"]["gradients"] > 10 * model["device"]["gradients"]
     assert rows["resume"]["same_bits"] and rows["resume"]["stopped_at"] == 2
     assert len(set(rows["resume"]["losses_of_seeds"])) == 3
     for name in {"0m1", "0m1-compiled"} & set(rows):
@@ -104,6 +102,9 @@ def test_every_row_runs_on_a_cpu_where_only_torch_and_its_few_companions_are(
         assert 0 < rows[name]["share_of_card"] < 1
     assert rows["0m1"]["losses"][-1] < rows["0m1"]["losses"][0]
     if every:
+        for model in rows["agree"]["models"].values():
+            assert 0 < model["device"]["gradients"] < rows["agree"]["limits"]["gradients"]
+            assert model["bfloat16"]["gradients"] > 10 * model["device"]["gradients"]
         assert rows["connected"]["ratio"] > 0.5 and rows["checkpoint"]["bytes"] > 0
         # parameters, gradients and two moments in float32
         assert rows["split-0m1"]["kept_gib"] * 2**30 > 16 * 200_000

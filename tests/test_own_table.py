@@ -63,7 +63,13 @@ def settings() -> list[str]:
     [
         ("Outcome: final=active:binary(active=1,inactive=0)", {"AUROC", "Brier"}, "auroc", []),
         ("logS:log10(mol/L)", {"MAE", "R²"}, "mae", HERE),
-        ("grade:classes(low,medium,high)", {"AUROC", "accuracy"}, "accuracy", HERE),
+        pytest.param(
+            "grade:classes(low,medium,high)",
+            {"AUROC", "accuracy"},
+            "accuracy",
+            HERE,
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["binary", "number", "three classes"],
 )

@@ -20,9 +20,9 @@ from molnb.shards import SHA256, Shards, add_array, load_shards
 
 
 @pytest.fixture
-def copy(nci: Shards, tmp_path: Path) -> Shards:
+def copy(untouched_nci: Path, tmp_path: Path) -> Shards:
     """The molecules of nci, to be damaged."""
-    return load_shards(shutil.copytree(nci.path, tmp_path / "nci-00000000"))
+    return load_shards(shutil.copytree(untouched_nci, tmp_path / "nci-00000000"))
 
 
 def changed_array(shards: Shards, name: str, change: Callable[[np.ndarray], None]) -> Path:

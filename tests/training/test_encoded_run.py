@@ -60,10 +60,10 @@ register_family(PlacesConfig, lambda config: (Places(config), {}))
 
 
 @pytest.fixture(scope="module")
-def shards(nci, tmp_path_factory):
+def shards(untouched_nci, tmp_path_factory):
     """A copy of real molecules, beside which a run keeps encodings."""
     folder = tmp_path_factory.mktemp("encoded") / "nci"
-    shutil.copytree(nci.path, folder)
+    shutil.copytree(untouched_nci, folder)
     return load_shards(folder)
 
 

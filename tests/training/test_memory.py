@@ -44,7 +44,9 @@ def peak(call: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("objective", ["pretraining", "labels"])
+@pytest.mark.parametrize(
+    "objective", [pytest.param("pretraining", marks=pytest.mark.slow), "labels"]
+)
 def test_memory_before_the_first_step_grows_by_ids_alone(
     nci, datasets, benchmark, tmp_path, objective
 ):

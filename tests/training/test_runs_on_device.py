@@ -151,7 +151,11 @@ def test_a_run_stopped_on_one_device_goes_on_on_another(
     assert len(losses(resumed)) == len(losses(whole))
 
 
-@pytest.mark.parametrize("device", DEVICES)
+# on a CPU test_loop shows more in every run of tests
+@pytest.mark.parametrize(
+    "device",
+    [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)],
+)
 def test_a_killed_run_goes_on_with_the_samples_of_one_that_was_left_alone(device, trees, tmp_path):
     """What each step learns from is a function of its number, on every device."""
     tokens_alone = Pretrain(coord_weight=0.0, distance_weight=0.0)

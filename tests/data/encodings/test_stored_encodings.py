@@ -31,9 +31,9 @@ NAMES = ("eigenpairs_8", "return_probabilities_16", "bond_electrostatic", "commu
 
 
 @pytest.fixture
-def copied(nci: Shards, tmp_path: Path) -> Shards:
+def copied(untouched_nci: Path, tmp_path: Path) -> Shards:
     """A copy of real molecules, to be added to."""
-    shutil.copytree(nci.path, tmp_path / "nci")
+    shutil.copytree(untouched_nci, tmp_path / "nci")
     return load_shards(tmp_path / "nci")
 
 
