@@ -2,7 +2,7 @@
 
     python benchmarks/gpu_family.py --data data/nci-... data/wehi-... --out runs/gpu-family
     python benchmarks/gpu_family.py --family laptop --sizes 0m002 0m017 0m056 --largest 0m1 \
-        --steps 12 --batch 4 --workers 2 --data ...          the same on a CPU, for tests
+        --steps 100 --batch 4 --workers 2 --data ...          the same on a CPU, for tests
 
 Lesson 06 without its figures, where there is neither RDKit nor Jupyter: it needs torch, numpy,
 pyarrow, safetensors, pandas, scipy and scikit-learn. Small models leave most of a card idle, so
@@ -27,9 +27,11 @@ from molnb.evaluation.scaling.points import final_points, loss_points
 from molnb.figures.tables import show_table
 from molnb.training.runs import PREDICTION
 from molnb.training.sweep_runs import run_sweep
-from molnb.training.sweeps import Cell, cool_down_sweep, make_sweep
+from molnb.training.sweeps import Cell, Sweep, cool_down_sweep, make_sweep
 
 SHARE = 0.2  # of a training, in which its rate falls
+LEAST_STEPS = 100
+COSTS = ("seconds", "peak_mib", "rate_share", "energy_wh")
 
 
 def main() -> int:
@@ -51,13 +53,13 @@ def main() -> int:
             write_prediction(cell.folder, law, cell.config)
     train(bigger, args, began)
     cells = (*smaller.cells, *cooled.cells, *bigger.cells)
-    everything = points_of(cells)
-    tables = {"losses": losses_of_sizes(everything), "cost": costs(cells)}
+    points = points_of(cells)
+    tables = {"losses": losses_of_sizes(points), "cost": costs(cells)}
     if law is not None:
         forecasts = pd.concat([check_prediction(cell.run) for cell in bigger.cells])
-        told = ["N", "predicted", "low", "high", "measured", "percent", "inside"]
-        tables["forecasts"] = forecasts[told]
-        tables["held out"] = holdout_table(everything, n_fitted=max(3, len(names) - 1))
+        columns = ["N", "predicted", "low", "high", "measured", "percent", "inside"]
+        tables["forecasts"] = forecasts[columns]
+        tables["held out"] = holdout_table(points, n_fitted=max(3, len(names) - 1))
     for name, table in tables.items():
         print(f"\n{name}\n{show_table(table.to_dict('records'), digits=4)}")
         table.to_csv(args.out / f"{name.replace(' ', '_')}.csv", index=False)
@@ -79,8 +81,11 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=12, help="that train at a time")
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
-    if args.steps < 12:
-        raise InputError(f"--steps is {args.steps}: give 12 or more, a quarter of it is one end")
+    if args.steps < LEAST_STEPS:
+        raise InputError(
+            f"--steps is {args.steps}: give {LEAST_STEPS} or more; a quarter of it is one end, and "
+            "its rate needs some steps to fall"
+        )
     return args
 
 
@@ -101,7 +106,7 @@ def common_settings(args: argparse.Namespace) -> dict:
     }
 
 
-def train(sweep, args: argparse.Namespace, began: float) -> None:
+def train(sweep: Sweep, args: argparse.Namespace, began: float) -> None:
     """Train what is left of a sweep; raises InputError where a run fails."""
     failures = run_sweep(sweep, args.workers, args.device)
     seconds = time.monotonic() - began
@@ -139,10 +144,9 @@ def costs(cells: tuple[Cell, ...]) -> pd.DataFrame:
         {"preset": cell.values["preset"], "steps": cell.config.steps, **cell.run.status()}
         for cell in cells
     ]
-    kept = ["seconds", "peak_mib", "rate_share", "energy_wh"]
     table = pd.DataFrame(rows)
-    kept = [name for name in kept if name in table]
-    return table.groupby(["preset", "steps"], sort=False)[kept].mean().reset_index()
+    measured = [name for name in COSTS if name in table]  # energy and rate not everywhere
+    return table.groupby(["preset", "steps"], sort=False)[measured].mean().reset_index()
 
 
 if __name__ == "__main__":

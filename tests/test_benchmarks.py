@@ -67,6 +67,11 @@ def test_steps_and_loader_are_timed_without_the_reference(nci):
     [
         ("two_track.py", ["--reference", "here"], "give both --reference and --core"),
         ("two_track.py", ["--reference", "here", "--core", "there"], "is no checkout of Uni-Mol"),
+        (
+            "gpu_family.py",
+            ["--data", "here", "--out", "there", "--steps", "12"],
+            "--steps is 12: give 100 or more",
+        ),
         ("gpu.py", ["--rows", "agre", "--device", "cpu"], "(did you mean 'agree'?)"),
         ("gpu.py", ["--core", "there", "--device", "cpu"], "give both --reference and --core"),
         ("gpu.py", ["--batch", "1", "--device", "cpu"], "--batch is 1: give 2 or more"),

@@ -234,7 +234,7 @@ def gpu(data: Sequence[str], size: str) -> RunConfig:
 
     Depth and width grow together (`molnb.models.unimol2.sizes`). The learning rate follows the rule
     that held for the laptop family: 2e-3 for 8 molecules and a width of 48, more in proportion to
-    the molecules, less to the width. For a GPU.
+    the molecules, less to the width. In 800 steps it served 9M and not 31M (LOG). For a GPU.
     """
     model = GPU[size]
     return replace(
