@@ -257,7 +257,7 @@ def laptop_graph(data: Sequence[str], size: str) -> RunConfig:
     """
     model = GRAPH_LAPTOP[size]
     return replace(
-        laptop(data, size),
+        laptop(data, "1m"),
         name=f"laptop-graph-{size}",
         model=model,
         objective=Pretrain(drop_features=0.0),

@@ -100,6 +100,8 @@ def make_laptop(n_layer: int, d_atom: int) -> GraphConfig:
 # By N, which leaves out the networks in front of the layers and the heads; depth and width grow
 # together, as in the two-track family.
 LAPTOP = {
+    "0m004": make_laptop(1, 16),
+    "0m033": make_laptop(2, 32),
     "0m1": make_laptop(3, 48),
     "0m25": make_laptop(4, 64),
     "0m5": make_laptop(5, 80),
