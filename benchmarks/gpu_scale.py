@@ -1,9 +1,9 @@
 """What training at scale costs on one card: the wrapper of processes, checkpoints, split blocks.
 
 A run of the real loop on the data, in bf16: `connected` adds gradients as several processes do,
-through NCCL to the card itself, beside the same steps without; `checkpoint` keeps the largest size
-and tells how long the loop stands still and how long the files take in the background; `split-*`
-trains a size with its blocks split (FSDP2) over one process, and tells its memory.
+through NCCL to the card itself, beside the same steps without; `checkpoint-*` keeps a
+size and tells how long the loop stands still and how long the files take in the background;
+`split-*` trains a size with its blocks split (FSDP2) over one process, and tells its memory.
 """
 
 from __future__ import annotations
@@ -93,25 +93,36 @@ def connect_one(setting: Setting, size: str) -> dict[str, Any]:
 
 
 def time_checkpoint(setting: Setting, size: str) -> dict[str, Any]:
-    """How long a checkpoint of a size stops the loop, and how long it is written beside it."""
+    """How long two checkpoints of a size stop the loop, and how long the second is written.
+
+    The first makes the memory that copies are in. What a checkpoint adds to the step after it, in
+    which a GPU may still copy, counts as stopped.
+    """
     with open_session(setting, size) as session:
         step = time_steps(setting, session)
-        start = time.perf_counter()
-        save(session)
-        stopped = time.perf_counter() - start
+        stopped = []
+        for _ in range(2):
+            session.writer.wait()
+            start = time.perf_counter()
+            save(session)
+            take_step(session)
+            wait(setting.device)
+            stopped.append(max(time.perf_counter() - start - step, 0.0))
         during = time_steps(setting, session)
         session.writer.wait()
         written = time.perf_counter() - start
-        n_byte = sum(file.stat().st_size for file in session.checkpoints.iterdir())
+        n_byte = max(file.stat().st_size for file in session.checkpoints.iterdir())
+    first, second = stopped
     return {
         "ok": True,
         "line": (
-            f"{size}: {n_byte / 2**30:.1f} GiB stop the loop for {stopped:.2f} s "
-            f"({stopped / step:.1f} steps) and are written in {written:.1f} s; a step meanwhile "
-            f"takes {during / step:.2f} times as long"
+            f"{size}: {n_byte / 2**30:.1f} GiB stop the loop for {first:.2f} s, the next time for "
+            f"{second:.2f} s ({second / step:.1f} steps), and are written in {written:.1f} s; a "
+            f"step meanwhile takes {during / step:.2f} times as long"
         ),
         "bytes": n_byte,
         "seconds_stopped": stopped,
+        "steps_stopped": second / step,
         "seconds_written": written,
         "step_seconds": step,
         "step_seconds_meanwhile": during,

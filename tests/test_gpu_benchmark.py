@@ -33,12 +33,12 @@ GRAPH_ROWS = [
 ]
 OTHER_ROWS = [
     *("card", "agree", "0m1", "tests", "resume", "connected", "0m1-compiled"),
-    *("split-0m1", "checkpoint", "reference"),
+    *("split-0m1", "checkpoint-0m1", "reference"),
 ]
 SMALLEST = "DEVICE=cpu SIZE=0m1 ATOMS=9 BATCH=4 STEPS=4".split()
 # each is a process of its own for five seconds, to compile takes as long as all the rest, and what
 # `agree` says of wrong models is shown below
-LATER = ["agree", "connected", "0m1-compiled", "split-0m1", "checkpoint"]
+LATER = ["agree", "connected", "0m1-compiled", "split-0m1", "checkpoint-0m1"]
 ALL = [pytest.param(False, id="some"), pytest.param(True, id="all", marks=pytest.mark.slow)]
 
 
@@ -105,7 +105,7 @@ def test_every_row_runs_on_a_cpu_where_only_torch_and_its_few_companions_are(
         for model in rows["agree"]["models"].values():
             assert 0 < model["device"]["gradients"] < rows["agree"]["limits"]["gradients"]
             assert model["bfloat16"]["gradients"] > 10 * model["device"]["gradients"]
-        assert rows["connected"]["ratio"] > 0.5 and rows["checkpoint"]["bytes"] > 0
+        assert rows["connected"]["ratio"] > 0.5 and rows["checkpoint-0m1"]["bytes"] > 0
         # parameters, gradients and two moments in float32
         assert rows["split-0m1"]["kept_gib"] * 2**30 > 16 * 200_000
     page = (out / "gpu.md").read_text()
@@ -215,7 +215,7 @@ def test_all_rows_fit_into_fifteen_minutes_in_the_order_of_their_worth(parts):
     assert sum(row.seconds for row in rows) < 900
     names = [row.name for row in rows]
     assert names[:3] == ["card", "agree", "84m"]
-    assert names[-4:] == ["split-570m", "split-1100m", "checkpoint", "reference"]
+    assert names[-4:] == ["split-570m", "split-1100m", "checkpoint-1100m", "reference"]
     assert len(set(names)) == len(names)
     chosen = parts["rows"].choose_rows(rows, ["sizes", "card"], sizes)
     assert {row.name for row in chosen} == {"card", *sizes, "84m-compiled"}

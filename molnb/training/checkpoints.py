@@ -28,6 +28,7 @@ BEST = "best.safetensors"
 # how the names of weights begin, and of their averages, among all that is kept
 MODEL = "model."
 AVERAGE = "average."
+_ALIGNMENT = 64  # bytes, a multiple of every number's
 _PARTIAL = "partial-"
 _ABOUT = "checkpoint.json"  # beside parts
 
@@ -65,6 +66,13 @@ class Writer:
         self._under_way = None
         if under_way is not None:
             under_way.result()
+
+
+class Snapshot(NamedTuple):
+    """Copies of tensors on the CPU, and what waits until they are there."""
+
+    tensors: dict[str, torch.Tensor]
+    wait: Callable[[], None]
 
 
 class Checkpoint(NamedTuple):
@@ -203,9 +211,25 @@ def write_weights(model: Model, file: Path) -> None:
     write_tensors(model.state_dict(), file)
 
 
-def copy_to_cpu(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Copies that training does not change any more."""
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+def copy_to_cpu(tensors: Mapping[str, torch.Tensor]) -> Snapshot:
+    """Copies on the CPU that training does not change any more.
+
+    A GPU makes them between two steps and nobody waits meanwhile: they are ordered before whatever
+    changes the tensors next, and go into one piece of page-locked memory, which torch keeps for the
+    next checkpoint once they are written.
+    """
+    gpu = next((tensor.device for tensor in tensors.values() if tensor.is_cuda), None)
+    sizes = [-(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT for tensor in tensors.values()]
+    memory = torch.empty(sum(sizes), dtype=torch.uint8, pin_memory=gpu is not None)
+    copies = {}
+    for (name, tensor), place in zip(tensors.items(), memory.split(sizes), strict=True):
+        copy = place[: tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+        copies[name] = copy.copy_(tensor.detach(), non_blocking=True)
+    if gpu is None:
+        return Snapshot(copies, lambda: None)
+    there = torch.cuda.Event()
+    there.record(torch.cuda.current_stream(gpu))
+    return Snapshot(copies, there.synchronize)
 
 
 def write_tensors(

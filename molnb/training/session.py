@@ -39,7 +39,7 @@ from .ranks import current
 from .rows import check_patience, open_corpus, training_rows
 from .runs import CHECKPOINTS, WEIGHTS, Run, find_run, make_model
 from .scored_labels import FILE, write_label_scores
-from .sharding import connect, copy_parts, kept_mib, shard_blocks
+from .sharding import connect, join_parts, kept_mib, own_part, shard_blocks
 from .threads import N_SIDE, ThreadTeam
 
 
@@ -203,8 +203,8 @@ def save(session: Session, **noted: Any) -> None:
     """Keep the run as it is, to be used and resumed; all its processes do this together.
 
     What is kept is copied now and written in the background (`Session.writer`), while the next
-    steps are made; whoever needs the files waits for it. The run's status names the step, and what
-    else is `noted`, once the files are there.
+    steps are made, once the last are written; whoever needs the files waits for it. The run's
+    status names the step, and what else is `noted`, once the files are there.
     """
     session.ranks.join_flags(session.model.buffers())
     sharding = session.sharding
@@ -213,7 +213,9 @@ def save(session: Session, **noted: Any) -> None:
         return
     state = gather_state(session.model, session.optimizer)
     state |= {} if session.average is None else session.average.tensors
-    state = copy_to_cpu(state) if sharding is None else copy_parts(state, sharding)
+    session.writer.wait()  # the memory of the last copies is free again
+    copies = copy_to_cpu({name: own_part(tensor) for name, tensor in state.items()})
+    kept = copies.tensors if sharding is None else join_parts(copies.tensors, state, sharding)
     label_scores = session.label_scores
     session.label_scores = None
     computed = session.accounts.stored()
@@ -223,11 +225,12 @@ def save(session: Session, **noted: Any) -> None:
     keep_every = session.config.keep_every
 
     def write() -> None:
+        copies.wait()
         if sharding is None:
-            write_checkpoint(folder, step, state, computed, keep_every)
-            write_tensors(judged_weights(state), run.path / WEIGHTS)
+            write_checkpoint(folder, step, kept, computed, keep_every)
+            write_tensors(judged_weights(kept), run.path / WEIGHTS)
         else:
-            write_sharded_checkpoint(folder, step, state, sharding, computed, keep_every)
+            write_sharded_checkpoint(folder, step, kept, sharding, computed, keep_every)
         if not is_first:
             return
         if sharding is not None:

@@ -123,13 +123,14 @@ def placed_like(parameter: Tensor, tensor: Tensor) -> Tensor:
     return _with_part(tensor, tensor.to_local().to(parameter.device), parameter.device_mesh)
 
 
-def copy_parts(tensors: Mapping[str, Tensor], sharding: Sharding) -> dict[str, Tensor]:
-    """Copies on the CPU that training does not change any more, of split tensors the own part."""
-    copies = {}
-    for name, tensor in tensors.items():
-        copy = own_part(tensor.detach()).to("cpu", copy=True)
-        copies[name] = _with_part(tensor, copy, sharding.writing) if is_split(tensor) else copy
-    return copies
+def join_parts(
+    copies: Mapping[str, Tensor], tensors: Mapping[str, Tensor], sharding: Sharding
+) -> dict[str, Tensor]:
+    """Copies of own parts, each split as its tensor is, to be written by all processes."""
+    return {
+        name: _with_part(tensors[name], copy, sharding.writing) if is_split(tensors[name]) else copy
+        for name, copy in copies.items()
+    }
 
 
 def whole_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

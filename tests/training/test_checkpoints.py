@@ -7,11 +7,13 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from tiny import SMALL, small_run
 
 import molnb.training.checkpoints
 from molnb.errors import InputError
-from molnb.training.checkpoints import last_checkpoint
+from molnb.training.checkpoints import copy_to_cpu, last_checkpoint, write_tensors
 from molnb.training.loop import train
 from molnb.training.runs import Run, start_run
 
@@ -60,3 +62,29 @@ def test_a_full_disk_names_the_file_and_keeps_the_last_checkpoint(nci, tmp_path,
         train(run)
     monkeypatch.undo()
     assert train(run).status()["state"] == "done"
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_copies_are_of_the_moment_and_are_written_as_they_are(device, tmp_path):
+    """Of every kind of number, also turned around and empty ones; changed right after."""
+    wide = torch.randn(2_000, 1_500, device=device)
+    tensors = {
+        "turned": wide.T,
+        "narrow": torch.randn(7, device=device).bfloat16(),
+        "steps": torch.tensor(3.0),  # on the CPU, as AdamW's own
+        "flags": torch.tensor([True, False, True], device=device),
+        "none": torch.empty(0, 4, device=device),
+        "rows": torch.arange(5, device=device),
+    }
+    expected = {name: tensor.cpu().clone() for name, tensor in tensors.items()}
+    copies = copy_to_cpu(tensors)
+    for tensor in tensors.values():
+        tensor.zero_()
+    copies.wait()
+    write_tensors(copies.tensors, tmp_path / "kept.safetensors")
+    written = load_file(tmp_path / "kept.safetensors")
+    for kept in (copies.tensors, written):
+        assert kept.keys() == expected.keys()
+        for name, tensor in expected.items():
+            assert kept[name].dtype == tensor.dtype
+            assert torch.equal(kept[name], tensor), name
