@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from molnb.notebooks.execution import NOTEBOOKS, list_notebooks, run_notebook
 from molnb.notebooks.pages import NotebookResult
 
 nbformat = pytest.importorskip("nbformat")
-pytest.importorskip("papermill")
+papermill = pytest.importorskip("papermill")
 pytest.importorskip("ipykernel")
 from made_mixes import write_member, write_mix
 from quick_kernels import quick_kernels
@@ -53,6 +54,18 @@ def test_names_of_the_package_in_texts_exist(path: Path) -> None:
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     names = {name.rstrip(".") for name in re.findall(r"\bmolnb(?:\.[A-Za-z_]\w*)+", text)}
     assert not [name for name in sorted(names) if not resolves(name)]
+
+
+@pytest.mark.parametrize("path", list_notebooks(), ids=lambda path: path.stem)
+def test_papermill_reads_every_parameter(path: Path) -> None:
+    """It passes over lines that it cannot parse, as those with a second equals sign."""
+    (cell,) = (
+        cell
+        for cell in nbformat.read(path, 4).cells
+        if "parameters" in cell.metadata.get("tags", [])
+    )
+    assigned = [line.target.id for line in ast.parse(cell.source).body]
+    assert list(papermill.inspect_notebook(str(path))) == assigned
 
 
 @pytest.mark.parametrize("path", list_notebooks(), ids=lambda path: path.stem)
