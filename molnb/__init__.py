@@ -24,8 +24,7 @@ dipoles D.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from .first_use import names_on_first_use
 
 __version__ = "0.1.0"
 
@@ -122,26 +121,4 @@ _PUBLIC = {
     "notebooks.headlines": "headline",
     "notebooks.execution": "run_notebook tour",
 }
-_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}
-__all__ = list(_MODULE_OF)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        module = import_module(f".{_MODULE_OF[name]}", __name__)
-    except ModuleNotFoundError as error:
-        from .extras import explain_missing
-
-        explanation = explain_missing(error)
-        if not explanation:
-            raise
-        raise ModuleNotFoundError(f"molnb.{name} {explanation}", name=error.name) from error
-    value = getattr(module, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__, __getattr__, __dir__ = names_on_first_use(globals(), _PUBLIC)

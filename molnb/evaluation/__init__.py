@@ -5,8 +5,7 @@ Names are imported on first use, so that `scaling`, which reads runs alone, need
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from ..first_use import names_on_first_use
 
 # Module -> names that it defines.
 _PUBLIC = {
@@ -22,17 +21,4 @@ _PUBLIC = {
     "similarity": "nearest_training",
     "statistics": "corrected_interval",
 }
-_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names.split()}
-__all__ = list(_MODULE_OF)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__, __getattr__, __dir__ = names_on_first_use(globals(), _PUBLIC)
