@@ -208,10 +208,9 @@ def compare_compiled(folder: Path, name: str, device: str) -> dict[str, float]:
     return {"worst": worst, "made": made}
 
 
-# on a GPU both; on a CPU with the slow ones, since to compile takes ten seconds: how blocks are
-# compiled is shown of two tracks in every run of tests
+# on a GPU both; on a CPU one in every run of tests, since to compile one takes ten seconds
 COMPILED = [
-    pytest.param("mpnn", "cpu", marks=pytest.mark.slow),
+    ("mpnn", "cpu"),
     pytest.param("gps", "cpu", marks=pytest.mark.slow),
     pytest.param("mpnn", "cuda", marks=pytest.mark.gpu),
     pytest.param("gps", "cuda", marks=pytest.mark.gpu),
