@@ -100,29 +100,29 @@ def time_checkpoint(setting: Setting, size: str) -> dict[str, Any]:
     """
     with open_session(setting, size) as session:
         step = time_steps(setting, session)
-        stopped = []
+        seconds_stopped = []
         for _ in range(2):
             session.writer.wait()
             start = time.perf_counter()
             save(session)
             take_step(session)
             wait(setting.device)
-            stopped.append(max(time.perf_counter() - start - step, 0.0))
+            seconds_stopped.append(max(time.perf_counter() - start - step, 0.0))
         during = time_steps(setting, session)
         session.writer.wait()
         written = time.perf_counter() - start
         n_byte = max(file.stat().st_size for file in session.checkpoints.iterdir())
-    first, second = stopped
+    steps_stopped = seconds_stopped[1] / step
     return {
         "ok": True,
         "line": (
-            f"{size}: {n_byte / 2**30:.1f} GiB stop the loop for {first:.2f} s, the next time for "
-            f"{second:.2f} s ({second / step:.1f} steps), and are written in {written:.1f} s; a "
-            f"step meanwhile takes {during / step:.2f} times as long"
+            f"{size}: {n_byte / 2**30:.1f} GiB stop the loop for {seconds_stopped[0]:.2f} s, the "
+            f"next time for {seconds_stopped[1]:.2f} s ({steps_stopped:.1f} steps), and are "
+            f"written in {written:.1f} s; a step meanwhile takes {during / step:.2f} times as long"
         ),
         "bytes": n_byte,
-        "seconds_stopped": stopped,
-        "steps_stopped": second / step,
+        "seconds_stopped": seconds_stopped,
+        "steps_stopped": steps_stopped,
         "seconds_written": written,
         "step_seconds": step,
         "step_seconds_meanwhile": during,

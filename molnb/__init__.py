@@ -24,7 +24,7 @@ dipoles D.
 
 from __future__ import annotations
 
-from .first_use import names_on_first_use
+from .first_use import NamesOnFirstUse
 
 __version__ = "0.1.0"
 
@@ -121,4 +121,7 @@ _PUBLIC = {
     "notebooks.headlines": "headline",
     "notebooks.execution": "run_notebook tour",
 }
-__all__, __getattr__, __dir__ = names_on_first_use(globals(), _PUBLIC)
+_ON_FIRST_USE = NamesOnFirstUse(globals(), _PUBLIC)
+__all__ = list(_ON_FIRST_USE.module_of)
+__getattr__ = _ON_FIRST_USE.find
+__dir__ = _ON_FIRST_USE.listing

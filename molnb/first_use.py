@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
 
-def names_on_first_use(
-    namespace: dict[str, Any], modules: Mapping[str, str]
-) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
-    """`__all__`, `__getattr__` and `__dir__` of a package, whose `globals()` are the namespace.
+class NamesOnFirstUse:
+    """What a package whose `globals()` are the namespace takes as its `__getattr__` and so on.
 
-    `modules` has below it each module and the names that it defines, spaces between. A name whose
-    module needs a package that is not installed raises ModuleNotFoundError that says how to.
+    `modules` has below each module of the package the names that it defines, spaces between.
     """
-    package = namespace["__name__"]
-    module_of = {name: module for module, names in modules.items() for name in names.split()}
 
-    def find(name: str) -> Any:
-        if name not in module_of:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    def __init__(self, namespace: dict[str, Any], modules: Mapping[str, str]):
+        self.namespace = namespace
+        self.package = namespace["__name__"]
+        self.module_of = {
+            name: module for module, names in modules.items() for name in names.split()
+        }
+
+    def find(self, name: str) -> Any:
+        """`__getattr__`: what a module defines under this name, imported now.
+
+        Raises ModuleNotFoundError, saying how to install it, for a package that is not there.
+        """
+        if name not in self.module_of:
+            raise AttributeError(f"module {self.package!r} has no attribute {name!r}")
         try:
-            module = import_module(f".{module_of[name]}", package)
+            module = import_module(f".{self.module_of[name]}", self.package)
         except ModuleNotFoundError as error:
             from .extras import explain_missing
 
             explanation = explain_missing(error)
             if not explanation:
                 raise
-            message = f"{package}.{name} {explanation}"
+            message = f"{self.package}.{name} {explanation}"
             raise ModuleNotFoundError(message, name=error.name) from error
-        value = getattr(module, name)
-        namespace[name] = value
-        return value
+        attribute = getattr(module, name)
+        self.namespace[name] = attribute  # the next use does not ask again
+        return attribute
 
-    return list(module_of), find, lambda: sorted({*namespace, *module_of})
+    def listing(self) -> list[str]:
+        """`__dir__`: names that are there, and those that would be imported."""
+        return sorted({*self.namespace, *self.module_of})

@@ -5,7 +5,7 @@ Names are imported on first use, so that `scaling`, which reads runs alone, need
 
 from __future__ import annotations
 
-from ..first_use import names_on_first_use
+from ..first_use import NamesOnFirstUse
 
 # Module -> names that it defines.
 _PUBLIC = {
@@ -21,4 +21,7 @@ _PUBLIC = {
     "similarity": "nearest_training",
     "statistics": "corrected_interval",
 }
-__all__, __getattr__, __dir__ = names_on_first_use(globals(), _PUBLIC)
+_ON_FIRST_USE = NamesOnFirstUse(globals(), _PUBLIC)
+__all__ = list(_ON_FIRST_USE.module_of)
+__getattr__ = _ON_FIRST_USE.find
+__dir__ = _ON_FIRST_USE.listing

@@ -227,9 +227,9 @@ def copy_to_cpu(tensors: Mapping[str, torch.Tensor]) -> Snapshot:
         copies[name] = copy.copy_(tensor.detach(), non_blocking=True)
     if gpu is None:
         return Snapshot(copies, lambda: None)
-    there = torch.cuda.Event()
-    there.record(torch.cuda.current_stream(gpu))
-    return Snapshot(copies, there.synchronize)
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(gpu))
+    return Snapshot(copies, copied.synchronize)
 
 
 def write_tensors(

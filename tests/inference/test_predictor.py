@@ -235,6 +235,7 @@ def test_the_limit_of_a_run_holds_also_below_64_and_in_files(tmp_path, workers, 
     assert write_embeddings(*arguments, **quiet, max_heavy_atoms=18)["errors"] == 1
     message = "run learnt from molecules of at most 14 heavy atoms; up to 18, answers are extrap"
     assert capsys.readouterr().err.count(message) == 1
+    assert write_embeddings(*arguments, **quiet, max_heavy_atoms=10)["errors"] == 9
     with pytest.raises(InputError, match="max_heavy_atoms is 0: give 1 or more"):
         load_run(run.path, max_heavy_atoms=0)
 
