@@ -96,15 +96,18 @@ def time_checkpoint(setting: Setting, size: str) -> dict[str, Any]:
     """How long two checkpoints of a size stop the loop, and how long the second is written.
 
     The first makes the memory that copies are in. What a checkpoint adds to the step after it, in
-    which a GPU may still copy, counts as stopped.
+    which a GPU may still copy and a processor writes, counts as stopped; `seconds_saving` is what
+    the loop itself waits.
     """
     with open_session(setting, size) as session:
         step = time_steps(setting, session)
+        seconds_saving = []
         seconds_stopped = []
         for _ in range(2):
             session.writer.wait()
             start = time.perf_counter()
             save(session)
+            seconds_saving.append(time.perf_counter() - start)
             take_step(session)
             wait(setting.device)
             seconds_stopped.append(max(time.perf_counter() - start - step, 0.0))
@@ -117,10 +120,12 @@ def time_checkpoint(setting: Setting, size: str) -> dict[str, Any]:
         "ok": True,
         "line": (
             f"{size}: {n_byte / 2**30:.1f} GiB stop the loop for {seconds_stopped[0]:.2f} s, the "
-            f"next time for {seconds_stopped[1]:.2f} s ({steps_stopped:.1f} steps), and are "
-            f"written in {written:.1f} s; a step meanwhile takes {during / step:.2f} times as long"
+            f"next time for {seconds_stopped[1]:.2f} s ({steps_stopped:.1f} steps, {seconds_saving[1]:.2f} s "
+            f"of it before the next step), and are written in {written:.1f} s; a step meanwhile "
+            f"takes {during / step:.2f} times as long"
         ),
         "bytes": n_byte,
+        "seconds_saving": seconds_saving,
         "seconds_stopped": seconds_stopped,
         "steps_stopped": steps_stopped,
         "seconds_written": written,
