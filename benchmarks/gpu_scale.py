@@ -120,9 +120,9 @@ def time_checkpoint(setting: Setting, size: str) -> dict[str, Any]:
         "ok": True,
         "line": (
             f"{size}: {n_byte / 2**30:.1f} GiB stop the loop for {seconds_stopped[0]:.2f} s, the "
-            f"next time for {seconds_stopped[1]:.2f} s ({steps_stopped:.1f} steps, {seconds_saving[1]:.2f} s "
-            f"of it before the next step), and are written in {written:.1f} s; a step meanwhile "
-            f"takes {during / step:.2f} times as long"
+            f"next time for {seconds_stopped[1]:.2f} s ({steps_stopped:.1f} steps, "
+            f"{seconds_saving[1]:.2f} s of it before the next step), and are written in "
+            f"{written:.1f} s; a step meanwhile takes {during / step:.2f} times as long"
         ),
         "bytes": n_byte,
         "seconds_saving": seconds_saving,
