@@ -17,9 +17,10 @@ Count = float | Shaped[np.ndarray, " label"]  # how many things a sum, or each o
 class MaskedBatch(NamedTuple):
     """A batch of which a model may not see all.
 
-    `hidden` atoms show no element; `noisy` coordinates (Å) stand for the true ones; molecules that
-    are not `visible` show neither features nor bonds. `counts` says how many things each term of
-    the objective that withheld them is a sum over.
+    `hidden` atoms show no element, and where the batch `hides_features` none of their features;
+    `noisy` coordinates (Å) stand for the true ones; molecules that are not `visible` show neither
+    features nor bonds. `counts` says how many things each term of the objective that withheld them
+    is a sum over.
     """
 
     batch: MolBatch
@@ -27,15 +28,15 @@ class MaskedBatch(NamedTuple):
     noisy: Float[Tensor, "atom xyz"]
     visible: Bool[Tensor, " mol"]
     counts: dict[str, Count]
+    hides_features: bool = False  # of hidden atoms; their bonds stay
 
     def to(self, device: torch.device | str, number: torch.dtype | None = None) -> MaskedBatch:
         """The same on another device, with floating-point numbers of the kind `number` if given."""
-        return MaskedBatch(
+        return self._replace(
             batch=self.batch.to(device, number),
             hidden=move(self.hidden, device),
             noisy=move(self.noisy, device, number),
             visible=move(self.visible, device),
-            counts=self.counts,
         )
 
 

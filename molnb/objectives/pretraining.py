@@ -36,8 +36,10 @@ class Pretrain(Objective):
 
     `mask_share` of the atoms are hidden (rounded up or down at random so that the mean is exact),
     all atoms receive Gaussian noise of `noise_angstrom` and are laid back over the true ones
-    (Kabsch), and `drop_features` of the molecules show no features. A family of encoders without a
-    head for coordinates learns the masked atoms alone.
+    (Kabsch), and `drop_features` of the molecules show no features. Hidden atoms of the others keep
+    theirs, which nearly name them (three hydrogens: carbon), as in Uni-Mol2, or with
+    `hide_features` their bonds alone, as in attribute masking (Hu et al. 2020, arXiv 1905.12265). A
+    family of encoders without a head for coordinates learns the masked atoms alone.
     """
 
     kind: ClassVar[str] = "pretrain"
@@ -45,6 +47,7 @@ class Pretrain(Objective):
     mask_share: float = 0.15
     noise_angstrom: float = 0.2
     drop_features: float = 0.5
+    hide_features: bool = False  # of hidden atoms
     token_weight: float = 1.0
     coord_weight: float = 1.0
     distance_weight: float = 1.0
@@ -84,6 +87,7 @@ class Pretrain(Objective):
                 "coord_l1_angstrom": float(batch.n_mol),
                 "distance_l1_angstrom": float(batch.n_mol),
             },
+            hides_features=self.hide_features,
         )
 
     def make_heads(

@@ -4,7 +4,7 @@
 - Masked atoms without features: the frequency of each element in the training rows.
 - Masked atoms with features: a table of (features, bond types) to elements, counted on training
   rows. Eight features and the bonds of a masked atom stay visible, and they nearly name it, so this
-  is the bar and not the frequency.
+  is the bar and not the frequency. Where the features of masked atoms are hidden too, bonds alone.
 - Labels: the training mean (of classes: how frequent each is), and for atoms and bonds a table of
   their visible features to the mean label.
 
@@ -40,14 +40,14 @@ _TERMS = ("token_ce_nats", "token_accuracy")
 Keys = Int[np.ndarray, " item"]
 
 
-def atom_keys(batch: MolBatch) -> Keys:
+def atom_keys(batch: MolBatch, with_features: bool = True) -> Keys:
     """One 64-bit number for what is visible of an atom with a hidden element: features and bonds.
 
-    The key is a hash of the eight features (RDKit's chirality tag left out, its parity kept) and of
-    how many bonds of each type it has; equal keys mean equal features but for hash collisions (one
-    in 10^10 for a million atoms).
+    The key is a hash of the eight features (RDKit's chirality tag left out, its parity kept), or of
+    none, and of how many bonds of each type it has; equal keys mean equal features but for hash
+    collisions (one in 10^10 for a million atoms).
     """
-    feats = batch.feats.numpy().astype(np.int64)[:, 1:9]
+    feats = batch.feats.numpy().astype(np.int64)[:, 1:9] * with_features
     ends = batch.bond_ends().numpy()
     n_of_type = np.zeros((len(feats), 5), np.int64)
     for end in (0, 1):
@@ -123,10 +123,11 @@ def pretrain_baselines(
 ) -> dict[str, dict[str, float]]:
     """Baselines of each pretraining term on masked batches, with features hidden and visible."""
     table = ElementTable()
+    with_features = not any(group.hides_features for group in masked)
     train_ids = hash_sample(train_ids, MAX_TRAIN)
     for start in range(0, len(train_ids), CHUNK):
         batch = corpus.batch(train_ids[start : start + CHUNK])
-        table.add(batch.numbers.numpy(), atom_keys(batch))
+        table.add(batch.numbers.numpy(), atom_keys(batch, with_features))
     sums = {"hidden": np.zeros(2), "visible": np.zeros(2)}
     identity: dict[str, float] = {}
     n_hidden = sum(int(group.hidden.sum()) for group in masked)
@@ -135,7 +136,8 @@ def pretrain_baselines(
         hidden = group.hidden.numpy()
         numbers = group.batch.numbers.numpy()[hidden]
         sums["hidden"] += table.by_frequency(numbers)
-        sums["visible"] += table.by_features(numbers, atom_keys(group.batch)[hidden])
+        keys = atom_keys(group.batch, with_features)[hidden]
+        sums["visible"] += table.by_features(numbers, keys)
         for name, total in coord_scores(group.noisy, group.batch).items():
             identity[name] = identity.get(name, 0.0) + float(total)
     geometry = {name: total / max(n_mol, 1) for name, total in identity.items()}

@@ -252,15 +252,15 @@ _LAYER_NAMES = {"gcn": "GCN", "gin": "GIN", "gine": "GINE", "gated_gcn": "GatedG
 def laptop_graph(data: Sequence[str], size: str) -> RunConfig:
     """A {size} graph network of the laptop family (N: layers alone), 1,000 steps of 64 molecules.
 
-    It names masked atoms. Depth and width grow together (`molnb.models.graph.sizes`). Features and
-    bonds stay visible: a graph network without bonds has nothing to read.
+    It names masked atoms from their bonds and from the other atoms: with features of their own they
+    are named without a network. Depth and width grow together (`molnb.models.graph.sizes`).
     """
     model = GRAPH_LAPTOP[size]
     return replace(
         laptop(data, "1m"),
         name=f"laptop-graph-{size}",
         model=model,
-        objective=Pretrain(drop_features=0.0),
+        objective=Pretrain(drop_features=0.0, hide_features=True),
         learning_rate=2e-3 * 48 / model.d_atom,
     )
 

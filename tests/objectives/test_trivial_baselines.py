@@ -41,6 +41,17 @@ def test_the_baseline_of_coordinates_is_the_untouched_noise(corpus):
     assert bars["visible"]["token_ce_nats"] < bars["hidden"]["token_ce_nats"]
 
 
+def test_bonds_alone_name_fewer_atoms_than_bonds_and_features(corpus):
+    batch = corpus.batch(corpus.ids("val"))
+    right = {}
+    for hide in (False, True):
+        masked = Pretrain(hide_features=hide).corrupt(batch, 0, -1)
+        bars = pretrain_baselines(corpus, corpus.ids("train"), [masked])
+        right[hide] = bars["visible"]["token_accuracy"]
+        assert bars["hidden"]["token_accuracy"] < bars["visible"]["token_accuracy"]
+    assert right[True] < right[False] - 0.05
+
+
 def test_the_element_table_counts_what_it_saw():
     numbers = np.array([6, 6, 8, 7])
     keys = np.array([1, 1, 1, 2])

@@ -58,13 +58,15 @@ HIDDEN = 256  # in place of integers that a molecule does not show
 def make_inputs(masked: MaskedBatch, config: GraphConfig) -> GraphInputs:
     """A batch with what it withholds left out.
 
-    Hidden atoms show no element; molecules that are not visible neither features nor encodings nor
-    bonds, so that their atoms are alone. `masked.batch` has the encodings that the config names.
+    Hidden atoms show no element, and no features where the batch hides them; molecules that are not
+    visible neither features nor encodings nor bonds, so that their atoms are alone. `masked.batch`
+    has the encodings that the config names.
     """
     batch = masked.batch
     mol_of_atom = batch.mol_of_atom()
     mol_of_bond = batch.mol_of_bond()
     visible = masked.visible[mol_of_atom][:, None]  # atom 1
+    described = visible & ~masked.hidden[:, None] if masked.hides_features else visible
     shown = torch.nonzero(masked.visible[mol_of_bond]).flatten()
     encodings = {}
     bond_encodings = {}
@@ -75,7 +77,7 @@ def make_inputs(masked: MaskedBatch, config: GraphConfig) -> GraphInputs:
             bond_encodings[name] = batch.bond[name][shown]
     return GraphInputs(
         numbers=torch.where(masked.hidden, 0, batch.numbers.long()),
-        feats=torch.where(visible, batch.feats.long(), HIDDEN),
+        feats=torch.where(described, batch.feats.long(), HIDDEN),
         kinds=kind_of(batch)[shown],
         ends=batch.bond_ends()[shown],
         mol_of_atom=mol_of_atom,

@@ -55,7 +55,8 @@ def make_inputs(masked: MaskedBatch, conventions: Conventions, length: int) -> E
     batch = masked.batch
     view = pad(batch, length)._replace(coords=pad_atoms(masked.noisy, batch, length))
     hidden = pad_atoms(masked.hidden, batch, length)
-    return table_rows(view, conventions, hidden, masked.visible)
+    featureless = hidden if masked.hides_features else None
+    return table_rows(view, conventions, hidden, masked.visible, featureless)
 
 
 def table_rows(
@@ -63,11 +64,13 @@ def table_rows(
     conventions: Conventions,
     hidden: Bool[Tensor, "mol n"] | None = None,
     visible: Bool[Tensor, " mol"] | None = None,
+    featureless: Bool[Tensor, "mol n"] | None = None,
 ) -> EncoderInputs:
     """Integer features of a padded view as rows of the embedding tables.
 
-    `hidden` atoms show the mask token instead of their element; molecules that are not `visible`
-    show no atom features, bonds, degrees or shortest paths at all.
+    `hidden` atoms show the mask token instead of their element, `featureless` ones neither features
+    nor degree; molecules that are not `visible` show no atom features, bonds, degrees or shortest
+    paths at all.
     """
     real = view.real
     tokens = view.numbers if hidden is None else torch.where(hidden, MASK_TOKEN, view.numbers)
@@ -81,12 +84,14 @@ def table_rows(
     path = view.hops.to(torch.int64)
     hops = torch.where(path < 0, UNREACHABLE_HOP_ROW, path + FIRST_HOP_ROW)
     if visible is not None:
-        of_atoms = visible[:, None]  # mol 1
         of_pairs = visible[:, None, None]  # mol 1 1
         feats = torch.where(of_pairs, feats, HIDDEN_ROW)
-        degree = torch.where(of_atoms, degree, HIDDEN_ROW)
+        degree = torch.where(visible[:, None], degree, HIDDEN_ROW)
         bond_kind = torch.where(of_pairs, bond_kind, HIDDEN_ROW)
         hops = torch.where(of_pairs, hops, HIDDEN_HOP_ROW)
+    if featureless is not None:
+        feats = torch.where(featureless[..., None], HIDDEN_ROW, feats)
+        degree = torch.where(featureless, HIDDEN_ROW, degree)
     # two codes a pair, one for each atom, in halves of a table of their own
     of_atom = tokens if conventions.pair_types == "elements" else feats[..., 0]
     is_real_pair = real_pairs(real)

@@ -150,6 +150,18 @@ def test_a_hidden_atom_shows_no_element(config):
     assert float((shown[0][0] - shown[0][1]).abs().max()) > 1e-3
 
 
+def test_a_hidden_atom_shows_its_bonds_alone_where_the_batch_hides_features(config):
+    encoder = shaken(config)
+    batch = batch_of("CCO", "CCN", "CC=O")
+    hidden = torch.tensor([False, False, True] * 3)
+    masked = unmasked(batch)._replace(hidden=hidden, noisy=batch.coords[:3].repeat(3, 1))
+    with_features, *_ = as_outputs(encoder, masked)
+    assert float((with_features[0] - with_features[1]).abs().max()) > 1e-3
+    molecules, *_ = as_outputs(encoder, masked._replace(hides_features=True))
+    assert torch.allclose(molecules[0], molecules[1], atol=1e-6)
+    assert float((molecules[0] - molecules[2]).abs().max()) > 1e-3
+
+
 def test_a_molecule_without_features_shows_elements_alone(config):
     encoder = shaken(config)
     batch = batch_of("C=CC", "CCC", "CCO")

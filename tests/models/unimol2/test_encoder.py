@@ -15,7 +15,13 @@ from molnb.inference.featurizer import featurize, flat_batch
 from molnb.models.model import Model
 from molnb.models.unimol2.config import MOLNB, REFERENCE, TwoTrackConfig
 from molnb.models.unimol2.encoder import make_two_track
-from molnb.models.unimol2.inputs import MASK_TOKEN, bond_kinds, table_rows
+from molnb.models.unimol2.inputs import (
+    HIDDEN_ROW,
+    MASK_TOKEN,
+    bond_kinds,
+    make_inputs,
+    table_rows,
+)
 
 SMALL = TwoTrackConfig(n_layer=2, d_atom=32, n_head=4, d_ffn=32, d_pair=16, d_hidden=8, n_kernel=32)
 
@@ -67,6 +73,20 @@ def test_a_hidden_atom_does_not_leak_through_the_pair_types():
     assert codes.tokens[:, 2].tolist() == [MASK_TOKEN] * 2
     for first, second in ((c[0], c[1]) for c in codes[:-1]):
         assert torch.equal(first, second)
+
+
+def test_a_hidden_atom_shows_its_bonds_alone_where_the_batch_hides_features():
+    batch = flat_batch([featurize("CCO"), featurize("CCN"), featurize("CC=O")], hydrogens=False)
+    hidden = torch.tensor([False, False, True] * 3)
+    masked = unmasked(batch)._replace(hidden=hidden, hides_features=True)
+    codes = make_inputs(masked, MOLNB, 3)._replace(coords=torch.zeros(3))
+    for alcohol, amine in ((c[0], c[1]) for c in codes):
+        assert torch.equal(alcohol, amine)
+    assert (codes.feats[:, 2] == HIDDEN_ROW).all() and (codes.degree[:, 2] == HIDDEN_ROW).all()
+    assert not torch.equal(codes.bond_kind[0], codes.bond_kind[2])
+    shown = make_inputs(masked._replace(hides_features=False), MOLNB, 3)
+    assert torch.equal(codes.feats[:, :2], shown.feats[:, :2])
+    assert not torch.equal(shown.feats[0, 2], shown.feats[1, 2])
 
 
 def test_enantiomers_differ_through_the_chirality_feature_alone():

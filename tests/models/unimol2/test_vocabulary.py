@@ -108,6 +108,7 @@ def test_hidden_rows_count_as_seen_where_the_objective_hides(nci, tmp_path) -> N
         "both": Pretrain(),
         "no mask": Pretrain(mask_share=0.0),
         "no drop": Pretrain(drop_features=0.0),
+        "of hidden atoms": Pretrain(drop_features=0.0, hide_features=True),
         "labels": Supervised(("nci_dipole",)),
     }
     runs = {
@@ -115,9 +116,9 @@ def test_hidden_rows_count_as_seen_where_the_objective_hides(nci, tmp_path) -> N
         for name, objective in objectives.items()
     }
     masks = [MASK_TOKEN in seen_by(run)["tokens"] for run in runs.values()]
-    assert masks == [True, False, True, False]
+    assert masks == [True, False, True, True, False]
     drops = [HIDDEN_ROW in seen_by(run)["features"] for run in runs.values()]
-    assert drops == [True, True, False, False]
+    assert drops == [True, True, False, True, False]
     always = train(config(nci, objective=Pretrain(drop_features=1.0), steps=1), tmp_path / "always")
     assert seen_by(always)["features"] - {0} == {HIDDEN_ROW}
     assert seen_by(always)["hops"] - {0} == {HIDDEN_HOP_ROW}
