@@ -206,6 +206,14 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return "on_devices" not in collection_path.read_text(encoding="utf-8")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker more than cores: many tests wait for what another process does."""
+    from loky import cpu_count
+
+    return cpu_count() + 1
+
+
 # Files whose tests take many seconds each. They come first: workers share short tests evenly, and
 # none should begin a long one while the others have nothing left to do.
 LONG = ["test_browser.py", "test_lessons.py", "test_gpu_benchmark.py", "test_wheel.py"]

@@ -39,11 +39,11 @@ def changed_array(shards: Shards, name: str, change: Callable[[np.ndarray], None
 
 
 def test_curated_molecules_are_what_their_manifest_says(
-    nci: Shards, capsys: pytest.CaptureFixture
+    copy: Shards, capsys: pytest.CaptureFixture
 ) -> None:
-    digests = {name: file_digest(nci.path / name) for name in nci.manifest["files"]}
-    assert nci.manifest[SHA256] == digests
-    assert main(["verify", str(nci.path)]) == 0
+    digests = {name: file_digest(copy.path / name) for name in copy.manifest["files"]}
+    assert copy.manifest[SHA256] == digests
+    assert main(["verify", str(copy.path)]) == 0
     printed = capsys.readouterr().out
     n_file = len(digests)
     assert f"{n_file} files, {n_file} of them by SHA-256" in printed
