@@ -67,8 +67,10 @@ def check_once(
     if function is None:
         return partial(check_once, jaxtyped, typechecker=typechecker, **options)
     if inspect.isfunction(function) and not states_shape(function):
-        # most functions, among them those that are called most often
-        return function if typechecker is check_shapes else typechecker(function)
+        # most functions, among them those that are called most often; one within another is made
+        # anew at each call, and its check would take longer to make than a training step
+        is_inner = "<locals>" in function.__qualname__
+        return function if is_inner or typechecker is check_shapes else typechecker(function)
     check = partial(jaxtyped, typechecker=typechecker, **options)
     if not inspect.isfunction(function) or _reads_values(function):
         return check(function)

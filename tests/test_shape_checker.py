@@ -72,10 +72,11 @@ def signature_of(function) -> str:
     return str(inspect.unwrap(function).__annotations__)
 
 
-def test_types_alone_are_checked_where_all_annotations_are() -> None:
-    def half(n: int) -> int:
-        return n / 2
+def half(n: int) -> int:
+    return n / 2
 
+
+def test_types_alone_are_checked_where_all_annotations_are() -> None:
     checked = shape_checker.check_once(jaxtyped, half, typechecker=beartype)
     with pytest.raises(BeartypeCallHintViolation):
         checked(3.0)
@@ -83,3 +84,10 @@ def test_types_alone_are_checked_where_all_annotations_are() -> None:
         checked(3)
     as_it_is = shape_checker.check_once(jaxtyped, half, typechecker=shape_checker.check_shapes)
     assert as_it_is is half
+
+
+def test_types_alone_are_not_checked_of_a_function_that_each_call_of_another_makes() -> None:
+    def inner(n: int) -> int:
+        return n / 2
+
+    assert shape_checker.check_once(jaxtyped, inner, typechecker=beartype) is inner
