@@ -162,7 +162,7 @@ def make_pretraining(
     ids = auxiliary_ids(arm, assay)
     config = settings.of_others(list(arm.auxiliary), seed=seed, train_ids=tuple(ids.tolist()))
     if arm.how == MASKED:
-        config = replace(config, objective=Pretrain(drop_features=0.0))
+        config = replace(config, objective=Pretrain(drop_features=0.0, hide_features=True))
     else:
         objective = replace(config.objective, task_names=arm.tasks)
         config = replace(config, objective=objective)
