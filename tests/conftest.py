@@ -207,11 +207,11 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+def pytest_xdist_auto_num_workers() -> int:
     """One worker more than cores: many tests wait for what another process does."""
-    from loky import cpu_count
+    from molnb.processes import count_cores
 
-    return cpu_count() + 1
+    return count_cores() + 1
 
 
 # Files whose tests take many seconds each. They come first: workers share short tests evenly, and
