@@ -184,7 +184,7 @@ def test_a_folder_of_another_study_is_refused(halves, tmp_path):
     curve = make_curve(assay, (), tmp_path, sizes=(4,))
     curve.run(0)
     other = replace(curve, settings=replace(FAST, steps=3))
-    with pytest.raises(InputError, match="other settings than this study's"):
+    with pytest.raises(InputError, match=r"other settings than this study's \(.*\bsteps"):
         other.run(0)
 
 
@@ -195,7 +195,7 @@ def test_a_folder_in_which_another_task_was_learnt_is_refused(nci, tmp_path):
         curve = make_curve(assay, (), tmp_path, sizes=(4,))
         if task == "nci_dipole":
             curve.run(0)
-    with pytest.raises(InputError, match="other settings than this study's"):
+    with pytest.raises(InputError, match=r"other settings than this study's \(.*objective"):
         curve.run(0)
 
 

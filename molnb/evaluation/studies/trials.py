@@ -117,10 +117,11 @@ def _check_folders(trials: Sequence[Trial]) -> None:
         if not (trial.folder / "config.json").exists():
             continue
         differing = differing_settings(Run(trial.folder).config, trial.config)
-        if set(differing) - {"start_from"}:  # a place, and a study may have moved
+        others = [name for name in differing if name != "start_from"]  # a study may have moved
+        if others:
             raise InputError(
-                f"{trial.folder} holds a run with other settings than this study's: give the "
-                "study another folder (--out), or delete that one"
+                f"{trial.folder} holds a run with other settings than this study's "
+                f"({', '.join(others)}): give the study another folder (--out), or delete that one"
             )
 
 
